@@ -1,0 +1,6 @@
+"""Bring product data from any SQL database to HaloAgents, from inside Apache Airflow.
+
+Importing this package imports nothing else: Airflow's provider discovery reads it before Airflow is configured.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The HaloAgents API: tokens, requests, answers."""

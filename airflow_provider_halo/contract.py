@@ -1,0 +1,110 @@
+"""The HaloAgents API as data: paths, limits, reserved names, enumerations. Each fact says documented or assumed.
+
+The source is HaloAgents' public documentation (API reference, Contacts, Advanced), as of mid-2026.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEFAULT_BASE_URL: Final = "https://api.haloagents.ai/api/sdk"  # documented
+
+USERS_IDENTIFY: Final = "users/identify"  # documented: an activity signal, sets last_seen
+USERS_UPDATE: Final = "users/update"  # documented: never touches first_seen or last_seen
+COMPANIES_IDENTIFY: Final = "companies/identify"  # documented: no bulk form; links a user when given user_id
+
+USER_BYTES: Final = 20_000  # documented for users/identify; assumed for each user of users/update
+COMPANY_BYTES: Final = 50_000  # documented: traits + context of one companies/identify call
+CUSTOM_FIELDS_CHARACTERS: Final = 10_000  # documented: the traits that aren't columns, as JSON
+USERS_PER_UPDATE: Final = 1_000  # documented
+
+BULK_TOKEN_SCOPE: Final = "users.update"  # documented: claim `scope` of a users/update token  # noqa: S105 (no secret)
+BULK_TOKEN_SECONDS: Final = 3_600  # documented: `exp` at most 1 hour ahead
+
+USER_COLUMNS: Final = frozenset(  # documented: stored in columns, all else lands in custom_fields
+    {
+        "name",
+        "email",
+        "signed_up_at",
+        "renewal_date",
+        "renewal_status",
+        "contract_term",
+        "payment_terms",
+        "on_contract",
+        "mrr",
+        "arr",
+    }
+)
+COMPANY_COLUMNS: Final = frozenset(  # documented
+    {
+        "name",
+        "domain",
+        "industry",
+        "plan",
+        "employee_count",
+        "signed_up_at",
+        "renewal_date",
+        "renewal_status",
+        "contract_term",
+        "payment_terms",
+        "on_contract",
+        "mrr",
+        "arr",
+    }
+)
+USER_RESERVED: Final = frozenset(  # documented: refused with 400 when in `traits`
+    {
+        "id",
+        "external_id",
+        "org_id",
+        "company_id",
+        "created_at",
+        "updated_at",
+        "first_seen",
+        "last_seen",
+        "last_contacted_at",
+    }
+)
+COMPANY_RESERVED: Final = frozenset(  # documented
+    {
+        "id",
+        "external_id",
+        "org_id",
+        "created_at",
+        "updated_at",
+        "health_score",
+        "team_size",
+        "last_contacted_at",
+    }
+)
+
+_TERMS: Final = ("monthly", "quarterly", "annual", "bi_annual")
+ENUMERATIONS: Final[dict[str, tuple[str, ...]]] = {  # documented
+    "renewal_status": (
+        "up_for_renewal",
+        "in_progress",
+        "likely_to_renew",
+        "expansion_opportunity",
+        "set_to_cancel",
+        "set_to_cancel_trial",
+        "at_risk",
+        "renewed",
+        "lost",
+    ),
+    "contract_term": _TERMS,
+    "payment_terms": _TERMS,
+}
+
+CONTEXT_TYPES: Final = (  # documented; left out, the server picks a rendering from the value
+    "list",
+    "integration",
+    "error",
+    "status",
+    "config",
+    "feature",
+    "metric",
+    "relationship",
+    "custom",
+)
+
+MOMENT_TRAITS: Final = ("signed_up_at", "renewal_date")  # documented: ISO 8601

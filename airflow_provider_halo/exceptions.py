@@ -1,0 +1,153 @@
+"""Every error that ends a run, as one tree; what is wrong with a single record is a `Problem`, not an exception.
+
+HaloError
+├── PlanError                 the plan file is wrong: every problem at once, each with its place
+├── SetupError                something around the plan is missing: a connection, a driver, a table, a secret
+│   ├── SecretMissing         the identity secret is needed and the connection has none
+│   └── SourceError           the source database refused a query, or can't be reached
+├── ApiError                  Halo's answer to one request, or its absence
+│   ├── RequestRefused        400: Halo will not store what was sent
+│   ├── PayloadTooLarge       413: the body is larger than Halo takes
+│   ├── AuthError             a credential is wrong; no retry cures it
+│   │   ├── WidgetKeyRefused      401
+│   │   └── TokenRefused          403
+│   ├── TransientError        429, 5xx, an unreadable answer: worth another try
+│   │   └── Unreachable           no answer at all: refused, reset, timed out
+│   └── UnexpectedAnswer      a status that the API doesn't document (404, a redirect): the base URL is likely wrong
+└── DeliveryStopped           a run that can't go on; carries the report of what was and wasn't delivered
+    ├── HaloUnavailable       no request succeeded for the whole time budget
+    ├── SystemicRefusal       many single records refused, all for one cause
+    └── ContextRefused        Halo takes no `context` in users/update
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+class HaloError(Exception):
+    """Base of every error that this package raises on purpose. Its text never holds a secret or a trait."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class PlanProblem:
+    """One thing that is wrong in a plan, where it stands, and the way out.
+
+    :param file: the file, as the user named it.
+    :param line: line in that file, from 1; 0 where the file as a whole is meant.
+    :param key: dotted path of the key, for example ``companies.context.integrations.type``.
+    :param message: what is wrong and what to do.
+    """
+
+    file: str
+    line: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}, line {self.line}" if self.line else self.file
+        return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+
+
+class PlanError(HaloError):
+    """The plan can't be used. ``problems`` lists everything that was found, in the order of the file."""
+
+    def __init__(self, problems: Sequence[PlanProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class SetupError(HaloError):
+    """Something outside the plan is missing; the text is one sentence that names the mend."""
+
+
+class SecretMissing(SetupError):
+    """The identity secret is needed and the Halo connection has none."""
+
+
+class SourceError(SetupError):
+    """The source database refused a query or can't be reached."""
+
+
+class ApiError(HaloError):
+    """One request to Halo that wasn't answered with success.
+
+    :param message: what Halo said, shortened, without anything of the request.
+    :param status: HTTP status; None where no answer came.
+    :param path: path of the request below the base URL, for example ``users/update``.
+    :param reserved_keys: of a 400 for reserved traits: every offending key.
+    :param user_errors: of an answer that blames users by name: ``{user_id: error}``.
+    :param retry_after: seconds that the server asked to wait; None where it didn't.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        path: str = "",
+        reserved_keys: Sequence[str] = (),
+        user_errors: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        self.message = message
+        self.status = status
+        self.path = path
+        self.reserved_keys = tuple(reserved_keys)
+        self.user_errors = dict(user_errors or {})
+        self.retry_after = retry_after
+        super().__init__(f"{path}: {status or 'no answer'}: {message}" if path else message)
+
+
+class RequestRefused(ApiError):
+    """400: Halo refuses what was sent; sending it again can't help."""
+
+
+class PayloadTooLarge(ApiError):
+    """413: the body is larger than Halo takes."""
+
+
+class AuthError(ApiError):
+    """A credential is wrong. The run stops, and Airflow doesn't retry it."""
+
+
+class WidgetKeyRefused(AuthError):
+    """401: Halo doesn't know the widget key."""
+
+
+class TokenRefused(AuthError):
+    """403: the identity token is missing, expired, or signed with another secret."""
+
+
+class TransientError(ApiError):
+    """429, 5xx, or an answer that can't be read: the same request is worth another try."""
+
+
+class Unreachable(TransientError):
+    """No answer: the connection was refused, reset or timed out. Whether Halo acted on the request isn't known."""
+
+
+class UnexpectedAnswer(ApiError):
+    """A status that the API doesn't document, for example 404 or a redirect."""
+
+
+class DeliveryStopped(HaloError):
+    """A run that can't go on. ``report`` is filled in by the engine: what was delivered until then."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.report: dict[str, Any] | None = None
+
+
+class HaloUnavailable(DeliveryStopped):
+    """No request succeeded for the whole time budget (`max_retry_seconds`)."""
+
+
+class SystemicRefusal(DeliveryStopped):
+    """Twenty single records in a row were refused for one cause: the plan is wrong, not the records."""
+
+
+class ContextRefused(DeliveryStopped):
+    """Halo takes no ``context`` inside users/update; ``send_context: false`` in the plan sends users without it."""

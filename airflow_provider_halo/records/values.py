@@ -1,0 +1,188 @@
+"""What a database value means in JSON: numbers stay numbers, moments get an offset, what has no form is refused."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import pendulum
+from pendulum.parsing.exceptions import ParserError
+
+from airflow_provider_halo.records.problem import Unsendable
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Warnings: TypeAlias = "Counter[str]"
+
+NUL_REMOVED = "NUL characters removed"
+NOT_FINITE = "NaN or infinity sent as null"
+DIGITS_LOST = "decimal rounded to a double"
+NOT_BOOLEAN = "boolean column with another number than 0 and 1"
+NOT_MOMENT = "timestamp column with a number"
+
+_NESTING = 64  # deeper than any value that a support question needs; keeps a hostile JSON column from the stack's end
+
+
+def to_json_value(value: Any, warnings: Warnings, depth: int = 0) -> Json:
+    """Turn a value from a database driver into a plain JSON value.
+
+    :param value: what the driver gave: str, numbers, Decimal, dates and times, UUID, lists and dicts of these.
+    :param warnings: counts what was changed on the way, by kind.
+    :return: None, bool, int, float, str, list or dict.
+    :raises Unsendable: for bytes and for types that have no form in JSON.
+    """
+    kind = type(value)
+    if kind is str:
+        return _text(value, warnings)
+    if value is None or kind is int or kind is bool:
+        return value  # type: ignore[no-any-return]  # narrowed by kind, which mypy doesn't follow
+    if kind is float:
+        return _double(value, warnings)
+    convert = _CONVERSIONS.get(kind)
+    if convert is None:
+        convert = next((found for base, found in _CONVERSIONS.items() if isinstance(value, base)), None)
+    if convert is not None:
+        return convert(value, warnings)
+    if isinstance(value, (dict, list, tuple, set, frozenset)):
+        return _nested(value, warnings, depth)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raise Unsendable("holds bytes, which have no form in JSON; cast the column to text in the SQL")
+    raise Unsendable(f"holds a {kind.__name__}, which has no form in JSON; cast the column in the SQL")
+
+
+def to_key(value: Any) -> str:
+    """The text of a key, as Halo knows the record.
+
+    :param value: an int, a whole Decimal, a UUID or a text.
+    :raises Unsendable: for an empty key, bytes, or a type that can't be a key.
+    """
+    if type(value) is str:
+        key = value
+    elif isinstance(value, bool):
+        raise Unsendable("a boolean can't be a key")
+    elif isinstance(value, int):
+        return str(int(value))
+    elif isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return str(int(value))
+    elif isinstance(value, (str, UUID)):
+        key = str(value)
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        raise Unsendable("the key is bytes; cast it to text in the SQL")
+    else:
+        raise Unsendable(f"a {type(value).__name__} can't be a key; cast it to text in the SQL")
+    if not key.strip():
+        raise Unsendable("the key is empty")
+    if not key.isprintable():
+        raise Unsendable("the key holds control characters or broken Unicode")
+    return key
+
+
+def to_boolean(value: Any, warnings: Warnings) -> Json:
+    """0 and 1 become false and true; any other number stays, with a warning."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float, Decimal)):
+        if value in (0, 1):
+            return bool(value)
+        warnings[NOT_BOOLEAN] += 1
+    return to_json_value(value, warnings)
+
+
+def to_moment(value: Any, warnings: Warnings) -> Json:
+    """A text that holds a moment becomes ISO 8601 in UTC; a text that holds a date stays a date.
+
+    :raises Unsendable: for a text that holds neither.
+    """
+    if not isinstance(value, str):
+        if isinstance(value, (int, float, Decimal)):
+            warnings[NOT_MOMENT] += 1
+        return to_json_value(value, warnings)
+    text = value.strip()
+    if not text:
+        return None
+    try:
+        parsed = pendulum.parse(text, exact=True)
+    except (ParserError, ValueError, OverflowError):
+        raise Unsendable("holds a text that is no date or time (ISO 8601)") from None
+    if isinstance(parsed, (datetime, date)):
+        return to_json_value(parsed, warnings)
+    raise Unsendable("holds a text that is no date or time (ISO 8601)")
+
+
+def _text(value: str, warnings: Warnings) -> str:
+    if "\0" in value:
+        warnings[NUL_REMOVED] += 1
+        return value.replace("\0", "")
+    return value
+
+
+def _double(value: float, warnings: Warnings) -> float | None:
+    if math.isfinite(value):
+        return value
+    warnings[NOT_FINITE] += 1
+    return None
+
+
+def _decimal(value: Decimal, warnings: Warnings) -> int | float | None:
+    if not value.is_finite():
+        warnings[NOT_FINITE] += 1
+        return None
+    if value.adjusted() > 308:  # noqa: PLR2004 (the largest exponent of a double; as an int it would be a text of any length)
+        raise Unsendable("holds a number beyond the range of a double")
+    if value == value.to_integral_value():
+        return int(value)
+    double = float(value)
+    if Decimal(repr(double)) != value:
+        warnings[DIGITS_LOST] += 1
+    return double
+
+
+def _datetime(value: datetime, _: Warnings) -> str:
+    if value.tzinfo is None:
+        return value.replace(tzinfo=timezone.utc).isoformat()
+    try:
+        return value.astimezone(timezone.utc).isoformat()
+    except OverflowError:
+        raise Unsendable("holds a moment outside the years 1 to 9999") from None
+
+
+def _nested(value: Any, warnings: Warnings, depth: int) -> Json:
+    if depth >= _NESTING:
+        raise Unsendable(f"is nested deeper than {_NESTING} levels")
+    if isinstance(value, dict):
+        return {
+            _text(str(key), warnings): to_json_value(item, warnings, depth + 1) for key, item in value.items()
+        }
+    items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value  # a set has no order of its own
+    return [to_json_value(item, warnings, depth + 1) for item in items]
+
+
+def _uuid(value: UUID, _: Warnings) -> str:
+    return str(value)
+
+
+def _day(value: date | time, _: Warnings) -> str:
+    return value.isoformat()
+
+
+def _duration(value: timedelta, _: Warnings) -> float:
+    return value.total_seconds()
+
+
+# datetime before date, bool and int subclasses before float: the first base that fits wins.
+_CONVERSIONS: dict[type, Callable[[Any, Warnings], Json]] = {
+    Decimal: _decimal,
+    datetime: _datetime,
+    date: _day,
+    UUID: _uuid,
+    time: _day,
+    timedelta: _duration,
+    bool: lambda value, _: bool(value),
+    int: lambda value, _: int(value),
+    float: lambda value, warnings: _double(float(value), warnings),
+    str: lambda value, warnings: _text(str(value), warnings),
+}

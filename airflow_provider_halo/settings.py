@@ -1,0 +1,76 @@
+"""How to reach Halo, read once at the edge into a frozen value. Secrets don't print."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from airflow_provider_halo.contract import DEFAULT_BASE_URL
+from airflow_provider_halo.exceptions import SetupError
+
+
+@dataclass(frozen=True, kw_only=True)
+class HaloSettings:
+    """One Halo connection.
+
+    :param widget_key: the workspace's widget key (``ab_live_…``), sent as a bearer token.
+    :param base_url: where the API is; plain ``http`` only for a loopback host.
+    :param identity_secret: signs user tokens and bulk tokens; never sent.
+    :param verify_identity: whether calls that name one user carry that user's token. None: when there is a secret.
+    :param timeout: seconds for one request, connecting included.
+    :param max_in_flight: requests on the way at once, at most.
+    :param requests_per_second: requests started per second, at most; None for no such limit.
+    :param max_retry_seconds: how long a run waits for Halo to come back before it gives up.
+    :raises SetupError: when a value can't be used; says which and how to mend it.
+    """
+
+    widget_key: str = field(repr=False)
+    base_url: str = DEFAULT_BASE_URL
+    identity_secret: str | None = field(default=None, repr=False)
+    verify_identity: bool | None = None
+    timeout: float = 30.0
+    max_in_flight: int = 8
+    requests_per_second: float | None = None
+    max_retry_seconds: float = 300.0
+    conn_id: str = "halo_default"
+
+    def __post_init__(self) -> None:
+        where = f"Halo connection {self.conn_id!r}"
+        if not self.widget_key:
+            raise SetupError(f"{where} has no widget key: put it (ab_live_…) into the connection's password.")
+        for name, secret in (("widget key", self.widget_key), ("identity_secret", self.identity_secret or "x")):
+            if not secret.isascii() or not secret.isprintable() or " " in secret:
+                raise SetupError(f"{where}: its {name} holds blanks or characters that no key has: paste it again.")
+        url = urlsplit(self.base_url)
+        if url.scheme not in {"http", "https"} or not url.hostname:
+            raise SetupError(f"{where}: its host must be a URL such as {DEFAULT_BASE_URL}.")
+        if url.username or url.password or url.query or url.fragment:
+            raise SetupError(f"{where}: its host must be a plain URL, without user, password, ? or #.")
+        if url.scheme == "http" and not is_loopback(url.hostname):
+            raise SetupError(
+                f"{where}: plain http to {url.hostname} would send the widget key in clear; use https "
+                "(http is for a sandbox on this machine only)."
+            )
+        for name in ("timeout", "max_in_flight", "max_retry_seconds"):
+            if not getattr(self, name) > 0:
+                raise SetupError(f"{where}: {name} must be above 0.")
+        if self.requests_per_second is not None and not self.requests_per_second > 0:
+            raise SetupError(f"{where}: requests_per_second must be above 0, or left empty for no limit.")
+        if self.verify_identity and not self.identity_secret:
+            raise SetupError(f"{where}: verify_identity is on, so identity_secret must be set too.")
+
+    @property
+    def signs_users(self) -> bool:
+        """Whether calls that name one user carry that user's token."""
+        return bool(self.identity_secret) if self.verify_identity is None else self.verify_identity
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""One run: rows → records → changes → outcomes → report."""
