@@ -1,0 +1,21 @@
+"""What every test may use: an Airflow of its own, and the sandbox on a loopback port."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+# Airflow reads these when it is first imported. The tests never touch the user's Airflow.
+_HOME = tempfile.mkdtemp(prefix="halo-tests-")
+os.environ.update(
+    {
+        "AIRFLOW_HOME": _HOME,
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": os.path.join(_HOME, "dags"),  # noqa: PTH118 (before anything is imported)
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+)
+for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "AIRFLOW__HALO__"))]:
+    del os.environ[name]
