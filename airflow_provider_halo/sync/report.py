@@ -1,0 +1,233 @@
+"""The report: outcomes summed up as counts and keys, never traits. The same value goes to XCom, to files and to people."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from airflow_provider_halo.records.problem import Problem, Scope
+from airflow_provider_halo.sync.outcome import SCOPES, STATUSES, Outcome, Status
+
+REJECTS_SHOWN = 20  # a report travels through XCom; the counts say how many there were in all
+
+
+class Counts(msgspec.Struct, kw_only=True):
+    """Records of one scope by outcome."""
+
+    stored: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    failed: int = 0
+
+    @property
+    def total(self) -> int:
+        """All records of the scope, whatever became of them."""
+        return self.stored + self.unchanged + self.skipped + self.rejected + self.failed
+
+
+class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What one batch, or one run of many, did.
+
+    :param requests: HTTP calls sent, retries included; of a dry run the calls it would have taken.
+    :param retries: how many of them repeated an earlier one.
+    :param bytes: bytes of the bodies of all requests.
+    :param seconds: time spent; of several batches the sum.
+    :param warnings: how often something was mended or left out on the way, by kind.
+    :param rejects: at most 20 of the rejected records.
+    :param failures: at most 20 of the records that could not be delivered.
+    :param dry_run: nothing was sent.
+    :param stopped: why the run ended early; empty when it went to its end.
+    """
+
+    companies: Counts = msgspec.field(default_factory=Counts)
+    users: Counts = msgspec.field(default_factory=Counts)
+    links: Counts = msgspec.field(default_factory=Counts)
+    requests: int = 0
+    retries: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    warnings: dict[str, int] = msgspec.field(default_factory=dict)
+    rejects: list[Problem] = msgspec.field(default_factory=list)
+    failures: list[Problem] = msgspec.field(default_factory=list)
+    dry_run: bool = False
+    stopped: str = ""
+
+    def counts(self, scope: Scope) -> Counts:
+        """The counts of one scope."""
+        found: Counts = getattr(self, scope)
+        return found
+
+    def total(self, status: Status) -> int:
+        """Records of all scopes with one outcome."""
+        return sum(getattr(self.counts(scope), status) for scope in SCOPES)
+
+    @property
+    def records(self) -> int:
+        """Records of all scopes, whatever became of them."""
+        return sum(self.counts(scope).total for scope in SCOPES)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; `from_dict` reads it back. ``failures``, ``dry_run`` and ``stopped`` only where they say something."""
+        data: dict[str, Any] = msgspec.to_builtins(self)
+        for name in ("failures", "dry_run", "stopped"):
+            if not data[name]:
+                del data[name]
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Report:
+        """Read what `to_dict` wrote.
+
+        :raises msgspec.ValidationError: for anything else.
+        """
+        return msgspec.convert(dict(data), cls)
+
+    def to_text(self) -> str:
+        """A table for people, with the rejects and warnings below it."""
+        head = f"{'':<10}" + "".join(f"{status:>11}" for status in STATUSES)
+        lines = [head]
+        for scope in SCOPES:
+            counts = self.counts(scope)
+            if counts.total:
+                lines.append(f"{scope:<10}" + "".join(f"{getattr(counts, status):>11,}" for status in STATUSES))
+        if len(lines) == 1:
+            lines = ["no records"]
+        would = "dry run, nothing sent; it would take " if self.dry_run else ""
+        lines.append(
+            f"{would}{self.requests:,} requests ({self.retries:,} retries), {self.bytes:,} bytes, {self.seconds:.1f} s"
+        )
+        lines += [f"warning: {kind}: {count:,}" for kind, count in sorted(self.warnings.items())]
+        for title, shown, total in (
+            ("rejected", self.rejects, self.total("rejected")),
+            ("failed", self.failures, self.total("failed")),
+        ):
+            lines += [f"{title}: {problem}" for problem in shown]
+            if total > len(shown) and shown:
+                lines.append(f"{title}: and {total - len(shown):,} more")
+        if self.stopped:
+            lines.append(f"stopped early: {self.stopped}")
+        return "\n".join(lines)
+
+
+class Tally:
+    """Adds outcomes up while a batch runs; `emit` on the sending side, `warn` from any thread."""
+
+    def __init__(self, *, dry_run: bool = False) -> None:
+        self._report = Report(dry_run=dry_run)
+        self._warnings: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
+
+    def emit(self, outcome: Outcome) -> None:
+        """Count an outcome."""
+        report = self._report
+        counts = report.counts(outcome.scope)
+        setattr(counts, outcome.status, getattr(counts, outcome.status) + outcome.count)
+        problem = outcome.problem
+        if problem is None:
+            return
+        if outcome.status == "skipped":
+            self.warn(f"{problem.scope} skipped: {problem.reason}", outcome.count)
+        elif outcome.status == "failed" and len(report.failures) < REJECTS_SHOWN:
+            report.failures.append(problem)
+        elif outcome.status == "rejected" and len(report.rejects) < REJECTS_SHOWN:
+            report.rejects.append(problem)
+
+    def warn(self, kind: str, count: int = 1) -> None:
+        """Count something that was mended or left out on the way."""
+        if count:
+            with self._lock:
+                self._warnings[kind] += count
+
+    def report(self, *, requests: int, retries: int, size: int, stopped: str = "") -> Report:
+        """The report as it stands."""
+        report = self._report
+        report.requests, report.retries, report.bytes = requests, retries, size
+        report.seconds = round(time.monotonic() - self._began, 3)
+        report.stopped = stopped
+        with self._lock:
+            report.warnings = dict(self._warnings)
+        return report
+
+    @property
+    def so_far(self) -> Report:
+        """The counts while the batch goes on; for progress only."""
+        return self._report
+
+
+def merge(reports: Iterable[Report]) -> Report:
+    """Sum the reports of several batches into that of their run."""
+    total = Report()
+    stopped: list[str] = []
+    warnings: Counter[str] = Counter()
+    for report in reports:
+        for scope in SCOPES:
+            into, counts = total.counts(scope), report.counts(scope)
+            for status in STATUSES:
+                setattr(into, status, getattr(into, status) + getattr(counts, status))
+        total.requests += report.requests
+        total.retries += report.retries
+        total.bytes += report.bytes
+        total.seconds = round(total.seconds + report.seconds, 3)
+        warnings.update(report.warnings)
+        total.rejects += report.rejects[: REJECTS_SHOWN - len(total.rejects)]
+        total.failures += report.failures[: REJECTS_SHOWN - len(total.failures)]
+        total.dry_run = total.dry_run or report.dry_run
+        if report.stopped and report.stopped not in stopped:
+            stopped.append(report.stopped)
+    total.warnings = dict(warnings)
+    total.stopped = "; ".join(stopped)
+    return total
+
+
+def parse_max_rejected(text: str | int | None) -> int | str | None:
+    """Read a limit for rejected records: a count (``20``), a share of the run (``1%``), or none at all.
+
+    :raises ValueError: for anything else; its text says what is taken.
+    """
+    if text is None or (isinstance(text, str) and text.strip().lower() in {"", "none"}):
+        return None
+    word = str(text).strip()
+    digits = word.removesuffix("%").strip()
+    try:
+        number = float(digits)
+    except ValueError:
+        number = -1.0
+    whole = number == int(number) if number >= 0 and number != float("inf") else False
+    if word.endswith("%") and 0 <= number <= 100:
+        return word
+    if not word.endswith("%") and whole:
+        return int(number)
+    raise ValueError(f"max_rejected must be a count such as 20, or a share such as 1%, not {text!r}")
+
+
+def failure_of(report: Report, *, max_rejected: int | str | None = "1%", allow_empty: bool = False) -> str | None:
+    """Why a run counts as failed, in one sentence; None when it did what it should.
+
+    :param max_rejected: what `parse_max_rejected` takes; None allows any number.
+    :param allow_empty: whether a run that read no record at all is fine.
+    """
+    if report.stopped:
+        return f"the run stopped early: {report.stopped}"
+    failed = report.total("failed")
+    if failed:
+        first = f", the first: {report.failures[0]}" if report.failures else ""
+        return f"{failed:,} of {report.records:,} records could not be delivered{first}; run it again to send them"
+    limit = parse_max_rejected(max_rejected)
+    rejected = report.total("rejected")
+    if limit is not None and rejected:
+        share = isinstance(limit, str)
+        allowed = float(limit.rstrip("% ")) / 100 * report.records if isinstance(limit, str) else limit
+        if rejected > allowed:
+            first = f"; the first: {report.rejects[0]}" if report.rejects else ""
+            of = f" ({rejected / report.records:.2%})" if share else ""
+            return f"{rejected:,} of {report.records:,} records were rejected{of}, more than max_rejected={limit}{first}"
+    if not report.records and not allow_empty:
+        return "the plan's queries gave no record at all, so nothing was sent; check the source database and the SQL"
+    return None
