@@ -1,0 +1,238 @@
+"""One batch from rows to report: the only place that joins the stages."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from airflow_provider_halo.api.blocking import run_blocking
+from airflow_provider_halo.api.client import HaloClient
+from airflow_provider_halo.contract import USERS_PER_UPDATE
+from airflow_provider_halo.exceptions import ApiError, DeliveryStopped, HaloError, SecretMissing, SetupError
+from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.selection import Selection, select
+from airflow_provider_halo.records.model import Company, User
+from airflow_provider_halo.records.payload import Payload, payload_of
+from airflow_provider_halo.records.problem import Problem
+from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.sync.assembly import read_records
+from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.sync.delivery import Delivery
+from airflow_provider_halo.sync.links import KnownCompanies
+from airflow_provider_halo.sync.outcome import Outcome
+from airflow_provider_halo.sync.planning import plan_batches
+from airflow_provider_halo.sync.progress import Progress
+from airflow_provider_halo.sync.rehearsal import Rehearsal
+from airflow_provider_halo.sync.report import Report, Tally
+from airflow_provider_halo.sync.source import Sources
+
+log = logging.getLogger(__name__)
+
+_COMPANIES_PER_CHUNK = 200  # a company is a request of its own, so a chunk is only what is read ahead
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncOptions:
+    """What a sync is to do, the same for every batch of a run.
+
+    :param only: names of the plan's parts to send (``companies``, ``users.context.onboarding``, ``links`` …); empty
+        for all.
+    :param full: send everything again, whatever a ledger says. Without a ledger every sync is full.
+    :param dry_run: read, check and count, but send nothing.
+    :param link_users: link each user to its company, one call per user. None: yes.
+    :param update_only: skip users that Halo doesn't know.
+    :param activity: send the user by users/identify, which marks it as active now. Only for a batch of one user.
+    """
+
+    only: tuple[str, ...] = ()
+    full: bool = False
+    dry_run: bool = False
+    link_users: bool | None = None
+    update_only: bool = False
+    activity: bool = False
+
+
+def sync_batch(
+    plan: LoadedPlan, batch: Batch, *, sources: Sources, settings: HaloSettings, options: SyncOptions | None = None
+) -> Report:
+    """Bring one batch to Halo.
+
+    :param sources: gives the engine of a connection id.
+    :return: what was stored, skipped, rejected or failed.
+    :raises PlanError: when a query's columns don't fit the plan; nothing of that query was sent.
+    :raises SetupError: for a missing secret, or a database that refuses a query.
+    :raises ApiError: when Halo refuses a credential. Its ``report`` attribute holds what was delivered until then.
+    :raises DeliveryStopped: when the run can't go on; with ``report`` too.
+    """
+    run = _BatchRun(plan, batch, sources, settings, options or SyncOptions())
+    return run_blocking(run.run())
+
+
+class _BatchRun:
+    def __init__(
+        self, plan: LoadedPlan, batch: Batch, sources: Sources, settings: HaloSettings, options: SyncOptions
+    ) -> None:
+        self._plan = plan
+        self._batch = batch
+        self._sources = sources
+        self._settings = settings
+        self._options = options
+        self._selection: Selection = select(plan, options.only)
+        self._links = self._selection.links and options.link_users is not False
+        self._tally = Tally(dry_run=options.dry_run)
+        self._known = KnownCompanies()
+        self._check_words()
+
+    def _check_words(self) -> None:
+        """Refuse what must not happen before a query is run or a byte is sent."""
+        if self._options.activity and self._batch.user is None:
+            raise SetupError(
+                "activity=True marks every user it sends as active now, so it is only for one user who is present: "
+                "give user_id, or leave activity off."
+            )
+        sends_users = self._selection.users and not self._options.activity
+        if sends_users and not self._settings.identity_secret:
+            raise SecretMissing(
+                f"Halo connection {self._settings.conn_id!r} has no identity_secret, and users/update, the call that "
+                "marks nobody as active, needs one: put it into the connection's extras; or, for one user who is "
+                "present now, opt in to activity=True. Companies alone need no secret: only=companies."
+            )
+
+    async def run(self) -> Report:
+        progress = Progress(self._batch, lambda: self._tally.so_far, links=self._links)
+        ticker = asyncio.create_task(progress.run())
+        log.info("%s: starts", self._batch.label)
+        try:
+            if self._options.dry_run:
+                rehearsal = Rehearsal(self._emit, self._settings.signs_users)
+                await self._deliver(rehearsal)
+                report = self._tally.report(requests=rehearsal.requests, retries=0, size=rehearsal.bytes)
+            else:
+                report = await self._send()
+        finally:
+            ticker.cancel()
+        log.info("%s: done\n%s", self._batch.label, report.to_text())
+        return report
+
+    async def _send(self) -> Report:
+        async with HaloClient(self._settings) as client:
+            try:
+                await self._deliver(Delivery(client, self._emit, update_only=self._options.update_only))
+            except HaloError as error:
+                report = self._report(client, stopped=str(error))
+                log.error("%s: stopped\n%s", self._batch.label, report.to_text())  # noqa: TRY400 (the error goes on up)
+                if isinstance(error, (DeliveryStopped, ApiError, SetupError)):
+                    error.report = report.to_dict()
+                raise
+            return self._report(client)
+
+    def _report(self, client: HaloClient, stopped: str = "") -> Report:
+        stats = client.stats
+        return self._tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes, stopped=stopped)
+
+    async def _deliver(self, delivery: Delivery | Rehearsal) -> None:
+        if self._selection.companies:
+            async with contextlib.aclosing(self._chunks("companies", self._batch)) as chunks:
+                await delivery.companies(chunks)
+        elif self._links and self._batch.user is None:
+            await self._learn_companies(self._batch)
+        if not (self._selection.users or self._links) or not self._batch.users_too:
+            return
+        async with contextlib.aclosing(self._chunks("users", self._batch)) as chunks:
+            users = self._knowing_their_companies(chunks) if self._batch.user is not None else chunks
+            decide_link = self._known.decide if self._links else None
+            if not self._selection.users:
+                await delivery.links(users, decide_link=self._known.decide)
+            elif self._options.activity:
+                await delivery.identify(users, decide_link=decide_link)
+            else:
+                await delivery.users(users, decide_link=decide_link)
+
+    async def _knowing_their_companies(self, chunks: AsyncIterator[list[Payload]]) -> AsyncIterator[list[Payload]]:
+        """Look up the companies of users that were named one by one, before their links are decided."""
+        async for chunk in chunks:
+            companies = {user.company_id for user in chunk if user.company_id is not None} if self._links else set()
+            missing = sorted(companies - self._known.seen)
+            if missing and self._plan.traits("companies"):
+                batches = await asyncio.to_thread(
+                    plan_batches, self._plan, self._selection, self._sources, company_ids=missing
+                )
+                for batch in batches:
+                    await self._learn_companies(batch)
+            yield chunk
+
+    async def _learn_companies(self, batch: Batch) -> None:
+        """Read which companies there are, without sending them: links may only go to these."""
+        if self._plan.traits("companies") is None:
+            return
+        selection = select(self._plan, ("companies.traits",))
+
+        def learn() -> None:
+            # Counted as rejects or warnings only where the companies themselves are sent.
+            for record in read_records("companies", self._plan, selection, batch, self._sources, lambda *_: None):
+                if isinstance(record, Company):
+                    self._known.add(record.company_id)
+
+        await asyncio.to_thread(learn)
+
+    def _emit(self, outcome: Outcome) -> None:
+        self._tally.emit(outcome)
+        self._known.note(outcome)
+
+    async def _chunks(self, scope: QueryScope, batch: Batch) -> AsyncIterator[list[Payload]]:
+        """Payloads of a scope, read by a thread that is one chunk ahead of the sender: that bounds the memory."""
+        reader = _Reader(self._records(scope, batch), USERS_PER_UPDATE if scope == "users" else _COMPANIES_PER_CHUNK)
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"halo-{scope}") as executor:
+            try:
+                ahead = loop.run_in_executor(executor, reader.next_chunk)
+                while True:
+                    payloads, problems, more = await ahead
+                    if more:
+                        ahead = loop.run_in_executor(executor, reader.next_chunk)
+                    for problem in problems:
+                        self._emit(Outcome(scope=problem.scope, status="rejected", problem=problem))
+                    if payloads:
+                        yield payloads
+                    if not more:
+                        return
+            finally:
+                # In the reader's own thread, after the chunk it may be at: a generator can't be closed while it runs.
+                await loop.run_in_executor(executor, reader.close)
+
+    def _records(self, scope: QueryScope, batch: Batch) -> Generator[Company | User | Problem, None, None]:
+        return read_records(scope, self._plan, self._selection, batch, self._sources, self._tally.warn)
+
+
+class _Reader:
+    """Turns the records of one scope into chunks of payloads; a problem is passed on beside them.
+
+    Used by one thread at a time.
+    """
+
+    def __init__(self, records: Generator[Company | User | Problem, None, None], size: int) -> None:
+        self._records = records
+        self._size = size
+
+    def next_chunk(self) -> tuple[list[Payload], list[Problem], bool]:
+        """The next payloads and problems, at most `size` of them together, and whether more may follow."""
+        payloads: list[Payload] = []
+        problems: list[Problem] = []
+        while len(payloads) < self._size and len(problems) < self._size:
+            record = next(self._records, None)
+            if record is None:
+                return payloads, problems, False
+            made = record if isinstance(record, Problem) else payload_of(record)
+            if isinstance(made, Payload):
+                payloads.append(made)
+            else:
+                problems.append(made)
+        return payloads, problems, True
+
+    def close(self) -> None:
+        """End the queries behind the records."""
+        self._records.close()
