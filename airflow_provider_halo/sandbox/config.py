@@ -1,0 +1,41 @@
+"""How a sandbox behaves: read once at the edge, frozen, passed down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+BadUser = Literal["nameless", "named", "partial"]
+BAD_USER_ANSWERS: Final[tuple[BadUser, ...]] = ("nameless", "named", "partial")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxConfig:
+    """The settings of one sandbox.
+
+    :param widget_key: the only key that is let in (documented form: ``ab_live_…``).
+    :param identity_secret: what tokens must be signed with (documented form: ``ha_secret_…``).
+    :param verify_identity: whether calls that name a user need that user's token; ``users/update`` always needs one.
+    :param org_id: the workspace the widget key stands for.
+    :param file: a SQLite file that keeps the state over restarts; None keeps it in memory only.
+    :param faults: fault rules at start, each as ``parse_fault`` reads it.
+    :param max_body_bytes: longer bodies get 413; None has no such cap. Whether Halo has one is unknown.
+    :param bad_user: what one invalid user does to its ``users/update``, which is unknown: ``nameless`` fails the
+        batch without saying who it was, ``named`` fails it and names the user, ``partial`` stores the others.
+    :param refuse_context: answer 400 to a ``users/update`` whose entries carry ``context``, which is unknown too.
+    :param poison: ids of users that are always refused with a 400 that says nothing.
+    :param open_admin: let clients that aren't on this machine use the page and ``/_sandbox``.
+    """
+
+    widget_key: str = field(default="ab_live_sandbox", repr=False)
+    identity_secret: str = field(default="ha_secret_sandbox", repr=False)
+    verify_identity: bool = True
+    org_id: str = "org_sandbox"
+    file: Path | None = None
+    faults: tuple[str, ...] = ()
+    max_body_bytes: int | None = None
+    bad_user: BadUser = "nameless"
+    refuse_context: bool = False
+    poison: frozenset[str] = frozenset()
+    open_admin: bool = False

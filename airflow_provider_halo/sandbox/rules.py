@@ -1,0 +1,199 @@
+"""What the API accepts: every documented 400 as a pure check that returns nothing or raises a Refusal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from airflow_provider_halo.sandbox.refusal import Refusal
+
+DOCS_URL: Final = "https://docs.haloagents.ai/api-reference#reserved-traits"  # documented: there is one; its text isn't
+USERS_PER_CALL: Final = 1000
+EVENTS_PER_CALL: Final = 100
+EVENT_METADATA_BYTES: Final = 10_000
+CUSTOM_FIELDS_LENGTH: Final = 10_000
+
+TERMS: Final = ("monthly", "quarterly", "annual", "bi_annual")
+CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "renewal_status": (
+        *("up_for_renewal", "in_progress", "likely_to_renew", "expansion_opportunity", "set_to_cancel"),
+        *("set_to_cancel_trial", "at_risk", "renewed", "lost"),
+    ),
+    "contract_term": TERMS,
+    "payment_terms": TERMS,
+}
+DATES: Final = ("signed_up_at", "renewal_date")
+ENTRY_TYPES: Final = frozenset(
+    ("list", "integration", "error", "status", "config", "feature", "metric", "relationship", "custom"),
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What differs between users and companies.
+
+    :param noun: ``user`` or ``company``.
+    :param limit: the most bytes of traits and context in one call.
+    :param columns: traits that have a column of their own; all others are custom fields.
+    :param reserved: traits that are refused.
+    """
+
+    noun: str
+    limit: int
+    columns: frozenset[str]
+    reserved: frozenset[str]
+
+
+_SHARED_COLUMNS: Final = (
+    *("name", "signed_up_at", "renewal_date", "renewal_status", "contract_term", "payment_terms"),
+    *("on_contract", "mrr", "arr"),
+)
+_SHARED_RESERVED: Final = ("id", "external_id", "org_id", "created_at", "updated_at", "last_contacted_at")
+USER: Final = Kind(
+    noun="user",
+    limit=20_000,
+    columns=frozenset((*_SHARED_COLUMNS, "email")),
+    reserved=frozenset((*_SHARED_RESERVED, "company_id", "first_seen", "last_seen")),
+)
+COMPANY: Final = Kind(
+    noun="company",
+    limit=50_000,
+    columns=frozenset((*_SHARED_COLUMNS, "domain", "industry", "plan", "employee_count")),
+    reserved=frozenset((*_SHARED_RESERVED, "health_score", "team_size")),
+)
+
+_ISO_8601: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|[+-]([01]\d|2[0-3]):?([0-5]\d)?)?)?",
+    re.ASCII,
+)
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Body of a request as a JSON object.
+
+    :raises Refusal: 400 when it is no JSON or no object.
+    """
+    try:
+        value = msgspec.json.decode(body)
+    except (ValueError, RecursionError):  # bad UTF-8 is a ValueError of its own; msgspec.DecodeError is one too
+        raise Refusal(400, "body is not valid JSON") from None
+    if not isinstance(value, dict):
+        raise Refusal(400, "body must be a JSON object")
+    return value
+
+
+def read_id(body: dict[str, Any], name: str) -> str:
+    """The non-empty string under ``name``.
+
+    :raises Refusal: 400 when it is missing, empty, or of another type.
+    """
+    if name not in body:
+        raise Refusal(400, f"{name} is required")
+    value = body[name]
+    if not isinstance(value, str):
+        raise Refusal(400, f"{name} must be a string")
+    if not value:
+        raise Refusal(400, f"{name} must not be empty")
+    return value
+
+
+def check_record(record: dict[str, Any], kind: Kind) -> None:
+    """Hold ``traits`` and ``context`` of one user or company against the documented rules.
+
+    :raises Refusal: 400; for reserved traits with every offending key and a link to the documentation.
+    """
+    traits = record.get("traits", {})
+    context = record.get("context", {})
+    if not isinstance(traits, dict):
+        raise Refusal(400, "traits must be an object")
+    if not isinstance(context, dict):
+        raise Refusal(400, "context must be an object")
+    if not kind.reserved.isdisjoint(traits):
+        keys = sorted(kind.reserved.intersection(traits))
+        raise Refusal(400, f"traits use reserved keys: {', '.join(keys)}", reserved_keys=keys, docs_url=DOCS_URL)
+    for name, allowed in CHOICES.items():
+        # Null clears a value; the documentation does not speak of it, and refusing it would keep old values alive.
+        if traits.get(name) is not None and traits[name] not in allowed:
+            raise Refusal(400, f"traits.{name} must be one of {', '.join(allowed)}")
+    for name in DATES:
+        if traits.get(name) is not None and not is_iso_8601(traits[name]):
+            raise Refusal(400, f"traits.{name} must be an ISO 8601 date or time")
+    for key, entry in context.items():
+        _check_entry(key, entry)
+    _check_size(traits, context, sent=[record[part] for part in ("traits", "context") if part in record], kind=kind)
+
+
+def is_iso_8601(value: object) -> bool:
+    """Whether a value is an ISO 8601 date or time of a day that exists."""
+    match = _ISO_8601.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return False
+    day, minute, second = match.group(1, 2, 3)
+    try:
+        datetime.fromisoformat(f"{day}T{minute or '00:00'}:{second or '00'}")
+    except ValueError:
+        return False
+    return True
+
+
+def read_users(body: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Entries of ``users/update`` with their ids; the traits are not looked at.
+
+    :raises Refusal: 400 when ``users`` isn't an array of 1 to 1,000 objects with a ``user_id`` each.
+    """
+    if not isinstance(body.get("update_only", False), bool):
+        raise Refusal(400, "update_only must be true or false")
+    users = body.get("users")
+    if not isinstance(users, list):
+        raise Refusal(400, "users must be an array")
+    if not 1 <= len(users) <= USERS_PER_CALL:
+        raise Refusal(400, f"users must hold 1 to {USERS_PER_CALL} entries, not {len(users)}")
+    for entry in users:
+        if not isinstance(entry, dict):
+            raise Refusal(400, "every entry of users must be an object")
+    return [(read_id(entry, "user_id"), entry) for entry in users]
+
+
+def read_events(body: dict[str, Any]) -> set[str]:
+    """Ids of the users whom ``events`` names, in the body or in an event.
+
+    :raises Refusal: 400 when there are too many events, or one has too much metadata.
+    """
+    events = body.get("events")
+    if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
+        raise Refusal(400, "events must be an array of objects")
+    if not 1 <= len(events) <= EVENTS_PER_CALL:
+        raise Refusal(400, f"events must hold 1 to {EVENTS_PER_CALL} entries, not {len(events)}")
+    for event in events:
+        if len(msgspec.json.encode(event.get("metadata"))) > EVENT_METADATA_BYTES:
+            raise Refusal(400, f"metadata of an event may have {EVENT_METADATA_BYTES} bytes")
+    return {read_id(part, "user_id") for part in (body, *events) if "user_id" in part}
+
+
+def _check_entry(key: str, entry: object) -> None:
+    if not key:
+        raise Refusal(400, "context has an empty key")
+    if not isinstance(entry, dict):
+        raise Refusal(400, f"context.{key} must be an object")
+    if not isinstance(entry.get("label"), str):
+        raise Refusal(400, f"context.{key}.label must be a string")
+    if "value" not in entry:
+        raise Refusal(400, f"context.{key}.value is required")
+    if "type" in entry and (not isinstance(entry["type"], str) or entry["type"] not in ENTRY_TYPES):
+        raise Refusal(400, f"context.{key}.type must be one of {', '.join(sorted(ENTRY_TYPES))}")
+
+
+def _check_size(traits: dict[str, Any], context: dict[str, Any], *, sent: list[Any], kind: Kind) -> None:
+    size = sum(len(msgspec.json.encode(part)) for part in sent)
+    if size > kind.limit:
+        raise Refusal(400, f"traits and context have {size} bytes; a {kind.noun} may have {kind.limit}")
+    if size <= CUSTOM_FIELDS_LENGTH:
+        return  # A part is never longer than the whole: nothing more to measure.
+    custom = {name: value for name, value in traits.items() if name not in kind.columns}
+    length = len(msgspec.json.encode(custom).decode())
+    if length > CUSTOM_FIELDS_LENGTH:
+        raise Refusal(400, f"custom fields have {length} characters; {CUSTOM_FIELDS_LENGTH} are allowed")

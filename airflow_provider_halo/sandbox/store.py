@@ -1,0 +1,235 @@
+"""What the sandbox remembers: users, companies and links, merged as the API merges; safe to read from any thread."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+import msgspec
+
+from airflow_provider_halo.sandbox.archive import Archive, Stored
+
+Scope = Literal["users", "companies"]
+Clock = Callable[[], datetime]
+
+
+class Content(msgspec.Struct):
+    """What callers have sent about one user or company, merged."""
+
+    traits: dict[str, Any]
+    context: dict[str, Any]
+
+
+_encoder = msgspec.json.Encoder()
+_canonical = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder(Content)
+
+
+def utc_now() -> datetime:
+    """The time of day, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+class Store:
+    """Users, companies and links. Records are kept as JSON bytes, so a million users fit in memory.
+
+    :param clock: gives the time that is written down as ``last_seen`` and the like.
+    :param archive: where each change is also written; what it holds is read at once.
+    """
+
+    def __init__(self, *, clock: Clock = utc_now, archive: Archive | None = None) -> None:
+        self._clock = clock
+        self._archive = archive
+        self._lock = threading.RLock()
+        self._records: dict[Scope, dict[str, Stored]] = {"users": {}, "companies": {}}
+        self._company_of: dict[str, str] = {}
+        self._members: dict[str, dict[str, None]] = {}
+        self._automations: Counter[str] = Counter()
+        if archive is not None:
+            self._records["users"].update(archive.records("users"))
+            self._records["companies"].update(archive.records("companies"))
+            self._automations.update(archive.automations())
+            for user_id, company_id in archive.links():
+                self._link(user_id, company_id)
+
+    def identify_user(self, user_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Merge one user who is present now: ``last_seen`` moves, a new user enters automations (documented)."""
+        with self._lock:
+            now = self._now()
+            new = user_id not in self._records["users"]
+            stored = self._merge("users", user_id, body, now)
+            stored.first_seen = stored.first_seen or now
+            stored.last_seen = now
+            if new:
+                self._automations["user_created"] += 1
+            self._save("users", [user_id])
+            return self._view("users", user_id)
+
+    def update_users(self, users: Iterable[tuple[str, dict[str, Any]]], *, update_only: bool) -> dict[str, int]:
+        """Merge users without a sign of activity; nobody's ``first_seen`` or ``last_seen`` moves (documented).
+
+        A new user has neither (assumed: nobody has seen them yet). Gives the counts of the answer.
+        """
+        counts = {"created": 0, "updated": 0, "skipped": 0}
+        with self._lock:
+            now = self._now()
+            known = self._records["users"]
+            touched: dict[str, None] = {}
+            for user_id, entry in users:
+                if user_id in known:
+                    counts["updated"] += 1
+                    self._merge("users", user_id, entry, now)
+                elif update_only:
+                    counts["skipped"] += 1
+                    continue
+                else:
+                    counts["created"] += 1
+                    self._merge("users", user_id, entry, now).imported = True
+                touched[user_id] = None
+            self._save("users", touched)
+        return counts
+
+    def identify_company(self, company_id: str, body: dict[str, Any], user_id: str | None) -> dict[str, Any]:
+        """Merge one company and link a user to it.
+
+        Assumed: a user has one company, so a later link moves the user; linking makes no user and is no activity.
+        """
+        with self._lock:
+            self._merge("companies", company_id, body, self._now())
+            if user_id is not None:
+                self._link(user_id, company_id)
+            self._save("companies", [company_id], link=user_id)
+            return self._view("companies", company_id)
+
+    def seen(self, user_ids: Iterable[str]) -> None:
+        """Move ``last_seen`` of those of the users who are known: an event of theirs came in (documented)."""
+        with self._lock:
+            now = self._now()
+            known = [user_id for user_id in user_ids if user_id in self._records["users"]]
+            for user_id in known:
+                stored = self._records["users"][user_id]
+                stored.first_seen = stored.first_seen or now
+                stored.last_seen = now
+            self._save("users", known)
+
+    def user(self, user_id: str) -> dict[str, Any] | None:
+        """One user with traits, context, times and the linked company's id; None when unknown."""
+        with self._lock:
+            return self._view("users", user_id) if user_id in self._records["users"] else None
+
+    def company(self, company_id: str) -> dict[str, Any] | None:
+        """One company with traits, context, times and the ids of its users; None when unknown."""
+        with self._lock:
+            return self._view("companies", company_id) if company_id in self._records["companies"] else None
+
+    def ids(self, scope: Scope) -> list[str]:
+        """All ids, sorted."""
+        with self._lock:
+            return sorted(self._records[scope])
+
+    def counts(self) -> dict[str, Any]:
+        """How many users, companies and links there are, how many users were ever seen, and started automations."""
+        with self._lock:
+            users = self._records["users"]
+            return {
+                "users": len(users),
+                "companies": len(self._records["companies"]),
+                "links": len(self._company_of),
+                "users_seen": sum(stored.last_seen is not None for stored in users.values()),
+                "automations": dict(self._automations),
+            }
+
+    def digest(self) -> str:
+        """SHA-256 of all that callers sent, times made here left out: equal states give equal digests anywhere."""
+        with self._lock:
+            contents = {scope: {key: row.content for key, row in rows.items()} for scope, rows in self._records.items()}
+            links = sorted(self._company_of.items())
+        total = hashlib.sha256()
+        for scope in ("companies", "users"):
+            for key, content in sorted(contents[scope].items()):
+                total.update(_canonical.encode([scope, key, msgspec.json.decode(content)]) + b"\n")
+        for link in links:
+            total.update(_canonical.encode(["links", *link]) + b"\n")
+        return total.hexdigest()
+
+    def last_seen_digest(self) -> str:
+        """SHA-256 of every user's ``first_seen`` and ``last_seen``: it moves when, and only when, somebody is seen."""
+        with self._lock:
+            seen = sorted(
+                (key, row.first_seen, row.last_seen)
+                for key, row in self._records["users"].items()
+                if row.last_seen is not None
+            )
+        return hashlib.sha256(_canonical.encode(seen)).hexdigest()
+
+    def export(self) -> Iterator[bytes]:
+        """Everything as NDJSON: companies, then users, in the order of their ids."""
+        for scope in ("companies", "users"):
+            for key in self.ids(scope):  # type: ignore[arg-type]  # mypy widens the tuple's literals to str
+                record = self.company(key) if scope == "companies" else self.user(key)
+                if record is not None:
+                    yield _encoder.encode(record) + b"\n"
+
+    def reset(self) -> None:
+        """Forget everything, in the file too."""
+        with self._lock:
+            for records in self._records.values():
+                records.clear()
+            self._company_of.clear()
+            self._members.clear()
+            self._automations.clear()
+            if self._archive is not None:
+                self._archive.clear()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._archive is not None:
+                self._archive.close()
+
+    def _now(self) -> str:
+        return self._clock().astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+    def _merge(self, scope: Scope, key: str, sent: dict[str, Any], now: str) -> Stored:
+        """Traits merge, new values win; a context entry that is sent again replaces the old one whole (documented)."""
+        stored = self._records[scope].get(key)
+        traits, context = sent.get("traits") or {}, sent.get("context") or {}
+        if stored is None:
+            stored = Stored(content=_encoder.encode(Content(traits, context)), created_at=now, updated_at=now)
+            self._records[scope][key] = stored
+            return stored
+        content = _decoder.decode(stored.content)
+        content.traits.update(traits)
+        content.context.update(context)
+        stored.content = _encoder.encode(content)
+        stored.updated_at = now
+        return stored
+
+    def _link(self, user_id: str, company_id: str) -> None:
+        before = self._company_of.get(user_id)
+        if before is not None:
+            self._members[before].pop(user_id, None)
+        self._company_of[user_id] = company_id
+        self._members.setdefault(company_id, {})[user_id] = None
+
+    def _view(self, scope: Scope, key: str) -> dict[str, Any]:
+        stored = self._records[scope][key]
+        content = _decoder.decode(stored.content)
+        view: dict[str, Any] = {"traits": content.traits, "context": content.context}
+        view |= {"created_at": stored.created_at, "updated_at": stored.updated_at}
+        if scope == "companies":
+            return {"company_id": key, **view, "user_ids": list(self._members.get(key, ()))}
+        # Documented: a new user without signed_up_at gets the import time; it is shown, but isn't what a caller sent.
+        signed_up = {"signed_up_at": stored.created_at} if stored.imported and "signed_up_at" not in content.traits else {}
+        seen = {"first_seen": stored.first_seen, "last_seen": stored.last_seen}
+        return {"user_id": key, **view, **signed_up, **seen, "company_id": self._company_of.get(key)}
+
+    def _save(self, scope: Scope, keys: Iterable[str], *, link: str | None = None) -> None:
+        if self._archive is not None:
+            rows = [(key, self._records[scope][key]) for key in keys]
+            links = [] if link is None else [(link, self._company_of[link])]
+            self._archive.save(scope, rows, links=links, automations=self._automations)

@@ -1,0 +1,95 @@
+"""Who may call: the widget key and the signed tokens, checked by hand so that no library's leniency is inherited."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import hmac
+from base64 import urlsafe_b64decode
+from typing import Any, Final
+
+import msgspec
+
+from airflow_provider_halo.sandbox.refusal import Refusal
+
+BULK_SCOPE: Final = "users.update"  # documented: the claim `scope` of a users/update token
+BULK_SECONDS: Final = 60 * 60  # documented: `exp` of a users/update token is at most 1 hour ahead
+
+
+def check_widget_key(authorization: str | None, widget_key: str) -> None:
+    """Hold the ``Authorization`` header against the widget key.
+
+    :raises Refusal: 401 when the header is missing, of another scheme, or carries another key (401 is assumed).
+    """
+    if authorization is None:
+        raise Refusal(401, "Authorization header is missing; send 'Authorization: Bearer <widget key>'")
+    scheme, _, key = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        raise Refusal(401, "Authorization must be 'Bearer <widget key>'")
+    if not hmac.compare_digest(key.strip().encode(), widget_key.encode()):
+        raise Refusal(401, "Widget key is unknown")
+
+
+def check_user_token(token: object, user_id: str, *, secret: str, now: float) -> None:
+    """Hold a ``user_token`` against the user whom the body names: ``user_id``, else ``sub``, must be equal.
+
+    :param now: seconds since the epoch.
+    :raises Refusal: 403 when the token is missing, malformed, wrongly signed, expired, or somebody else's.
+    """
+    claims = _claims(token, secret)
+    if "exp" in claims:  # documented: `exp` is recommended, so not required
+        _unexpired(claims["exp"], now)
+    named = claims["user_id"] if "user_id" in claims else claims.get("sub")
+    if named != user_id:
+        raise Refusal(403, "user_token is not for this user_id")
+
+
+def check_bulk_token(token: object, *, secret: str, now: float) -> None:
+    """Hold the ``user_token`` of a ``users/update`` against its own rules.
+
+    :param now: seconds since the epoch.
+    :raises Refusal: 403 when the token is missing, wrongly signed, expired, without the scope, longer than an hour,
+        or names a user.
+    """
+    claims = _claims(token, secret)
+    if claims.get("scope") != BULK_SCOPE:
+        raise Refusal(403, f"user_token needs the claim scope '{BULK_SCOPE}'")
+    if "user_id" in claims:
+        raise Refusal(403, "user_token of users/update must not carry user_id")
+    if "exp" not in claims:
+        raise Refusal(403, "user_token needs the claim exp")
+    expires = _unexpired(claims["exp"], now)
+    if expires > now + BULK_SECONDS:
+        raise Refusal(403, "user_token may expire at most 1 hour ahead")
+
+
+def _unexpired(expires: object, now: float) -> float:
+    if isinstance(expires, bool) or not isinstance(expires, int | float):
+        raise Refusal(403, "user_token has an exp that is no number")
+    if expires <= now:
+        raise Refusal(403, "user_token has expired")
+    return expires
+
+
+def _claims(token: object, secret: str) -> dict[str, Any]:
+    """Claims of a JWT (RFC 7519) in compact form whose HS256 signature is right."""
+    if token is None:
+        raise Refusal(403, "user_token is missing")
+    if not isinstance(token, str):
+        raise Refusal(403, "user_token must be a string")
+    try:
+        head, payload, signature = token.encode("ascii").split(b".")
+        header = msgspec.json.decode(_unpadded(head), type=dict[str, Any])
+        claims = msgspec.json.decode(_unpadded(payload), type=dict[str, Any])
+        given = _unpadded(signature)
+    except (ValueError, binascii.Error):  # msgspec's and the codec's errors are ValueErrors
+        raise Refusal(403, "user_token is no JWT") from None
+    if header.get("alg") != "HS256":
+        raise Refusal(403, "user_token must be signed with HS256")
+    if not hmac.compare_digest(given, hmac.digest(secret.encode(), head + b"." + payload, hashlib.sha256)):
+        raise Refusal(403, "user_token has a wrong signature")
+    return claims
+
+
+def _unpadded(part: bytes) -> bytes:
+    return urlsafe_b64decode(part + b"=" * (-len(part) % 4))
