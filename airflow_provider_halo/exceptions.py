@@ -14,7 +14,7 @@ HaloError
 │   ├── TransientError        429, 5xx, an unreadable answer: worth another try
 │   │   └── Unreachable           no answer at all: refused, reset, timed out
 │   └── UnexpectedAnswer      a status that the API doesn't document (404, a redirect): the base URL is likely wrong
-└── DeliveryStopped           a run that can't go on; carries the report of what was and wasn't delivered
+└── DeliveryStopped           a run that can't go on, for a cause that is no single answer
     ├── HaloUnavailable       no request succeeded for the whole time budget
     ├── SystemicRefusal       many single records refused, all for one cause
     └── ContextRefused        Halo takes no `context` in users/update
@@ -28,7 +28,13 @@ from typing import Any
 
 
 class HaloError(Exception):
-    """Base of every error that this package raises on purpose. Its text never holds a secret or a trait."""
+    """Base of every error that this package raises on purpose. Its text never holds a secret or a trait.
+
+    ``report`` is filled in by the engine when the error ended a run that had begun: what was delivered until then, as
+    `Report.to_dict` gives it.
+    """
+
+    report: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -134,11 +140,7 @@ class UnexpectedAnswer(ApiError):
 
 
 class DeliveryStopped(HaloError):
-    """A run that can't go on. ``report`` is filled in by the engine: what was delivered until then."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.report: dict[str, Any] | None = None
+    """A run that can't go on."""
 
 
 class HaloUnavailable(DeliveryStopped):

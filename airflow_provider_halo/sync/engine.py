@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.contract import USERS_PER_UPDATE
-from airflow_provider_halo.exceptions import ApiError, DeliveryStopped, HaloError, SecretMissing, SetupError
+from airflow_provider_halo.exceptions import HaloError, SecretMissing, SetupError
 from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import Selection, select
 from airflow_provider_halo.records.model import Company, User
@@ -65,8 +65,10 @@ def sync_batch(
     :return: what was stored, skipped, rejected or failed.
     :raises PlanError: when a query's columns don't fit the plan; nothing of that query was sent.
     :raises SetupError: for a missing secret, or a database that refuses a query.
-    :raises ApiError: when Halo refuses a credential. Its ``report`` attribute holds what was delivered until then.
-    :raises DeliveryStopped: when the run can't go on; with ``report`` too.
+    :raises ApiError: when Halo refuses a credential.
+    :raises DeliveryStopped: when the run can't go on.
+
+    Of an error that ends a batch which had begun, ``report`` holds what was delivered until then.
     """
     run = _BatchRun(plan, batch, sources, settings, options or SyncOptions())
     return run_blocking(run.run())
@@ -125,8 +127,7 @@ class _BatchRun:
             except HaloError as error:
                 report = self._report(client, stopped=str(error))
                 log.error("%s: stopped\n%s", self._batch.label, report.to_text())  # noqa: TRY400 (the error goes on up)
-                if isinstance(error, (DeliveryStopped, ApiError, SetupError)):
-                    error.report = report.to_dict()
+                error.report = report.to_dict()
                 raise
             return self._report(client)
 

@@ -1,0 +1,78 @@
+"""A whole plan without a scheduler: the same batches and the same engine, one after another or a few at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
+
+from airflow_provider_halo.exceptions import HaloError
+from airflow_provider_halo.plan.query import LoadedPlan
+from airflow_provider_halo.plan.selection import select
+from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.sync.engine import SyncOptions, sync_batch
+from airflow_provider_halo.sync.planning import plan_batches
+from airflow_provider_halo.sync.report import Report, merge
+from airflow_provider_halo.sync.source import Sources
+
+log = logging.getLogger(__name__)
+
+
+def sync_plan(
+    plan: LoadedPlan,
+    *,
+    sources: Sources,
+    settings: HaloSettings,
+    options: SyncOptions | None = None,
+    batch_size: int = 5_000,
+    company_ids: Sequence[str | int] | None = None,
+    jobs: int = 1,
+) -> Report:
+    """Bring a whole plan to Halo, batch by batch.
+
+    :param batch_size: users of a batch, about.
+    :param company_ids: only these companies and their users; None for all.
+    :param jobs: batches at once; each has `settings.max_in_flight` requests on the way, and an even part of
+        `settings.requests_per_second`.
+    :return: the sum of the batches' reports.
+    :raises HaloError: when the run stops early; where batches had begun, its ``report`` holds what was delivered.
+    """
+    options = options or SyncOptions()
+    batches = plan_batches(
+        plan, select(plan, options.only), sources, batch_size=batch_size, company_ids=company_ids
+    )
+    log.info("%s: %d batches", plan.path, len(batches))
+    if settings.requests_per_second is not None:
+        settings = replace(settings, requests_per_second=settings.requests_per_second / jobs)
+
+    def sync(batch: Batch) -> Report:
+        return sync_batch(plan, batch, sources=sources, settings=settings, options=options)
+
+    reports: list[Report] = []
+    try:
+        for report in _each(batches, sync, jobs):
+            reports.append(report)
+            log.info("%d of %d batches done", len(reports), len(batches))
+    except HaloError as error:
+        begun = getattr(error, "report", None)
+        error.report = merge([*reports, *([Report.from_dict(begun)] if begun else [])]).to_dict()
+        raise
+    return merge(reports)
+
+
+def _each(batches: Sequence[Batch], sync: Callable[[Batch], Report], jobs: int) -> Iterator[Report]:
+    """Reports as they come. The first error ends it: no further batch begins, those under way come to their end."""
+    if jobs == 1:
+        # In this thread, where Ctrl-C reaches the batch itself.
+        yield from map(sync, batches)
+        return
+    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="halo-batch") as executor:
+        futures = [executor.submit(sync, batch) for batch in batches]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()
