@@ -1,0 +1,164 @@
+"""Writes the demo's data into a database, in bulk; replaces only tables that it made itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from airflow_provider_halo.demo.generate import DEFAULT_SEED, Row, bundles
+from airflow_provider_halo.demo.spread import USERS_PER_COMPANY, sizes
+from airflow_provider_halo.demo.tables import DEMO_INFO, METADATA
+from airflow_provider_halo.exceptions import SetupError
+
+MOST_COMPANIES = 100_000
+_ROWS_PER_INSERT = 10_000
+_DRIVERS = {"postgresql": "psycopg2-binary (or psycopg)", "mysql": "pymysql (or mysqlclient)", "mariadb": "pymysql"}
+
+Progress = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Written:
+    """What was written: rows by table, and how long it took."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        tables = ", ".join(f"{count:,} {name}" for name, count in self.rows.items())
+        return f"{tables} in {self.seconds:.1f} s"
+
+
+def open_database(url: str | URL) -> Engine:
+    """An engine for a SQLAlchemy URL.
+
+    :raises SetupError: when the URL can't be read or its driver isn't installed. The URL isn't shown: it may hold a password.
+    """
+    try:
+        parsed = make_url(url)
+        engine = create_engine(parsed)
+    except ArgumentError:
+        raise SetupError(
+            "The database URL can't be read; it looks like sqlite:///demo.db, postgresql+psycopg2://user@host/db "
+            "or mysql+pymysql://user@host/db."
+        ) from None
+    except (NoSuchModuleError, ModuleNotFoundError):
+        name = make_url(url).get_backend_name()
+        raise SetupError(
+            f"No driver for {make_url(url).drivername!r} is installed: pip install {_DRIVERS.get(name, 'its driver')}."
+        ) from None
+    if parsed.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _unsynced)
+    return engine
+
+
+def write_demo_data(
+    engine: Engine,
+    companies: int,
+    users: int | None = None,
+    *,
+    seed: int = DEFAULT_SEED,
+    progress: Progress | None = None,
+) -> Written:
+    """Create the demo's tables and fill them; the same arguments give the same rows everywhere.
+
+    :param companies: 1 to 100,000.
+    :param users: users in all, those without a team included; 25 times the companies by default.
+    :param progress: is given a line every few seconds.
+    :raises SetupError: when the numbers are out of range, the database can't be reached, or a table of the demo's
+        names is there that the demo didn't make.
+    """
+    users = companies * USERS_PER_COMPANY if users is None else users
+    if not 1 <= companies <= MOST_COMPANIES:
+        raise SetupError(f"companies must be 1 to {MOST_COMPANIES:,}, not {companies:,}.")
+    if users < 1:
+        raise SetupError(f"users must be at least 1, not {users:,}.")
+    started = time.monotonic()
+    try:
+        _replace_tables(engine)
+        with engine.begin() as connection:
+            writer = _Writer(connection, users, progress)
+            for bundle in bundles(sizes(companies, users, seed), seed):
+                writer.add(bundle.rows)
+            writer.flush()
+            connection.execute(
+                DEMO_INFO.insert(), [{"seed": seed, "companies": companies, "users": users, "changes": 0}]
+            )
+        with engine.begin() as connection:
+            for table in METADATA.sorted_tables:
+                for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                    index.create(connection)
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("ANALYZE")  # fresh tables have no statistics, and the plan's queries suffer
+    except SQLAlchemyError as error:
+        raise database_trouble(engine, error) from None
+    return Written(rows=writer.written, seconds=time.monotonic() - started)
+
+
+def database_trouble(engine: Engine, error: SQLAlchemyError) -> SetupError:
+    """One sentence for what a database refused, without the statement and its values."""
+    said = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return SetupError(
+        f"The {engine.dialect.name} database {engine.url.database!r} refused: {said[0] if said else error!r}"
+    )
+
+
+class _Writer:
+    """Gathers rows by table and inserts them by the ten thousand."""
+
+    def __init__(self, connection: Connection, users: int, progress: Progress | None) -> None:
+        self._connection = connection
+        self._users = users
+        self._progress = progress
+        self._waiting: dict[str, list[Row]] = {name: [] for name in METADATA.tables if name != DEMO_INFO.name}
+        self.written: dict[str, int] = dict.fromkeys(self._waiting, 0)
+        self._said = time.monotonic()
+
+    def add(self, rows: dict[str, list[Row]]) -> None:
+        for name, more in rows.items():
+            waiting = self._waiting[name]
+            waiting.extend(more)
+            if len(waiting) >= _ROWS_PER_INSERT:
+                self._insert(name)
+
+    def flush(self) -> None:
+        for name in self._waiting:
+            self._insert(name)
+
+    def _insert(self, name: str) -> None:
+        rows = self._waiting[name]
+        for start in range(0, len(rows), _ROWS_PER_INSERT):
+            self._connection.execute(METADATA.tables[name].insert(), rows[start : start + _ROWS_PER_INSERT])
+        self.written[name] += len(rows)
+        rows.clear()
+        now = time.monotonic()
+        if self._progress and now - self._said >= 2:
+            self._said = now
+            self._progress(f"{self.written['users']:,} of {self._users:,} users written")
+
+
+def _replace_tables(engine: Engine) -> None:
+    there = set(inspect(engine).get_table_names())
+    strangers = sorted(there & METADATA.tables.keys())
+    if strangers and DEMO_INFO.name not in there:
+        raise SetupError(
+            f"The database {engine.url.database!r} already has {', '.join(strangers)}, which the demo did not make; "
+            "give it an empty database."
+        )
+    METADATA.drop_all(engine)
+    # Indexes come after the rows: building them once is several times faster than keeping them up.
+    with engine.begin() as connection:
+        for table in METADATA.sorted_tables:
+            bare = table.to_metadata(type(METADATA)())
+            bare.indexes.clear()
+            bare.create(connection)
+
+
+def _unsynced(connection: object, _record: object) -> None:
+    # A demo database is made anew in seconds; waiting for the disk at each commit buys nothing.
+    connection.execute("PRAGMA synchronous = OFF")  # type: ignore[attr-defined]  # a DB-API connection has no base type
