@@ -34,7 +34,10 @@ def _argument(*flags: str, **options: Any) -> Argument:
 
 
 _HALO_CONN = _argument(
-    "--halo-conn", metavar="CONN_ID", default="halo_default", help="Airflow connection of type halo (default: %(default)s)"
+    "--halo-conn",
+    metavar="CONN_ID",
+    default="halo_default",
+    help="Airflow connection of type halo (default: %(default)s)",
 )
 
 _EXIT = "Exit code: 0 done, 1 the run failed, 2 the plan or the arguments are wrong."
@@ -85,16 +88,21 @@ COMMANDS: tuple[Command, ...] = (
                 "--max-rejected",
                 metavar="N|P%",
                 default="1%",
-                help="how many records may be rejected, or which share of them; none for no limit "
-                "(default: 1 percent)",
+                help="how many records may be rejected, or which share of them; none for no limit (default: 1 percent)",
             ),
             _argument("--allow-empty", action="store_true", help="a run that reads no record at all is fine"),
             _HALO_CONN,
             _argument(
-                "--batch-size", metavar="N", type=int, default=5_000, help="users of a batch, about (default: %(default)s)"
+                "--batch-size",
+                metavar="N",
+                type=int,
+                default=5_000,
+                help="users of a batch, about (default: %(default)s)",
             ),
             _argument("--jobs", metavar="N", type=int, default=1, help="batches at once (default: %(default)s)"),
-            _argument("--report", metavar="FILE", default=None, help="write the report there as JSON; - for standard output"),
+            _argument(
+                "--report", metavar="FILE", default=None, help="write the report there as JSON; - for standard output"
+            ),
         ),
     ),
     Command(

@@ -36,7 +36,8 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
             return function(arguments)
         except PlanError as error:
             count = len(error.problems)
-            complain(f"{error}\n{count} problem{'s' if count > 1 else ''} in the plan; nothing was sent.")
+            sent = "" if error.report else "; nothing was sent"
+            complain(f"{error}\n{count} problem{'s' if count > 1 else ''} in the plan{sent}.")
             return WRONG
         except HaloError as error:
             complain(f"halo {command.name}: {error}")

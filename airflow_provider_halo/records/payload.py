@@ -55,7 +55,7 @@ def payload_of(record: Company | User) -> Payload | Problem:
         limit, columns, reserved = COMPANY_BYTES, COMPANY_COLUMNS, COMPANY_RESERVED
     traits = record.traits
     if not reserved.isdisjoint(traits):
-        name = sorted(reserved & traits.keys())[0]
+        name = min(reserved & traits.keys())
         return Problem(scope, key, f"traits.{name}", "is a name that Halo reserves; rename the column in the SQL")
     for name, allowed in ENUMERATIONS.items():
         value = traits.get(name)
@@ -72,7 +72,9 @@ def payload_of(record: Company | User) -> Payload | Problem:
     except UnicodeEncodeError:
         return Problem(scope, key, _broken_text(record), "holds text that is no Unicode (a lone surrogate)")
     if payload.size > limit:
-        return Problem(scope, key, _largest(record), f"{payload.size:,} bytes of traits and context; Halo takes {limit:,}")
+        return Problem(
+            scope, key, _largest(record), f"{payload.size:,} bytes of traits and context; Halo takes {limit:,}"
+        )
     # The custom fields are a part of the traits, so short traits need no second look.
     if len(payload.traits) > CUSTOM_FIELDS_CHARACTERS:
         custom: dict[str, Json] = {name: value for name, value in traits.items() if name not in columns}

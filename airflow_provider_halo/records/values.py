@@ -15,7 +15,7 @@ from pendulum.parsing.exceptions import ParserError
 
 from airflow_provider_halo.records.problem import Unsendable
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Warnings: TypeAlias = "Counter[str]"
 
 NUL_REMOVED = "NUL characters removed"
@@ -60,9 +60,7 @@ def to_key(value: Any) -> str:
     :param value: an int, a whole Decimal, a UUID or a text.
     :raises Unsendable: for an empty key, bytes, or a type that can't be a key.
     """
-    if type(value) is str:
-        key = value
-    elif isinstance(value, bool):
+    if isinstance(value, bool):
         raise Unsendable("a boolean can't be a key")
     elif isinstance(value, int):
         return str(int(value))
@@ -131,7 +129,7 @@ def _decimal(value: Decimal, warnings: Warnings) -> int | float | None:
     if not value.is_finite():
         warnings[NOT_FINITE] += 1
         return None
-    if value.adjusted() > 308:  # noqa: PLR2004 (the largest exponent of a double; as an int it would be a text of any length)
+    if value.adjusted() > 308:  # the largest exponent of a double; as an int it would be a text of any length
         raise Unsendable("holds a number beyond the range of a double")
     if value == value.to_integral_value():
         return int(value)
@@ -154,9 +152,7 @@ def _nested(value: Any, warnings: Warnings, depth: int) -> Json:
     if depth >= _NESTING:
         raise Unsendable(f"is nested deeper than {_NESTING} levels")
     if isinstance(value, dict):
-        return {
-            _text(str(key), warnings): to_json_value(item, warnings, depth + 1) for key, item in value.items()
-        }
+        return {_text(str(key), warnings): to_json_value(item, warnings, depth + 1) for key, item in value.items()}
     items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value  # a set has no order of its own
     return [to_json_value(item, warnings, depth + 1) for item in items]
 

@@ -223,11 +223,13 @@ def failure_of(report: Report, *, max_rejected: int | str | None = "1%", allow_e
     rejected = report.total("rejected")
     if limit is not None and rejected:
         share = isinstance(limit, str)
-        allowed = float(limit.rstrip("% ")) / 100 * report.records if isinstance(limit, str) else limit
+        allowed = float(limit.rstrip("% ")) * report.records / 100 if isinstance(limit, str) else limit
         if rejected > allowed:
             first = f"; the first: {report.rejects[0]}" if report.rejects else ""
             of = f" ({rejected / report.records:.2%})" if share else ""
-            return f"{rejected:,} of {report.records:,} records were rejected{of}, more than max_rejected={limit}{first}"
+            return (
+                f"{rejected:,} of {report.records:,} records were rejected{of}, more than max_rejected={limit}{first}"
+            )
     if not report.records and not allow_empty:
         return "the plan's queries gave no record at all, so nothing was sent; check the source database and the SQL"
     return None

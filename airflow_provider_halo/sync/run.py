@@ -40,9 +40,7 @@ def sync_plan(
     :raises HaloError: when the run stops early; where batches had begun, its ``report`` holds what was delivered.
     """
     options = options or SyncOptions()
-    batches = plan_batches(
-        plan, select(plan, options.only), sources, batch_size=batch_size, company_ids=company_ids
-    )
+    batches = plan_batches(plan, select(plan, options.only), sources, batch_size=batch_size, company_ids=company_ids)
     log.info("%s: %d batches", plan.path, len(batches))
     if settings.requests_per_second is not None:
         settings = replace(settings, requests_per_second=settings.requests_per_second / jobs)

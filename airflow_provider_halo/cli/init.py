@@ -1,0 +1,52 @@
+"""`halo init`: the DAGs and a first plan, copied to where a data engineer makes them their own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import airflow_provider_halo
+from airflow_provider_halo.cli.main import DONE, WRONG, complain, say
+
+_PACKAGE = Path(airflow_provider_halo.__file__).parent
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Copy what isn't there yet, and say what to do next."""
+    folder = Path(arguments.folder)
+    if folder.exists() and not folder.is_dir():
+        complain(f"halo init: {folder} is a file; name a folder.")
+        return WRONG
+    for source, target in _files():
+        _copy(source, folder / target)
+    plan = folder.absolute() / "halo.yaml"
+    say(
+        f"""
+Next:
+  1. Make the plan yours:        {folder / "halo.yaml"}
+  2. Check it:                   halo check {folder / "halo.yaml"}
+  3. Tell Airflow where it is:   export AIRFLOW__HALO__PLAN={plan}
+  4. Make the connection `halo_default` (type HaloAgents) and the one that the plan names as `source`.
+  5. Unpause halo_backfill and trigger it once; then unpause halo_weekly_sync."""
+    )
+    return DONE
+
+
+def _files() -> list[tuple[Path, Path]]:
+    # An installed package has the DAGs inside; a checkout, which is installed as it lies, has them beside it.
+    inside = _PACKAGE / "example_dags"
+    dags = inside if inside.is_dir() else _PACKAGE.parent / "dags"
+    demo = _PACKAGE / "demo"
+    plans = [demo / "halo.yaml", *sorted((demo / "sql").glob("*.sql"))]
+    return [(dag, Path(dag.name)) for dag in sorted(dags.glob("halo_*.py"))] + [
+        (plan, plan.relative_to(demo)) for plan in plans
+    ]
+
+
+def _copy(source: Path, target: Path) -> None:
+    if target.exists():
+        say(f"left alone: {target} (it is there already)")
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(source.read_bytes())
+    say(f"written:    {target}")

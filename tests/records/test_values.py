@@ -1,0 +1,174 @@
+"""What a database value becomes in JSON."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_halo.encoding import to_json
+from airflow_provider_halo.records.problem import Unsendable
+from airflow_provider_halo.records.values import to_boolean, to_json_value, to_key, to_moment
+
+BERLIN_SUMMER = timezone(timedelta(hours=2))
+ID = UUID("0b9b7c0e-6a55-4c1e-9a0a-2f6f6c2b8a11")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "warnings"),
+    [
+        ("O'Brien", "O'Brien", {}),
+        ("a\0b", "ab", {"NUL characters removed": 1}),
+        (True, True, {}),
+        (2**53 + 1, 2**53 + 1, {}),
+        (0.1, 0.1, {}),
+        (math.nan, None, {"NaN or infinity sent as null": 1}),
+        (-math.inf, None, {"NaN or infinity sent as null": 1}),
+        (Decimal("12"), 12, {}),
+        (Decimal("12.000"), 12, {}),
+        (Decimal("1E+3"), 1000, {}),
+        (Decimal("99999999999999999999"), 99999999999999999999, {}),
+        (Decimal("12.50"), 12.5, {}),
+        (Decimal("0.12345678901234567890"), 0.12345678901234568, {"decimal rounded to a double": 1}),
+        (Decimal("NaN"), None, {"NaN or infinity sent as null": 1}),
+        (date(2025, 3, 1), "2025-03-01", {}),
+        (datetime(2025, 3, 1, 10, 0), "2025-03-01T10:00:00+00:00", {}),  # noqa: DTZ001 (naive is the case)
+        (datetime(2025, 7, 1, 10, 0, 0, 5, tzinfo=BERLIN_SUMMER), "2025-07-01T08:00:00.000005+00:00", {}),
+        (time(9, 30), "09:30:00", {}),
+        (timedelta(minutes=1, milliseconds=500), 60.5, {}),
+        (ID, str(ID), {}),
+        ({"a": [Decimal("1.5"), {"b": date(2025, 3, 1)}], 2: None}, {"a": [1.5, {"b": "2025-03-01"}], "2": None}, {}),
+        ((1, "x"), [1, "x"], {}),
+        (frozenset({"b", "a"}), ["a", "b"], {}),
+    ],
+)
+def test_a_value_means_in_json_what_it_means_in_the_database(value, expected, warnings):
+    seen: Counter[str] = Counter()
+    result = to_json_value(value, seen)
+    assert (result, type(result), dict(seen)) == (expected, type(expected), warnings)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"x", "holds bytes, which have no form in JSON; cast the column to text in the SQL"),
+        (memoryview(b"x"), "holds bytes, which have no form in JSON; cast the column to text in the SQL"),
+        (object(), "holds a object, which has no form in JSON; cast the column in the SQL"),
+        (Decimal("1E+400"), "holds a number beyond the range of a double"),
+        (datetime(1, 1, 1, tzinfo=BERLIN_SUMMER), "holds a moment outside the years 1 to 9999"),
+    ],
+)
+def test_a_value_without_a_form_in_json_is_refused_with_the_reason(value, reason):
+    with pytest.raises(Unsendable) as refused:
+        to_json_value(value, Counter())
+    assert refused.value.reason == reason
+
+
+def test_a_value_nested_without_end_is_refused_before_the_stack_ends():
+    value: list = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(Unsendable, match="is nested deeper than 64 levels"):
+        to_json_value(value, Counter())
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.decimals()
+        | st.text()
+        | st.datetimes()
+        | st.dates()
+        | st.uuids()
+        | st.binary(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_any_value_is_either_refused_or_can_be_encoded_and_comes_out_the_same_a_second_time(value):
+    try:
+        plain = to_json_value(value, Counter())
+        encoded = to_json(plain)
+    except (Unsendable, UnicodeEncodeError):
+        return
+    assert to_json(to_json_value(plain, Counter())) == encoded
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        (17, "17"),
+        (-3, "-3"),
+        ("Acme", "Acme"),
+        (" x ", " x "),
+        (Decimal("17.0"), "17"),
+        (ID, str(ID)),
+        ("Zoë/ü", "Zoë/ü"),
+    ],
+)
+def test_a_key_becomes_the_text_that_halo_knows_the_record_by(value, key):
+    assert to_key(value) == key
+
+
+@pytest.mark.parametrize(
+    "value", ["", "  ", "a\nb", "a\0", "\ud800", True, 1.5, Decimal("1.5"), Decimal("NaN"), b"x", None]
+)
+def test_what_can_not_be_a_key_is_refused(value):
+    with pytest.raises(Unsendable):
+        to_key(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "warned"),
+    [
+        (0, False, 0),
+        (1, True, 0),
+        (Decimal(1), True, 0),
+        (True, True, 0),
+        (None, None, 0),
+        (2, 2, 1),
+        (-1.5, -1.5, 1),
+        ("yes", "yes", 0),
+    ],
+)
+def test_zero_and_one_become_booleans_and_other_numbers_stay_with_a_warning(value, expected, warned):
+    seen: Counter[str] = Counter()
+    result = to_boolean(value, seen)
+    assert (result, type(result), seen.total() if hasattr(seen, "total") else sum(seen.values())) == (
+        expected,
+        type(expected),
+        warned,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2025-03-01", "2025-03-01"),
+        ("2025-03-01 10:00:00", "2025-03-01T10:00:00+00:00"),
+        ("2025-03-01T10:00:00.5+02:00", "2025-03-01T08:00:00.500000+00:00"),
+        ("2025-03-01T10:00:00Z", "2025-03-01T10:00:00+00:00"),
+        ("  ", None),
+    ],
+)
+def test_a_text_that_holds_a_moment_gets_an_offset_and_a_date_stays_a_date(text, moment):
+    assert to_moment(text, Counter()) == moment
+
+
+@given(st.text())
+def test_any_text_in_a_timestamp_column_is_read_or_refused(text):
+    refusal = None
+    try:
+        moment = to_moment(text, Counter())
+    except Unsendable as refused:
+        moment, refusal = None, refused.reason
+    assert refusal in {None, "holds a text that is no date or time (ISO 8601)"}
+    assert moment is None or isinstance(moment, str)
