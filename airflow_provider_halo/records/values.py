@@ -62,11 +62,11 @@ def to_key(value: Any) -> str:
     """
     if isinstance(value, bool):
         raise Unsendable("a boolean can't be a key")
-    elif isinstance(value, int):
+    if isinstance(value, int):
         return str(int(value))
-    elif isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         return str(int(value))
-    elif isinstance(value, (str, UUID)):
+    if isinstance(value, (str, UUID)):
         key = str(value)
     elif isinstance(value, (bytes, bytearray, memoryview)):
         raise Unsendable("the key is bytes; cast it to text in the SQL")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -153,7 +153,7 @@ class _BatchRun:
             else:
                 await delivery.users(users, decide_link=decide_link)
 
-    async def _knowing_their_companies(self, chunks: AsyncIterator[list[Payload]]) -> AsyncIterator[list[Payload]]:
+    async def _knowing_their_companies(self, chunks: AsyncGenerator[list[Payload], None]) -> AsyncGenerator[list[Payload], None]:
         """Look up the companies of users that were named one by one, before their links are decided."""
         async for chunk in chunks:
             companies = {user.company_id for user in chunk if user.company_id is not None} if self._links else set()
@@ -184,7 +184,7 @@ class _BatchRun:
         self._tally.emit(outcome)
         self._known.note(outcome)
 
-    async def _chunks(self, scope: QueryScope, batch: Batch) -> AsyncIterator[list[Payload]]:
+    async def _chunks(self, scope: QueryScope, batch: Batch) -> AsyncGenerator[list[Payload], None]:
         """Payloads of a scope, read by a thread that is one chunk ahead of the sender: that bounds the memory."""
         reader = _Reader(self._records(scope, batch), USERS_PER_UPDATE if scope == "users" else _COMPANIES_PER_CHUNK)
         loop = asyncio.get_running_loop()
