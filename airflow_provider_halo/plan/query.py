@@ -22,11 +22,19 @@ class Statement:
     :param placements: the expressions of ``{{ batch("…") }}``, for example ``f.team_id``.
     :param columns: names of the result's columns as far as they can be read off the text; None in place of a name
         for a column that can't (an expression without alias, a ``*``).
+    :param literals: ``(column, text)`` of the columns that are text literals, for example ``'annual' AS contract_term``.
     """
 
     pieces: tuple[str, ...]
     placements: tuple[str, ...] = ()
     columns: tuple[str | None, ...] = ()
+    literals: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def known_columns(self) -> tuple[str, ...] | None:
+        """The names of all columns; None when the text leaves one open."""
+        names = tuple(name for name in self.columns if name is not None)
+        return names if names and len(names) == len(self.columns) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

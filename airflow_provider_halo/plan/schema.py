@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 Nulls = Literal["send", "omit"]
+Texts = Annotated[tuple[str, ...], Field(strict=False)]  # YAML gives lists, strict tuples would refuse them
+
+
+def ordering(item: str) -> tuple[str, bool]:
+    """One item of ``order_by`` as ``(column, whether it sorts downwards)``: ``opened_at desc`` is ``("opened_at", True)``."""
+    words = item.split()
+    if len(words) > 1 and words[-1].lower() in {"asc", "desc"}:
+        return item.strip()[: -len(words[-1])].strip(), words[-1].lower() == "desc"
+    return item.strip(), False
 
 
 class _Model(BaseModel):
@@ -18,8 +27,8 @@ class Traits(_Model):
 
     sql: str
     source: str | None = None
-    booleans: tuple[str, ...] = ()
-    timestamps: tuple[str, ...] = ()
+    booleans: Texts = ()
+    timestamps: Texts = ()
     nulls: Nulls | None = None
 
 
@@ -33,12 +42,12 @@ class Entry(_Model):
     rows: Literal["one", "many"] | None = None
     name: str | None = None
     value: str | None = None
-    order_by: tuple[str, ...] = ()
+    order_by: Texts = ()
     limit: int | None = None
     empty: JsonValue = None  # read through Query.empty; whether it was given is in `model_fields_set`
     nulls: Nulls | None = None
-    booleans: tuple[str, ...] = ()
-    timestamps: tuple[str, ...] = ()
+    booleans: Texts = ()
+    timestamps: Texts = ()
 
 
 class Companies(_Model):
@@ -63,7 +72,7 @@ class Question(_Model):
     """A question that support is asked, and the keys of the plan that answer it."""
 
     ask: str
-    answered_by: tuple[str, ...]
+    answered_by: Texts
 
 
 class Plan(_Model):
@@ -74,4 +83,4 @@ class Plan(_Model):
     nulls: Nulls = "send"
     companies: Companies | None = None
     users: Users | None = None
-    questions: tuple[Question, ...] = ()
+    questions: Annotated[tuple[Question, ...], Field(strict=False)] = ()

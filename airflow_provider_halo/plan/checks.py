@@ -1,0 +1,184 @@
+"""What a plan may not say although its form is right: contradictions, reserved names, columns that the SQL doesn't give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from airflow_provider_halo.contract import COMPANY_RESERVED, CONTEXT_TYPES, ENUMERATIONS, USER_RESERVED
+from airflow_provider_halo.plan.places import Path
+from airflow_provider_halo.plan.problems import Problems
+from airflow_provider_halo.plan.query import Query, Shape
+from airflow_provider_halo.plan.schema import Entry, Traits, ordering
+from airflow_provider_halo.plan.wording import did_you_mean, listed, shown
+from airflow_provider_halo.records.values import Json
+
+_LIST_TYPES = frozenset({"list", "error"})
+_NAMED_TYPES = frozenset({"integration", "relationship"})
+
+_RENAMED = {  # what a reserved name of the database can be called instead
+    "id": "record_id",
+    "external_id": "external_ref",
+    "org_id": "organisation_ref",
+    "company_id": "company_ref",
+    "created_at": "signed_up_at",
+    "updated_at": "changed_at",
+    "first_seen": "first_active_at",
+    "last_seen": "last_active_at",
+    "last_contacted_at": "last_contact_at",
+    "health_score": "product_health",
+    "team_size": "members",
+}
+
+
+def shape_of(entry: Entry) -> Shape:
+    """What the rows of an entry become."""
+    if entry.value is not None:
+        return "scalar"
+    if entry.name is not None:
+        return "map"
+    if entry.rows is not None:
+        return "array" if entry.rows == "many" else "object"
+    return "array" if entry.type in _LIST_TYPES else "object"
+
+
+def empty_of(entry: Entry, shape: Shape) -> tuple[Json, bool]:
+    """What is sent for a record without rows, and whether anything is sent."""
+    default: Json = {"object": {}, "map": {}, "array": [], "scalar": None}[shape]
+    if "empty" not in entry.model_fields_set:
+        return default, True
+    return (default, False) if entry.empty == "omit" else (entry.empty, True)
+
+
+def check_text(value: str, path: Path, problems: Problems, what: str) -> bool:
+    """A name that people write must be one: not blank, nothing unprintable, no blanks around it."""
+    if not value.strip():
+        problems.at(path, f"is blank: {what}")
+    elif not value.isprintable():
+        problems.at(path, f"holds control characters or line breaks: {what}")
+    elif value != value.strip():
+        problems.at(path, f"begins or ends with a blank: {what}")
+    else:
+        return True
+    return False
+
+
+def check_entry(entry: Entry, path: Path, problems: Problems) -> None:
+    """Hold an entry's options against each other and against the API's context types."""
+    check_text(str(path[-1]), path, problems, "a context key is a name such as product_metrics")
+    check_text(entry.label, (*path, "label"), problems, "say in a few words what the AI is shown")
+    if entry.type is not None and entry.type not in CONTEXT_TYPES:
+        message = f"{shown(entry.type)} is no context type.{did_you_mean(entry.type, CONTEXT_TYPES)}"
+        problems.at((*path, "type"), f"{message} Known: {', '.join(CONTEXT_TYPES)}.")
+    shape = shape_of(entry)
+    if entry.type in _NAMED_TYPES and shape == "object" and entry.rows is None:
+        problems.at(
+            (*path, "type"),
+            f"{entry.type} needs `name:`, the column that names each row, so that rows become {{hubspot: {{…}}}}"
+            " (or `value:`, or `rows:`, for another shape)",
+        )
+    _check_contradictions(entry, shape, path, problems)
+    _check_empty(entry, shape, path, problems)
+    check_listed(entry, path, problems)
+
+
+def check_listed(block: Entry | Traits, path: Path, problems: Problems) -> None:
+    """A column is a boolean or a moment, not both."""
+    for column in sorted(set(block.booleans) & set(block.timestamps)):
+        problems.at((*path, "timestamps"), f"{column} stands under booleans too: keep it in one of them")
+
+
+def _check_contradictions(entry: Entry, shape: Shape, path: Path, problems: Problems) -> None:
+    if entry.name is not None and entry.value is not None:
+        problems.at((*path, "value"), "doesn't go with name: `value:` gives one value, `name:` a mapping; keep one")
+        return
+    if entry.name is not None and entry.rows is not None:
+        problems.at((*path, "rows"), "doesn't go with name: a mapping by name takes as many rows as there are; take rows out")
+    if entry.value is not None and entry.rows == "many":
+        problems.at((*path, "rows"), "many doesn't go with value: `value:` is the column of one row; keep one of them")
+    if entry.value is not None and entry.nulls == "omit":
+        problems.at((*path, "nulls"), "omit doesn't go with value: a null there is the value, and is sent; take nulls out")
+    for option, given in (("order_by", bool(entry.order_by)), ("limit", entry.limit is not None)):
+        if given and shape != "array":
+            problems.at((*path, option), f"is for lists only, and this entry is {_SHAPES[shape]}: add `rows: many` or take it out")
+    if entry.limit is not None and entry.limit < 1:
+        problems.at((*path, "limit"), f"is {entry.limit}, but must be at least 1")
+    for index, item in enumerate(entry.order_by):
+        if not ordering(item)[0]:
+            problems.at((*path, "order_by", index), "is blank: write a column, with `desc` after it to sort downwards")
+
+
+def _check_empty(entry: Entry, shape: Shape, path: Path, problems: Problems) -> None:
+    value, sent = empty_of(entry, shape)
+    fits = {"object": isinstance(value, dict), "map": isinstance(value, dict), "array": isinstance(value, list)}
+    if sent and not fits.get(shape, not isinstance(value, (dict, list))):
+        wanted = {"object": "a mapping such as {}", "map": "a mapping such as {}", "array": "a list such as []"}
+        message = f"is {shown(value)}, but this entry is {_SHAPES[shape]}: write {wanted.get(shape, 'a single value')} or omit"
+        problems.at((*path, "empty"), message)
+
+
+def check_columns(query: Query, path: Path, problems: Problems) -> None:
+    """Hold the names that the plan uses against the columns of the SQL, where the text tells all of them."""
+    _check_literals(query, problems)
+    known = query.statement.known_columns
+    for name in sorted({name for name in query.statement.columns if name and query.statement.columns.count(name) > 1}):
+        problems.add(query.problem(f"gives two columns named {name}: rename one with AS"))
+    if query.entry is None:
+        _check_reserved(query, problems)
+    if known is None:
+        return
+    for column, key in {query.company: "company", query.key: "key"}.items():
+        if not _has(known, column):
+            noun = "record" if key == "key" else "company"
+            message = f"gives no column {column}, which names the {noun} ({query.scope}.{key})."
+            problems.add(query.problem(f"{message}{did_you_mean(column, known)} Add it to the SELECT list."))
+    block = query.entry
+    options: list[tuple[Path, str]] = []
+    if block is not None:
+        options += [((*path, "name"), block.name)] if block.name is not None else []
+        options += [((*path, "value"), block.value)] if block.value is not None else []
+        options += [((*path, "order_by", index), ordering(item)[0]) for index, item in enumerate(block.order_by)]
+    for option, column in options:
+        _check_option(query, option, column, known, problems)
+
+
+def check_marked(query: Query, block: Entry | Traits, path: Path, problems: Problems) -> None:
+    """Hold the columns listed under booleans and timestamps against those of the SQL."""
+    known = query.statement.known_columns
+    for option, columns in (("booleans", block.booleans), ("timestamps", block.timestamps)):
+        for index, column in enumerate(columns):
+            if known is not None:
+                _check_option(query, (*path, option, index), column, known, problems)
+
+
+def _check_option(query: Query, path: Path, column: str, known: Iterable[str], problems: Problems) -> None:
+    if column and not _has(known, column):
+        near = did_you_mean(column, known)
+        problems.at(path, f"the SQL gives no column {column}.{near} It gives {listed(sorted(known))}.")
+
+
+def _check_reserved(query: Query, problems: Problems) -> None:
+    reserved = COMPANY_RESERVED if query.scope == "companies" else USER_RESERVED
+    for name in query.statement.columns:
+        if name in reserved and name not in {query.key, query.company}:
+            message = f"{name} is a name that Halo reserves: rename it in the SQL, for example `{name} AS {_RENAMED[name]}`"
+            problems.add(query.problem(message))
+
+
+def _check_literals(query: Query, problems: Problems) -> None:
+    if query.entry is not None:
+        return
+    for column, text in query.statement.literals:
+        allowed = ENUMERATIONS.get(column)
+        if allowed is not None and text not in allowed:
+            near = did_you_mean(text, allowed)
+            problems.add(query.problem(f"{column} is {shown(text)}, which Halo doesn't know.{near} Known: {', '.join(allowed)}."))
+
+
+def _has(known: Iterable[str], column: str) -> bool:
+    # Databases fold the case of unquoted names, each in its own way; what really comes is checked when the query runs.
+    return column.lower() in {name.lower() for name in known}
+
+
+_SHAPES: dict[Shape, str] = {"object": "an object", "array": "a list", "map": "a mapping by name", "scalar": "a single value"}
+
+
