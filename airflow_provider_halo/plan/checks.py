@@ -92,14 +92,21 @@ def _check_contradictions(entry: Entry, shape: Shape, path: Path, problems: Prob
         problems.at((*path, "value"), "doesn't go with name: `value:` gives one value, `name:` a mapping; keep one")
         return
     if entry.name is not None and entry.rows is not None:
-        problems.at((*path, "rows"), "doesn't go with name: a mapping by name takes as many rows as there are; take rows out")
+        problems.at(
+            (*path, "rows"), "doesn't go with name: a mapping by name takes as many rows as there are; take rows out"
+        )
     if entry.value is not None and entry.rows == "many":
         problems.at((*path, "rows"), "many doesn't go with value: `value:` is the column of one row; keep one of them")
     if entry.value is not None and entry.nulls == "omit":
-        problems.at((*path, "nulls"), "omit doesn't go with value: a null there is the value, and is sent; take nulls out")
+        problems.at(
+            (*path, "nulls"), "omit doesn't go with value: a null there is the value, and is sent; take nulls out"
+        )
     for option, given in (("order_by", bool(entry.order_by)), ("limit", entry.limit is not None)):
         if given and shape != "array":
-            problems.at((*path, option), f"is for lists only, and this entry is {_SHAPES[shape]}: add `rows: many` or take it out")
+            problems.at(
+                (*path, option),
+                f"is for lists only, and this entry is {_SHAPES[shape]}: add `rows: many` or take it out",
+            )
     if entry.limit is not None and entry.limit < 1:
         problems.at((*path, "limit"), f"is {entry.limit}, but must be at least 1")
     for index, item in enumerate(entry.order_by):
@@ -138,7 +145,7 @@ def check_columns(query: Query, path: Path, problems: Problems) -> None:
         options += [((*path, "value"), block.value)] if block.value is not None else []
         options += [((*path, "order_by", index), ordering(item)[0]) for index, item in enumerate(block.order_by)]
     for option, column in options:
-        _check_option(query, option, column, known, problems)
+        _check_option(option, column, known, problems)
 
 
 def check_marked(query: Query, block: Entry | Traits, path: Path, problems: Problems) -> None:
@@ -147,10 +154,10 @@ def check_marked(query: Query, block: Entry | Traits, path: Path, problems: Prob
     for option, columns in (("booleans", block.booleans), ("timestamps", block.timestamps)):
         for index, column in enumerate(columns):
             if known is not None:
-                _check_option(query, (*path, option, index), column, known, problems)
+                _check_option((*path, option, index), column, known, problems)
 
 
-def _check_option(query: Query, path: Path, column: str, known: Iterable[str], problems: Problems) -> None:
+def _check_option(path: Path, column: str, known: Iterable[str], problems: Problems) -> None:
     if column and not _has(known, column):
         near = did_you_mean(column, known)
         problems.at(path, f"the SQL gives no column {column}.{near} It gives {listed(sorted(known))}.")
@@ -160,7 +167,9 @@ def _check_reserved(query: Query, problems: Problems) -> None:
     reserved = COMPANY_RESERVED if query.scope == "companies" else USER_RESERVED
     for name in query.statement.columns:
         if name in reserved and name not in {query.key, query.company}:
-            message = f"{name} is a name that Halo reserves: rename it in the SQL, for example `{name} AS {_RENAMED[name]}`"
+            message = (
+                f"{name} is a name that Halo reserves: rename it in the SQL, for example `{name} AS {_RENAMED[name]}`"
+            )
             problems.add(query.problem(message))
 
 
@@ -171,7 +180,9 @@ def _check_literals(query: Query, problems: Problems) -> None:
         allowed = ENUMERATIONS.get(column)
         if allowed is not None and text not in allowed:
             near = did_you_mean(text, allowed)
-            problems.add(query.problem(f"{column} is {shown(text)}, which Halo doesn't know.{near} Known: {', '.join(allowed)}."))
+            problems.add(
+                query.problem(f"{column} is {shown(text)}, which Halo doesn't know.{near} Known: {', '.join(allowed)}.")
+            )
 
 
 def _has(known: Iterable[str], column: str) -> bool:
@@ -179,6 +190,9 @@ def _has(known: Iterable[str], column: str) -> bool:
     return column.lower() in {name.lower() for name in known}
 
 
-_SHAPES: dict[Shape, str] = {"object": "an object", "array": "a list", "map": "a mapping by name", "scalar": "a single value"}
-
-
+_SHAPES: dict[Shape, str] = {
+    "object": "an object",
+    "array": "a list",
+    "map": "a mapping by name",
+    "scalar": "a single value",
+}

@@ -10,11 +10,14 @@ Columns = tuple["str | None", ...]
 Literals = tuple[tuple[str, str], ...]
 
 _ENDS = ("from", "where", "group", "having", "order", "limit", "union", "intersect", "except", "into")
-_MODIFIERS = ("distinct", "all")
 # Words that stand as a value or end an expression, so that they are no alias and no column.
 _NO_NAMES = frozenset(
-    "null true false unknown end current_date current_time current_timestamp localtime localtimestamp "
-    "current_user session_user user day month year hour minute second".split()
+    {
+        *("null", "true", "false", "unknown", "end"),
+        *("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"),
+        *("current_user", "session_user", "user"),
+        *("year", "month", "day", "hour", "minute", "second"),  # INTERVAL '1' DAY
+    }
 )
 
 
@@ -28,52 +31,51 @@ def read_columns(code: Sequence[Token]) -> tuple[Columns, Literals]:
     columns: list[str | None] = []
     literals: list[tuple[str, str]] = []
     for item in _items(code):
-        name, expression = _named(_without_distinct_on(item) if not columns else item)
+        name, expression = _named(item)
         columns.append(name)
-        if name is not None and len(expression) == 1 and expression[0].kind == "string":
+        if name is not None and len(expression) == 1 and expression[0].text[0] == "'":
             literals.append((name, expression[0].value))
     return tuple(columns) or (None,), tuple(literals)
 
 
 def _items(code: Sequence[Token]) -> list[list[Token]]:
-    base = next((index for index, token in enumerate(code) if token.text != "("), 0)
-    depth = base
-    items: list[list[Token]] = []
-    inside = False
-    for index in range(base, len(code)):
+    """The tokens of each item of the outermost select list; nothing when there is no such list."""
+    depth = next((index for index, token in enumerate(code) if token.text != "("), len(code))
+    start = _list_start(code, depth)
+    items: list[list[Token]] = [[]] if start < len(code) else []
+    inner = 0
+    for index in range(start, len(code)):
         token = code[index]
-        before = code[index - 1] if index else token
-        if depth == base:
-            if not inside:
-                if token.is_word("select"):
-                    inside = True
-                    items.append([])
-                else:
-                    depth += _step(token)
-                continue
-            if token.text == "," and token.kind == "sign":
-                items.append([])
-                continue
+        if inner == 0:
             if token.text == ")" or (token.is_word(*_ENDS) and not _is_inner(code, index)):
                 break
-        depth += _step(token)
-        if not items[-1] and len(items) == 1 and token.is_word(*_MODIFIERS) and before.is_word("select", *_MODIFIERS):
-            continue
-        if inside:
-            items[-1].append(token)
+            if token.text == ",":
+                items.append([])
+                continue
+        inner += _step(token)
+        items[-1].append(token)
     return items
 
 
-def _without_distinct_on(item: Sequence[Token]) -> Sequence[Token]:
-    """The first item without PostgreSQL's ``ON (…)``, which belongs to the DISTINCT before it."""
-    if len(item) < 2 or not item[0].is_word("on") or item[1].text != "(":  # noqa: PLR2004 (ON and its parenthesis)
-        return item
-    depth = 0
-    for index, token in enumerate(item):
-        depth += _step(token)
-        if index and not depth:
-            return item[index + 1 :]
-    return item
+def _list_start(code: Sequence[Token], depth: int) -> int:
+    """Index of the first item of the select list; past the end when no SELECT stands outside of parentheses."""
+    inner = 0
+    for index in range(depth, len(code)):
+        if inner == 0 and code[index].is_word("select"):
+            break
+        inner += _step(code[index])
+    else:
+        return len(code)
+    index += 1
+    while index < len(code) and code[index].is_word("distinct", "all"):
+        index += 1
+    if code[index - 1].is_word("distinct") and index < len(code) and code[index].is_word("on"):  # PostgreSQL's
+        inner = 0
+        for index in range(index + 1, len(code)):  # noqa: B020 (goes on from there on purpose)
+            inner += _step(code[index])
+            if inner == 0:
+                return index + 1
+    return index
 
 
 def _step(token: Token) -> int:
@@ -95,14 +97,19 @@ def _named(item: Sequence[Token]) -> tuple[str | None, Sequence[Token]]:
     if not item or item[0].text == "*" or item[-1].text == "*":
         return None, item
     last = item[-1]
-    if len(item) > 2 and item[-2].is_word("as") and (last.is_name or last.kind == "string"):  # noqa: PLR2004 (x AS y)
+    if len(item) > 2 and item[-2].is_word("as") and (last.is_name or last.kind == "string"):
         return last.value, item[:-2]
     if not last.is_name or (last.kind == "word" and last.text.lower() in _NO_NAMES):
         return None, item
     if _is_path(item):
         return last.value, item
     head = item[:-1]
-    if _is_path(head) or head[-1].text == ")" or head[-1].is_word("end") or (len(head) == 1 and head[0].kind in {"string", "number"}):
+    if (
+        _is_path(head)
+        or head[-1].text == ")"
+        or head[-1].is_word("end")
+        or (len(head) == 1 and head[0].kind in {"string", "number"})
+    ):
         return last.value, head
     return None, item
 

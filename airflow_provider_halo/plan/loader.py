@@ -45,7 +45,7 @@ def load_plan(path: str | os.PathLike[str]) -> LoadedPlan:
         if not document.flaws:
             problems.at((), "is no mapping: a plan begins with `version: 1`")
         problems.raise_if_any()
-        raise AssertionError("unreachable: a document without data has a flaw")
+        raise AssertionError("unreachable: a document without data has a flaw")  # noqa: TRY004 (no one's wrong type)
     plan: Plan | None = None
     try:
         plan = Plan.model_validate(data)
@@ -94,7 +94,7 @@ class _Loader:
         for scope in self._data:
             raw = self._data[scope]
             if scope in _SCOPES and isinstance(raw, dict):
-                queries.extend(self._scope(scope, raw))  # type: ignore[arg-type]  # narrowed by `in`, which mypy doesn't follow
+                queries.extend(self._scope(scope, raw))
         check_questions(self._data, queries, self._problems)
         self._tell_sources()
         return tuple(query for query in queries if not self._is_off(query))
@@ -139,7 +139,9 @@ class _Loader:
             for option in ("name", "value"):
                 column = getattr(entry, option)
                 if column is not None and column in {key, company}:
-                    self._problems.at((*path, option), f"{column} names the record, and is no part of the entry: name another")
+                    self._problems.at(
+                        (*path, option), f"{column} names the record, and is no part of the entry: name another"
+                    )
         else:
             checks.check_listed(block, path, self._problems)
         source = self._source_of(block, path)
@@ -196,7 +198,9 @@ class _Loader:
         if "\n" in name or not name.endswith(".sql") or name.split(maxsplit=1)[0].lower() in {"select", "with"}:
             return _Sql(text, self._file, place.text_line, place.literal)
         if PurePath(name).is_absolute():
-            self._problems.at(path, f"{name} is an absolute path: give it relative to the plan, so that both move together")
+            self._problems.at(
+                path, f"{name} is an absolute path: give it relative to the plan, so that both move together"
+            )
             return None
         file = os.path.join(os.path.dirname(self._file), name)  # noqa: PTH118, PTH120 (as the user wrote it, `./` kept)
         try:

@@ -67,8 +67,9 @@ class Document:
 
 
 def read_yaml(text: str) -> Document:
-    """Read one YAML document of plain types. Never raises: what is wrong stands in ``flaws``, and the data holds the
-    rest as far as it could be read.
+    """Read one YAML document of plain types.
+
+    :return: never raises: what is wrong stands in ``flaws``, and the data holds the rest as far as it could be read.
     """
     document = Document()
     try:
@@ -106,7 +107,7 @@ class _Composer(yaml.SafeLoader):
         self._nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        line = self.peek_event().start_mark.line + 1
+        line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]  # PyYAML's stubs leave it untyped
         self._depth += 1
         self._nodes += 1
         _bound(self._depth, self._nodes, line)
@@ -143,7 +144,9 @@ class _Builder:
         if isinstance(node, yaml.MappingNode) and node.tag == f"{_PREFIX}map":
             value = self._mapping(node, path)
         elif isinstance(node, yaml.SequenceNode) and node.tag == f"{_PREFIX}seq":
-            value = [self.build(item, (*path, index), item.start_mark.line + 1) for index, item in enumerate(node.value)]
+            value = [
+                self.build(item, (*path, index), item.start_mark.line + 1) for index, item in enumerate(node.value)
+            ]
         elif isinstance(node, yaml.ScalarNode):
             value = self._scalar(node, path)
         else:
@@ -158,7 +161,9 @@ class _Builder:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == f"{_PREFIX}merge":
-                self._flaw(line, path, "a key must be a text (`<<` and keys in brackets aren't known here): write the keys out")
+                self._flaw(
+                    line, path, "a key must be a text (`<<` and keys in brackets aren't known here): write the keys out"
+                )
                 continue
             key = key_node.value
             if key_node.tag != f"{_PREFIX}str":
@@ -181,7 +186,8 @@ class _Builder:
             return str(node.value)
         convert = _SCALARS.get(node.tag)
         if convert is None:
-            return self._tag(node, path)
+            self._tag(node, path)
+            return None
         try:
             value: Json = convert(self._composer, node)
         except (ValueError, KeyError, IndexError, OverflowError):  # what PyYAML's own constructors raise for a bad text
@@ -232,7 +238,10 @@ _MENDS = (
     ("but found another document", "a second document begins (`---`): keep one plan in a file"),
     ("expected <block end>", "the indentation doesn't fit the lines above: line the keys up"),
     ("could not find expected ':'", "a key without `:`, or a text that isn't indented under its `|`"),
-    ("undefined alias", "an alias (`*name`) without its anchor (`&name`): put quotes around a text that begins with `*`"),
+    (
+        "undefined alias",
+        "an alias (`*name`) without its anchor (`&name`): put quotes around a text that begins with `*`",
+    ),
     ("duplicate anchor", "an anchor (`&name`) is given twice: rename one"),
     ("while scanning a quoted scalar", "a quote is never closed: add the closing one"),
 )

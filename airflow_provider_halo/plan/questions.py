@@ -26,7 +26,9 @@ def check_questions(data: dict[str, Json], queries: Iterable[Query], problems: P
         if isinstance(ask, str) and not ask.strip():
             problems.at(("questions", index, "ask"), "is blank: write the question, as customers ask it")
         if isinstance(answers, list) and not answers:
-            problems.at(("questions", index, "answered_by"), "is empty: list the keys that answer it, or take the question out")
+            problems.at(
+                ("questions", index, "answered_by"), "is empty: list the keys that answer it, or take the question out"
+            )
         for number, answer in enumerate(answers if isinstance(answers, list) else ()):
             if isinstance(answer, str):
                 message = _unknown(answer, known, by_name)

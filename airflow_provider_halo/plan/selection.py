@@ -83,7 +83,12 @@ def _refuse_unknown(plan: LoadedPlan, scopes: Sequence[QueryScope], only: Sequen
     known: list[str] = []
     for scope in scopes:
         entries = plan.entries(scope)
-        known += [scope, f"{scope}.traits", *([f"{scope}.context"] if entries else []), *(query.name for query in entries)]
+        known += [
+            scope,
+            f"{scope}.traits",
+            *([f"{scope}.context"] if entries else []),
+            *(query.name for query in entries),
+        ]
     if "users" in scopes:
         known.append("links")
     problems = []

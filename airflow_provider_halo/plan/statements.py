@@ -35,7 +35,7 @@ def read_statement(sql: str) -> Statement | tuple[SqlFlaw, ...]:
     def flaw(token: Token, message: str) -> None:
         flaws.append(SqlFlaw(sql.count("\n", 0, token.start), message))
 
-    code = [token for token in tokens if token.kind not in {"blank", "comment"}]
+    code = [token for token in tokens if token.kind not in {"blank", "comment", "hash"}]
     end = next((index for index, token in enumerate(code) if token.text == ";"), len(code))
     rest = next((token for token in code[end:] if token.text != ";"), None)
     if rest is not None:
@@ -46,7 +46,7 @@ def read_statement(sql: str) -> Statement | tuple[SqlFlaw, ...]:
         return tuple(flaws)
     for token in body:
         if token.kind == "unclosed":
-            flaw(token, f"what {token.text} opens is never closed")
+            flaw(token, f"the literal, name or comment that {token.text} opens is never closed")
         elif token.kind == "template":
             flaw(token, f"templates aren't filled in: {_ONLY_BATCH}")
         elif token.kind == "batch" and not _COLUMN.fullmatch(token.value):
@@ -57,6 +57,10 @@ def read_statement(sql: str) -> Statement | tuple[SqlFlaw, ...]:
         return tuple(sorted(flaws, key=lambda found: found.line))
     columns, literals = read_columns(body)
     last = body[-1].start + len(body[-1].text)
+    hashes = [token for token in tokens if token.kind == "hash" and (end == len(code) or token.start < code[end].start)]
+    if hashes:  # a comment or an operator: the text stays whole, and what it gives isn't known
+        columns, literals = (None,), ()
+        last = max(last, hashes[-1].start + len(hashes[-1].text))
     pieces, placements = _cut(sql[:last], body)
     return Statement(pieces=pieces, placements=placements, columns=columns, literals=literals)
 
@@ -87,13 +91,18 @@ def _writes(body: Sequence[Token]) -> list[tuple[Token, str]]:
         before = body[index - 1] if index else None
         after = body[index + 1] if index + 1 < len(body) else None
         selects = selects or token.is_word("select")
-        if before is not None and before.text in {"(", ")"} and after is not None and _is_change(token, after, body[index:]):
+        if (
+            before is not None
+            and before.text in {"(", ")"}
+            and after is not None
+            and _is_change(token, after, body[index:])
+        ):
             found.append((token, f"{token.text.upper()} changes data: a query only reads"))
         elif before is not None and before.is_word("for") and _is_lock(body[index : index + 3]):
             found.append((token, "FOR UPDATE and FOR SHARE lock rows of the product: a query only reads, leave it out"))
-        elif token.is_word("into") and depth == 0 and not (before and (before.text == "." or before.is_word("as"))):
-            if not found:  # the INTO of an INSERT or MERGE is told already
-                found.append((token, "SELECT … INTO writes a table: a query only reads, leave INTO out"))
+        elif token.is_word("into") and depth == 0 and not found and not (before and before.is_word("as")):
+            # Not after another finding: the INTO of an INSERT or MERGE is told already.
+            found.append((token, "SELECT … INTO writes a table: a query only reads, leave INTO out"))
     if not selects and not found:
         found.append((first, "holds no SELECT: a query is one SELECT (or WITH … SELECT)"))
     return found
@@ -113,4 +122,4 @@ def _is_lock(rest: Sequence[Token]) -> bool:
 
 
 def _shown(token: Token) -> str:
-    return token.text.upper() if token.kind == "word" and len(token.text) <= 20 else "something else"  # noqa: PLR2004 (no keyword is longer)
+    return token.text.upper() if token.kind == "word" and len(token.text) <= 20 else "something else"

@@ -1,6 +1,6 @@
-"""SQL text as tokens: what is a literal, a comment, a quoted name, a placement, and what is SQL.
+r"""SQL text as tokens: what is a literal, a comment, a quoted name, a placement, and what is SQL.
 
-Not sqlparse's lexer: it takes a backslash for an escape in every literal, which misreads ``'C:\\'`` on PostgreSQL and
+Not sqlparse's lexer: it takes a backslash for an escape in every literal, which misreads ``'C:\'`` on PostgreSQL and
 SQLite, and ``# `` for a comment. A plan doesn't say its database's dialect, so both readings are tried here. Each
 alternative of the expression is unrolled, so that reading is linear in the text.
 """
@@ -11,7 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["blank", "comment", "string", "quoted", "word", "number", "batch", "template", "unclosed", "sign"]
+Kind = Literal[
+    "blank", "comment", "hash", "string", "quoted", "word", "number", "batch", "template", "unclosed", "sign"
+]
 
 # In MySQL and BigQuery a backslash in a literal escapes the next character; in standard SQL it is a character.
 _STANDARD = {"string": r"'[^']*(?:''[^']*)*'", "quoted": r'"[^"]*(?:""[^"]*)*"'}
@@ -26,6 +28,7 @@ def _expression(literals: dict[str, str]) -> re.Pattern[str]:
         rf"""
         (?P<blank>\s+)
         |(?P<comment>--[^\n]*|/\*[\s\S]*?\*/|(?m:^)[ \t]*\#[^\n]*)
+        |(?P<hash>\#(?=\s)[^\n]*)
         |(?P<string>[eE]{_ESCAPING["string"]}|{literals["string"]}|(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$[\s\S]*?\$(?P=tag)\$)
         |(?P<quoted>{literals["quoted"]}|`[^`]*(?:``[^`]*)*`|(?<![\w\])"`])\[[^\W\d][\w\ $.-]*\])
         |(?P<batch>\{{\{{\s*batch\s*\(\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')\s*\)\s*\}}\}})
@@ -46,6 +49,7 @@ _READINGS = (_expression(_STANDARD), _expression(_ESCAPING))
 class Token:
     """A piece of SQL.
 
+    :param kind: ``hash`` is what follows ``# `` in a line: a comment in MySQL, an operator in PostgreSQL.
     :param start: where it begins in the text.
     :param value: of a string or a quoted name what it says; of a placement its expression; else its text.
     """

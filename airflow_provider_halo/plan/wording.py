@@ -93,7 +93,7 @@ def shown(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return "a mapping" if isinstance(value, dict) else "a list"
     text = str(value)
-    return repr(text if len(text) <= 40 else f"{text[:40]}…")  # noqa: PLR2004 (enough to find it again)
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
 _WANTED = {
