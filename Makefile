@@ -1,0 +1,53 @@
+# Everything a contributor does, on a fresh clone with nothing but Python (3.10 or later) and make.
+
+# The first of these that is Python 3.10 or later; name another one by `make PYTHON=… venv`.
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 python3.10,\
+  $(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $(name))))
+VENV ?= .venv
+BIN := $(VENV)/bin
+COMPANIES ?= 200
+USERS ?= 5000
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test test-fast lint demo up down clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(VENV)/ready ## an environment of its own in .venv (made by the other targets too)
+
+# The provider for MySQL and MariaDB asks for a driver that has to be compiled; PyMySQL, which doesn't, serves as well.
+$(VENV)/ready: pyproject.toml .ci/constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.10 or later found: install one, or name it by make PYTHON=…"; exit 2; }
+	@echo "Making $(VENV) with $(PYTHON) (a minute or two, once) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --no-deps \
+	  apache-airflow-providers-mysql
+	@touch $@
+
+test: $(VENV)/ready ## all tests; those of databases that don't run here are skipped, with a reason
+	@$(BIN)/python -m pytest $(TESTS)
+
+test-fast: $(VENV)/ready ## the tests that need no Airflow scheduler: under two minutes
+	@$(BIN)/python -m pytest -m "not scheduler" $(TESTS)
+
+lint: $(VENV)/ready ## style, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+demo: $(VENV)/ready ## a real Airflow brings 200 companies to the sandbox, four minutes at most; COMPANIES=…, USERS=…
+	@$(BIN)/python -m airflow_provider_halo.demo run --companies $(COMPANIES) --users $(USERS)
+
+up: $(VENV)/ready ## the same, left running: Airflow's UI and the sandbox's page to look around
+	@$(BIN)/python -m airflow_provider_halo.demo up --companies $(COMPANIES) --users $(USERS)
+
+down: $(VENV)/ready ## stop what `make up` left running
+	@$(BIN)/python -m airflow_provider_halo.demo down
+
+clean: ## remove what the targets made: .venv, .demo, dist, caches
+	@test ! -x $(BIN)/python -o ! -d .demo || $(BIN)/python -m airflow_provider_halo.demo down
+	@rm -rf $(VENV) .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
