@@ -53,8 +53,8 @@ class Archive:
     def records(self, scope: str) -> Iterator[tuple[str, Stored]]:
         """All records of ``users`` or ``companies`` with their ids, in the order of the ids."""
         rows = self._connection.execute(f"SELECT id, {_COLUMNS} FROM records WHERE scope = ?", (scope,))  # noqa: S608 - a constant
-        for key, *values, imported in rows:
-            yield key, Stored(*values, imported=bool(imported))
+        for key, content, created_at, updated_at, first_seen, last_seen, imported in rows:
+            yield key, Stored(content, created_at, updated_at, first_seen, last_seen, bool(imported))
 
     def links(self) -> Iterator[tuple[str, str]]:
         """Pairs of user id and company id."""

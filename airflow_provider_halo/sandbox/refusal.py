@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refusal(Exception):  # noqa: N818 - what the API does is refuse; it is an answer, not an error of the sandbox
+class Refusal(Exception):
     """A request that is refused.
 
     :param status: the HTTP status.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Final
 
 import msgspec
@@ -67,7 +67,9 @@ COMPANY: Final = Kind(
 )
 
 _ISO_8601: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|[+-]([01]\d|2[0-3]):?([0-5]\d)?)?)?",
+    r"(?P<day>\d{4}-\d\d-\d\d)"
+    r"(?:T(?P<minute>\d\d:\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d+))?)?"
+    r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII,
 )
 
@@ -120,24 +122,26 @@ def check_record(record: dict[str, Any], kind: Kind) -> None:
         if traits.get(name) is not None and traits[name] not in allowed:
             raise Refusal(400, f"traits.{name} must be one of {', '.join(allowed)}")
     for name in DATES:
-        if traits.get(name) is not None and not is_iso_8601(traits[name]):
+        if traits.get(name) is not None and parse_iso_8601(traits[name]) is None:
             raise Refusal(400, f"traits.{name} must be an ISO 8601 date or time")
     for key, entry in context.items():
         _check_entry(key, entry)
-    _check_size(traits, context, sent=[record[part] for part in ("traits", "context") if part in record], kind=kind)
+    _check_size(record, kind)
 
 
-def is_iso_8601(value: object) -> bool:
-    """Whether a value is an ISO 8601 date or time of a day that exists."""
+def parse_iso_8601(value: object) -> datetime | None:
+    """An ISO 8601 date or time as a moment, a missing offset read as UTC; None when it is none, or no such day exists."""
     match = _ISO_8601.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        return False
-    day, minute, second = match.group(1, 2, 3)
+        return None
+    zone = (match["zone"] or "Z").replace("Z", "+0000").replace(":", "").ljust(5, "0")
+    # Spelt out in the one form that Python 3.10 reads, too.
+    fraction = (match["fraction"] or "")[:6].ljust(6, "0")
+    text = f"{match['day']}T{match['minute'] or '00:00'}:{match['second'] or '00'}.{fraction}{zone[:3]}:{zone[3:]}"
     try:
-        datetime.fromisoformat(f"{day}T{minute or '00:00'}:{second or '00'}")
-    except ValueError:
-        return False
-    return True
+        return datetime.fromisoformat(text).astimezone(timezone.utc)
+    except (ValueError, OverflowError):  # no such day or hour; or an offset that leads out of the years 1 to 9999
+        return None
 
 
 def read_users(body: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -187,13 +191,14 @@ def _check_entry(key: str, entry: object) -> None:
         raise Refusal(400, f"context.{key}.type must be one of {', '.join(sorted(ENTRY_TYPES))}")
 
 
-def _check_size(traits: dict[str, Any], context: dict[str, Any], *, sent: list[Any], kind: Kind) -> None:
-    size = sum(len(msgspec.json.encode(part)) for part in sent)
+def _check_size(record: dict[str, Any], kind: Kind) -> None:
+    # Measured as compact JSON, whatever blanks the caller sent.
+    size = sum(len(msgspec.json.encode(record[part])) for part in ("traits", "context") if part in record)
     if size > kind.limit:
         raise Refusal(400, f"traits and context have {size} bytes; a {kind.noun} may have {kind.limit}")
     if size <= CUSTOM_FIELDS_LENGTH:
         return  # A part is never longer than the whole: nothing more to measure.
-    custom = {name: value for name, value in traits.items() if name not in kind.columns}
+    custom = {name: value for name, value in record.get("traits", {}).items() if name not in kind.columns}
     length = len(msgspec.json.encode(custom).decode())
     if length > CUSTOM_FIELDS_LENGTH:
         raise Refusal(400, f"custom fields have {length} characters; {CUSTOM_FIELDS_LENGTH} are allowed")

@@ -24,9 +24,22 @@ class Content(msgspec.Struct):
     context: dict[str, Any]
 
 
+class Name(msgspec.Struct):
+    """A record's name alone, read without building the rest."""
+
+    name: Any = ""
+
+
+class Named(msgspec.Struct):
+    """The part of ``Content`` that a search looks at."""
+
+    traits: Name
+
+
 _encoder = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Content)
+_names = msgspec.json.Decoder(Named)
 
 
 def utc_now() -> datetime:
@@ -49,10 +62,12 @@ class Store:
         self._company_of: dict[str, str] = {}
         self._members: dict[str, dict[str, None]] = {}
         self._automations: Counter[str] = Counter()
+        self._users_seen = 0
         if archive is not None:
             self._records["users"].update(archive.records("users"))
             self._records["companies"].update(archive.records("companies"))
             self._automations.update(archive.automations())
+            self._users_seen = sum(stored.last_seen is not None for stored in self._records["users"].values())
             for user_id, company_id in archive.links():
                 self._link(user_id, company_id)
 
@@ -62,8 +77,7 @@ class Store:
             now = self._now()
             new = user_id not in self._records["users"]
             stored = self._merge("users", user_id, body, now)
-            stored.first_seen = stored.first_seen or now
-            stored.last_seen = now
+            self._see(stored, now)
             if new:
                 self._automations["user_created"] += 1
             self._save("users", [user_id])
@@ -111,9 +125,7 @@ class Store:
             now = self._now()
             known = [user_id for user_id in user_ids if user_id in self._records["users"]]
             for user_id in known:
-                stored = self._records["users"][user_id]
-                stored.first_seen = stored.first_seen or now
-                stored.last_seen = now
+                self._see(self._records["users"][user_id], now)
             self._save("users", known)
 
     def user(self, user_id: str) -> dict[str, Any] | None:
@@ -122,24 +134,30 @@ class Store:
             return self._view("users", user_id) if user_id in self._records["users"] else None
 
     def company(self, company_id: str) -> dict[str, Any] | None:
-        """One company with traits, context, times and the ids of its users; None when unknown."""
+        """One company with traits, context, times and how many users are linked to it; None when unknown."""
         with self._lock:
             return self._view("companies", company_id) if company_id in self._records["companies"] else None
 
-    def ids(self, scope: Scope) -> list[str]:
-        """All ids, sorted."""
+    def members(self, company_id: str) -> list[str]:
+        """Ids of the users linked to a company, in the order in which they were linked."""
         with self._lock:
-            return sorted(self._records[scope])
+            return list(self._members.get(company_id, ()))
+
+    def find(self, scope: Scope, text: str = "") -> list[str]:
+        """Ids of the records whose id or name has this text in it, whatever its case; sorted."""
+        with self._lock:
+            contents = [(key, stored.content) for key, stored in self._records[scope].items()]
+        wanted = text.casefold()
+        return sorted(key for key, content in contents if not wanted or wanted in _searched(key, content))
 
     def counts(self) -> dict[str, Any]:
         """How many users, companies and links there are, how many users were ever seen, and started automations."""
         with self._lock:
-            users = self._records["users"]
             return {
-                "users": len(users),
+                "users": len(self._records["users"]),
                 "companies": len(self._records["companies"]),
                 "links": len(self._company_of),
-                "users_seen": sum(stored.last_seen is not None for stored in users.values()),
+                "users_seen": self._users_seen,
                 "automations": dict(self._automations),
             }
 
@@ -169,7 +187,7 @@ class Store:
     def export(self) -> Iterator[bytes]:
         """Everything as NDJSON: companies, then users, in the order of their ids."""
         for scope in ("companies", "users"):
-            for key in self.ids(scope):  # type: ignore[arg-type]  # mypy widens the tuple's literals to str
+            for key in self.find(scope):
                 record = self.company(key) if scope == "companies" else self.user(key)
                 if record is not None:
                     yield _encoder.encode(record) + b"\n"
@@ -182,6 +200,7 @@ class Store:
             self._company_of.clear()
             self._members.clear()
             self._automations.clear()
+            self._users_seen = 0
             if self._archive is not None:
                 self._archive.clear()
 
@@ -202,12 +221,20 @@ class Store:
             stored = Stored(content=_encoder.encode(Content(traits, context)), created_at=now, updated_at=now)
             self._records[scope][key] = stored
             return stored
+        stored.updated_at = now
+        if not traits and not context:
+            return stored  # a call that only links
         content = _decoder.decode(stored.content)
         content.traits.update(traits)
         content.context.update(context)
         stored.content = _encoder.encode(content)
-        stored.updated_at = now
         return stored
+
+    def _see(self, stored: Stored, now: str) -> None:
+        if stored.last_seen is None:
+            stored.first_seen = now
+            self._users_seen += 1
+        stored.last_seen = now
 
     def _link(self, user_id: str, company_id: str) -> None:
         before = self._company_of.get(user_id)
@@ -222,14 +249,19 @@ class Store:
         view: dict[str, Any] = {"traits": content.traits, "context": content.context}
         view |= {"created_at": stored.created_at, "updated_at": stored.updated_at}
         if scope == "companies":
-            return {"company_id": key, **view, "user_ids": list(self._members.get(key, ()))}
+            return {"company_id": key, **view, "team_size": len(self._members.get(key, ()))}
         # Documented: a new user without signed_up_at gets the import time; it is shown, but isn't what a caller sent.
-        signed_up = {"signed_up_at": stored.created_at} if stored.imported and "signed_up_at" not in content.traits else {}
+        if stored.imported and "signed_up_at" not in content.traits:
+            view["signed_up_at"] = stored.created_at
         seen = {"first_seen": stored.first_seen, "last_seen": stored.last_seen}
-        return {"user_id": key, **view, **signed_up, **seen, "company_id": self._company_of.get(key)}
+        return {"user_id": key, **view, **seen, "company_id": self._company_of.get(key)}
 
     def _save(self, scope: Scope, keys: Iterable[str], *, link: str | None = None) -> None:
         if self._archive is not None:
             rows = [(key, self._records[scope][key]) for key in keys]
             links = [] if link is None else [(link, self._company_of[link])]
             self._archive.save(scope, rows, links=links, automations=self._automations)
+
+
+def _searched(key: str, content: bytes) -> str:
+    return f"{key}\n{_names.decode(content).traits.name}".casefold()

@@ -1,0 +1,69 @@
+"""What has come in: requests by path and result, bytes, how many at once, and the last refusals with their reasons."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from datetime import datetime
+from typing import Any, Final
+
+KEPT_REFUSALS: Final = 50
+
+
+class Traffic:
+    """Counts of the API's requests; safe to read from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Start counting anew."""
+        with self._lock:
+            self._results: dict[str, Counter[str]] = {}
+            self._refusals: deque[dict[str, Any]] = deque(maxlen=KEPT_REFUSALS)
+            self._bytes = 0
+            self._in_flight = 0
+            self._most = 0
+            self._injected = 0
+
+    def begin(self) -> None:
+        """A request has come in."""
+        with self._lock:
+            self._in_flight += 1
+            self._most = max(self._most, self._in_flight)
+
+    def end(self, path: str, result: str, *, size: int, at: datetime, reason: str = "", injected: bool = False) -> None:
+        """A request is done.
+
+        :param path: the path under the base URL.
+        :param result: the status, or what became of the connection.
+        :param size: bytes of the request's body.
+        :param reason: why it was refused; names fields and keys, no values of traits and no credentials.
+        :param injected: whether a fault did it.
+        """
+        with self._lock:
+            self._in_flight = max(0, self._in_flight - 1)  # a reset may have happened in between
+            self._bytes += size
+            self._results.setdefault(path, Counter())[result] += 1
+            self._injected += injected
+            if reason:
+                seen = {"at": at.isoformat(timespec="milliseconds"), "path": path, "result": result, "reason": reason}
+                self._refusals.append({**seen, "injected": injected})
+
+    def describe(self) -> dict[str, Any]:
+        """All counts as JSON-ready values."""
+        with self._lock:
+            return {
+                "total": sum(sum(results.values()) for results in self._results.values()),
+                "by_path": {path: dict(results) for path, results in sorted(self._results.items())},
+                "bytes": self._bytes,
+                "in_flight": self._in_flight,
+                "max_in_flight": self._most,
+                "faults_injected": self._injected,
+            }
+
+    def refusals(self) -> list[dict[str, Any]]:
+        """The last refusals, the newest first."""
+        with self._lock:
+            return list(reversed(self._refusals))
