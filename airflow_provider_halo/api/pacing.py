@@ -1,0 +1,154 @@
+"""How fast one client sends: a window of requests in flight that adapts, a pause Halo asked for, a rate."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiolimiter import AsyncLimiter
+
+from airflow_provider_halo.exceptions import TransientError
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE: Final = 0.5  # seconds, after a 429 that doesn't say how long; doubled while no request succeeds
+_LONGEST_PAUSE: Final = 30.0
+_PAUSE_WORTH_A_LINE: Final = 10.0  # a shorter pause isn't noticed by anyone who reads the log
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Leave for one request. ``number`` counts the requests of the client."""
+
+    number: int
+
+
+class Pacer:
+    """Paces all requests of one client, whichever lane they come from. Of one event loop: not for several threads.
+
+    The window begins at its maximum, is halved when Halo is overloaded (429, 5xx, timeouts, broken connections) and
+    grows by one for each window of successes. Of a burst of failures only the first halves it: the others were sent at
+    the old pace and say nothing about the new one.
+
+    :param max_in_flight: the window's maximum.
+    :param requests_per_second: requests started per second, at most, evenly spread; None for no such limit.
+    :param timer: seconds of a clock that never jumps.
+    :param sleep: waits for so many seconds of that clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_in_flight: int,
+        requests_per_second: float | None,
+        timer: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._max = float(max_in_flight)
+        self._window = self._max
+        # One at a time, so that a second never begins with a burst on top of its share.
+        self._rate = AsyncLimiter(1, 1 / requests_per_second) if requests_per_second else None
+        self._timer = timer
+        self._sleep = sleep
+        self._held_until = float("-inf")
+        self._next_pause = _FIRST_PAUSE
+        self._in_flight = 0
+        self._started = 0
+        self._judged = 0  # the last request that had begun when the window was halved
+        self._slow = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def window(self) -> int:
+        """Requests that may be in flight now."""
+        return int(self._window)
+
+    @property
+    def held_for(self) -> float:
+        """Seconds until the next request may start; 0 where none was asked to wait."""
+        return max(0.0, self._held_until - self._timer())
+
+    async def acquire(self, longest_pause: float) -> Slot:
+        """Wait for leave to start a request; give it back by `release`.
+
+        :param longest_pause: seconds; a pause longer than that is not sat out.
+        :raises TransientError: when Halo asked for a longer pause than that; ``retry_after`` says how long.
+        """
+        await self._room()
+        try:
+            if self._rate is not None:
+                await self._rate.acquire()
+            await self._sit_out(longest_pause)
+        except BaseException:  # whatever ends the wait, cancellation included, the place is free again
+            self._leave()
+            raise
+        self._started += 1
+        return Slot(self._started)
+
+    def release(self) -> None:
+        """The request has ended, one way or another."""
+        self._leave()
+
+    def succeeded(self) -> None:
+        """Halo took a request, or refused it for what it says: it isn't overloaded."""
+        self._next_pause = _FIRST_PAUSE
+        if self._window >= self._max:
+            return
+        self._window = min(self._max, self._window + 1 / self._window)
+        self._wake()
+        if self._window >= self._max and self._slow:
+            self._slow = False
+            log.info("Halo keeps up again: back to %d requests at once", self.window)
+
+    def slowed(self, slot: Slot, error: TransientError) -> None:
+        """Halo could not take a request: slow down, and pause where it asks for it."""
+        fresh = slot.number > self._judged
+        if fresh:
+            self._judged = self._started
+            self._window = max(1.0, self._window / 2)
+        pause = error.retry_after
+        if pause is None and error.status == 429 and fresh:
+            pause = self._next_pause
+            self._next_pause = min(_LONGEST_PAUSE, 2 * self._next_pause)
+        until = self._timer() + (pause or 0.0)
+        longer = until > self._held_until + _PAUSE_WORTH_A_LINE
+        self._held_until = max(self._held_until, until)
+        if not self._slow or (pause and longer and pause >= _PAUSE_WORTH_A_LINE):
+            self._slow = True
+            waits = f", after a pause of {pause:.0f} s" if pause else ""
+            log.warning("%s: slowing down to %d requests at once%s", error, self.window, waits)
+
+    async def _sit_out(self, longest_pause: float) -> None:
+        while pause := self.held_for:
+            if pause > longest_pause:
+                raise TransientError(f"Halo asked to wait for another {pause:.0f} s", retry_after=pause)
+            await self._sleep(pause)
+
+    async def _room(self) -> None:
+        """Take a place in the window. First come, first served: a place that falls free is handed to who waits longest."""
+        if not self._waiting and self._in_flight < self.window:
+            self._in_flight += 1
+            return
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():  # handed over and cancelled in one turn of the loop
+                self._leave()
+            raise
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and self._in_flight < self.window:
+            place = self._waiting.popleft()
+            if not place.done():  # done: its waiter was cancelled
+                self._in_flight += 1
+                place.set_result(None)

@@ -1,0 +1,241 @@
+"""Reads one answer of Halo: (status, headers, body) to an `Answer`, or the `ApiError` that it stands for. No I/O."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import msgspec
+
+from airflow_provider_halo.api.redaction import clean
+from airflow_provider_halo.contract import USERS_UPDATE
+from airflow_provider_halo.exceptions import (
+    ApiError,
+    PayloadTooLarge,
+    RequestRefused,
+    TokenRefused,
+    TransientError,
+    UnexpectedAnswer,
+    WidgetKeyRefused,
+)
+
+RETRY_AFTER_CAP: Final = 86_400.0  # seconds; no run waits longer, and a larger number is no time to reckon with
+_TRANSIENT: Final = frozenset({408, 421, 425, 429})
+_WRONG_ADDRESS: Final = frozenset({404, 405, 407, 410})
+_RESERVED_SHOWN: Final = 50
+_KEY_CHARACTERS: Final = 64
+_TITLE: Final = re.compile(rb"<title[^>]*>(.{0,200}?)</title", re.IGNORECASE | re.DOTALL)
+_ID_NAMES: Final = ("user_id", "id", "external_id", "company_id")
+_TEXT_NAMES: Final = ("error", "message", "detail", "reason", "title", "msg")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """Halo's yes.
+
+    The exact answer of users/update is unknown; assumed are integer counts and perhaps a list of errors by user. What
+    an answer doesn't say is None, and taken as "all stored" where it names no error.
+
+    :param status: HTTP status, 200 to 299.
+    :param skipped: users that were skipped, without saying which.
+    :param created: users that are new to Halo; None where the answer doesn't say.
+    :param updated: users that Halo knew; None where the answer doesn't say.
+    :param user_errors: users that were not stored, each with Halo's reason.
+    :param unnamed_errors: how many more were not stored without being named.
+    """
+
+    status: int
+    skipped: int = 0
+    created: int | None = None
+    updated: int | None = None
+    user_errors: Mapping[str, str] = field(default_factory=dict)
+    unnamed_errors: int = 0
+
+
+def read_response(status: int, headers: Mapping[str, str], body: bytes, *, path: str, now: float) -> Answer:
+    """Read one answer. Any body is tolerated: what can't be read is said to be so.
+
+    A 2xx with an empty body, or with JSON that is no object, is a yes whose counts are unknown (the exact answer isn't
+    documented). A 2xx with anything else that isn't JSON (a proxy's page, half an answer) is a `TransientError`: the
+    writes are upserts, so sending again is safe.
+
+    :param now: seconds since 1970, for a ``Retry-After`` that is a date.
+    :raises RequestRefused: 400 (documented), any 4xx that isn't named here, and a 2xx of users/update whose object says that
+        it failed.
+    :raises WidgetKeyRefused: 401 (assumed).
+    :raises TokenRefused: 403 (documented).
+    :raises PayloadTooLarge: 413 (assumed).
+    :raises TransientError: 408, 421, 425, 429, 5xx (assumed), and answers that can't be read.
+    :raises UnexpectedAnswer: redirects, 404, 405, 407, 410: the base URL is likely wrong.
+    """
+    value, readable = _json(body)
+    if 200 <= status < 300:
+        if not readable:
+            raise TransientError(f"the answer is {_kind(body)}, not JSON", status=status, path=path)
+        # Only a bulk answer counts. The others are the stored record, whose traits may be called anything.
+        return (
+            _answer(status, value, path) if path == USERS_UPDATE and isinstance(value, dict) else Answer(status=status)
+        )
+    said = _said(value) or _kind(body)
+    kind: type[ApiError] = RequestRefused
+    if status in _TRANSIENT or status >= 500:
+        kind = TransientError
+    elif status < 400 or status in _WRONG_ADDRESS:
+        kind, said = (
+            UnexpectedAnswer,
+            f"check the host of the Halo connection: it should be the API's base URL ({said})",
+        )
+    elif status == 401:
+        kind, said = WidgetKeyRefused, f"Halo doesn't know the widget key: check the connection's password ({said})"
+    elif status == 403:
+        kind = TokenRefused
+    elif status == 413:
+        kind = PayloadTooLarge
+    details = value if isinstance(value, dict) else {}
+    named, _ = _errors(details)
+    raise kind(
+        said,
+        status=status,
+        path=path,
+        reserved_keys=_reserved_keys(details),
+        user_errors=named,
+        retry_after=read_retry_after(headers, now=now),
+    )
+
+
+def read_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """How many seconds a server asks to wait: ``Retry-After`` as seconds or as an HTTP date; None where it says nothing.
+
+    A past date or a negative number is 0, a huge one is cut to a day, garbage is None. A date is held against the
+    answer's own ``Date`` where there is one, so that this machine's clock doesn't matter.
+    """
+    text = _header(headers, "retry-after")
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        moment = _moment(text)
+        if moment is None:
+            return None
+        sent = _moment(_header(headers, "date") or "")
+        seconds = moment - (now if sent is None else sent)
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), RETRY_AFTER_CAP)
+
+
+def _header(headers: Mapping[str, str], name: str) -> str | None:
+    return next((value.strip() for key, value in headers.items() if key.lower() == name), None)
+
+
+def _moment(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:  # "-0000" is UTC that doesn't tell its place
+            moment = moment.replace(tzinfo=timezone.utc)
+        return moment.timestamp()
+    except (ValueError, TypeError, OverflowError):  # TypeError: Python 3.10 raises it for a text without any date
+        return None
+
+
+def _json(body: bytes) -> tuple[Any, bool]:
+    """The body's value, and whether it could be read. An empty body is readable, and None."""
+    if not body.strip():
+        return None, True
+    try:
+        return msgspec.json.decode(body), True
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None, False
+
+
+def _kind(body: bytes) -> str:
+    """What an unreadable body looks like, without its content but for the title of a page."""
+    head = body.lstrip()[:200].lower()
+    if not head:
+        return "an empty answer"
+    if head.startswith(b"<"):
+        title = _TITLE.search(body[:4_000])
+        shown = clean(title.group(1).decode(errors="replace")) if title else ""
+        return f"an HTML page ({shown})" if shown else "an HTML page"
+    if head.startswith((b"{", b"[")):
+        return "broken JSON"
+    return "plain text"
+
+
+def _answer(status: int, value: dict[str, Any], path: str) -> Answer:
+    named, unnamed = _errors(value)
+    if not named and not unnamed:
+        error = value.get("error")
+        if (isinstance(error, str) and error.strip()) or value.get("success") is False or value.get("ok") is False:
+            # A yes that says no. For one record or many alike it is read as a refusal.
+            raise RequestRefused(
+                _said(value) or "the answer says that it failed",
+                status=status,
+                path=path,
+                reserved_keys=_reserved_keys(value),
+            )
+    return Answer(
+        status=status,
+        skipped=_count(value.get("skipped")) or 0,
+        created=_count(value.get("created")),
+        updated=_count(value.get("updated")),
+        user_errors=named,
+        unnamed_errors=unnamed,
+    )
+
+
+def _count(value: Any) -> int | None:
+    """A count, given as a number or as the list of what is counted."""
+    if isinstance(value, (list, dict)):
+        return len(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _errors(value: Mapping[str, Any]) -> tuple[dict[str, str], int]:
+    """Errors by user, and how many more there are without a name, in whichever of the assumed shapes they come."""
+    named: dict[str, str] = {}
+    most = 0
+    for name in ("errors", "user_errors", "failed", "rejected"):
+        given = value.get(name)
+        most = max(most, _count(given) or 0)
+        named.update(_named(given))
+    return named, max(0, most - len(named))
+
+
+def _named(given: Any) -> Iterable[tuple[str, str]]:
+    if isinstance(given, dict):
+        for key, error in given.items():
+            yield str(key), _said(error) or "refused without a reason"
+    elif isinstance(given, list):
+        for item in given:
+            if not isinstance(item, dict):
+                continue
+            key = next((item[name] for name in _ID_NAMES if isinstance(item.get(name), (str, int))), None)
+            if key is not None:
+                yield str(key), _said(item) or "refused without a reason"
+
+
+def _said(value: Any, depth: int = 4) -> str:
+    """The text of an error in any of the usual shapes; empty where there is none within a few levels."""
+    if isinstance(value, str):
+        return clean(value)
+    if not depth:
+        return ""
+    if isinstance(value, dict):
+        for name in _TEXT_NAMES:
+            if said := _said(value.get(name), depth - 1):
+                return said
+    if isinstance(value, list) and value:
+        return _said(value[0], depth - 1)
+    return ""
+
+
+def _reserved_keys(value: Mapping[str, Any]) -> tuple[str, ...]:
+    keys = value.get("reserved_keys")
+    if not isinstance(keys, list):
+        return ()
+    return tuple(clean(key)[:_KEY_CHARACTERS] for key in keys[:_RESERVED_SHOWN] if isinstance(key, str))

@@ -1,0 +1,139 @@
+"""Carries one POST to Halo and its answer back, over kept connections; every failure comes out as `Unreachable`.
+
+httpx's request and answer, on aiohttp's connections (`httpx-aiohttp`). The transport is called without an
+`httpx.AsyncClient` around it: a client keeps cookies, logs each request at INFO and can follow redirects, and none of
+that is wanted here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, final
+from urllib.parse import urlsplit
+
+import aiohttp
+import anyio
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from airflow_provider_halo import __version__
+from airflow_provider_halo.api.redaction import clean_local
+from airflow_provider_halo.exceptions import SetupError, Unreachable
+from airflow_provider_halo.settings import HaloSettings, is_loopback
+
+_KEEP_ALIVE_SECONDS: Final = 4.0  # idle; below the 5 s after which common servers hang up, so few die on the way out
+_ANSWER_BYTES: Final = 16 * 2**20  # an answer about 1,000 users is far smaller; more is no answer of an API
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: status, headers (names in any case) and the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@final
+class Channel:
+    """Posts JSON to one base URL. An asynchronous context manager; of one event loop.
+
+    :param settings: where Halo is, the widget key, the timeout of a request and how many connections there may be.
+    :param transport: another httpx transport, for tests; None opens aiohttp's connections.
+    :raises SetupError: on entering, when the base URL can't be used.
+    """
+
+    def __init__(self, settings: HaloSettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._timeout = settings.timeout
+        self._connections = settings.max_in_flight
+        self._given = transport
+        self._open: httpx.AsyncBaseTransport | None = None
+        try:
+            self._base = httpx.URL(settings.base_url.rstrip("/") + "/")
+        except httpx.InvalidURL as error:
+            raise SetupError(f"Halo connection {settings.conn_id!r}: its host is no URL: {error}.") from None
+        self._headers = {
+            "Authorization": f"Bearer {settings.widget_key}",  # documented, and the only place that the key is sent in
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": f"airflow-provider-halo/{__version__}",
+        }
+        self._extensions = {"timeout": httpx.Timeout(settings.timeout).as_dict()}
+
+    async def __aenter__(self) -> Channel:
+        self._open = self._given or self._connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open is not None:
+            await self._open.aclose()
+            self._open = None
+
+    async def post(self, path: str, body: bytes) -> Reply:
+        """Send one request and read its whole answer, connecting included, within the timeout.
+
+        :raises Unreachable: refused, reset, timed out, or an answer that isn't HTTP. Whether Halo acted isn't known.
+        """
+        if self._open is None:
+            raise RuntimeError("the channel is closed: use it in `async with`")
+        request = httpx.Request(
+            "POST", self._base.join(path), headers=self._headers, content=body, extensions=dict(self._extensions)
+        )
+        try:
+            with anyio.fail_after(self._timeout):
+                response = await self._open.handle_async_request(request)
+                try:
+                    return Reply(response.status_code, response.headers, await _read(response))
+                finally:
+                    await response.aclose()
+        # httpx-aiohttp maps most of aiohttp's errors to httpx's, but not that of an answer that isn't HTTP.
+        except (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+            raise Unreachable(_cause(error, self._timeout), path=path) from None
+
+    def _connect(self) -> httpx.AsyncBaseTransport:
+        connector = aiohttp.TCPConnector(
+            limit=self._connections,
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            ssl=httpx.create_ssl_context(),
+        )
+        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        return AiohttpTransport(client=session, proxy=_proxy(self._base))
+
+
+def _proxy(base: httpx.URL) -> httpx.Proxy | None:
+    """The proxy that the environment names for Halo's host (HTTPS_PROXY, NO_PROXY); never one for this machine.
+
+    Read here and not by aiohttp, which with `trust_env` would also take a password from ~/.netrc.
+    """
+    if is_loopback(base.host) or urllib.request.proxy_bypass(base.host):
+        return None
+    url = urllib.request.getproxies().get(base.scheme) or urllib.request.getproxies().get("all")
+    return httpx.Proxy(url if urlsplit(url).scheme else f"http://{url}") if url else None
+
+
+async def _read(response: httpx.Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > _ANSWER_BYTES:
+            raise httpx.StreamError(f"the answer is longer than {_ANSWER_BYTES:,} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _cause(error: Exception, timeout: float) -> str:
+    """What went wrong with the connection, in a few words that hold nothing of the request or the answer."""
+    # httpx-aiohttp calls every broken connection a ConnectTimeout; aiohttp's own error below it is right.
+    error = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
+    if isinstance(error, (TimeoutError, asyncio.TimeoutError, httpx.TimeoutException)):
+        return f"no answer within {timeout:g} s"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "the answer isn't HTTP"
+    return clean_local(str(error)) or type(error).__name__
