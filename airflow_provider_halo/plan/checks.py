@@ -69,6 +69,9 @@ def check_entry(entry: Entry, path: Path, problems: Problems) -> None:
     if entry.type is not None and entry.type not in CONTEXT_TYPES:
         message = f"{shown(entry.type)} is no context type.{did_you_mean(entry.type, CONTEXT_TYPES)}"
         problems.at((*path, "type"), f"{message} Known: {', '.join(CONTEXT_TYPES)}.")
+    for option, column in (("name", entry.name), ("value", entry.value)):
+        if column is not None:
+            check_text(column, (*path, option), problems, "name a column of the SQL")
     shape = shape_of(entry)
     if entry.type in _NAMED_TYPES and shape == "object" and entry.rows is None:
         problems.at(
@@ -82,7 +85,10 @@ def check_entry(entry: Entry, path: Path, problems: Problems) -> None:
 
 
 def check_listed(block: Entry | Traits, path: Path, problems: Problems) -> None:
-    """A column is a boolean or a moment, not both."""
+    """Hold the columns marked as booleans and moments against each other."""
+    for option, columns in (("booleans", block.booleans), ("timestamps", block.timestamps)):
+        for index, column in enumerate(columns):
+            check_text(column, (*path, option, index), problems, "name a column of the SQL")
     for column in sorted(set(block.booleans) & set(block.timestamps)):
         problems.at((*path, "timestamps"), f"{column} stands under booleans too: keep it in one of them")
 

@@ -16,9 +16,12 @@ _NO_NAMES = frozenset(
         *("null", "true", "false", "unknown", "end"),
         *("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"),
         *("current_user", "session_user", "user"),
+        *("isnull", "notnull"),
         *("year", "month", "day", "hour", "minute", "second"),  # INTERVAL '1' DAY
     }
 )
+
+_PREFIXES = frozenset({"not", "binary", "interval", "date", "time", "timestamp"})  # NOT active is no column `active`
 
 
 def read_columns(code: Sequence[Token]) -> tuple[Columns, Literals]:
@@ -36,6 +39,11 @@ def read_columns(code: Sequence[Token]) -> tuple[Columns, Literals]:
         if name is not None and len(expression) == 1 and expression[0].text[0] == "'":
             literals.append((name, expression[0].value))
     return tuple(columns) or (None,), tuple(literals)
+
+
+def has_star(code: Sequence[Token]) -> bool:
+    """Whether the outermost select list takes all columns of a table: ``*``, ``t.*``."""
+    return any(item and item[-1].text == "*" for item in _items(code))
 
 
 def _items(code: Sequence[Token]) -> list[list[Token]]:
@@ -116,6 +124,6 @@ def _named(item: Sequence[Token]) -> tuple[str | None, Sequence[Token]]:
 
 def _is_path(item: Sequence[Token]) -> bool:
     """Whether tokens are a column, with or without its table: ``id``, ``t.id``, ``"t"."id"``."""
-    if len(item) % 2 == 0 or (len(item) == 1 and item[0].kind == "word" and item[0].text.lower() in _NO_NAMES):
+    if len(item) % 2 == 0 or (len(item) == 1 and item[0].is_word(*_NO_NAMES, *_PREFIXES)):
         return False
     return all(token.text == "." if index % 2 else token.is_name for index, token in enumerate(item))

@@ -90,6 +90,9 @@ class _Loader:
             self._check_source(self._source, ("source",))
         if self._data.get("companies") is None and self._data.get("users") is None:
             self._problems.at((), "has neither companies nor users: add at least one of them")
+        for scope in _SCOPES:
+            if scope in self._data and self._data[scope] is None:
+                self._problems.at((scope,), f"is empty: write its key and traits, or take `{scope}:` out")
         queries: list[Query] = []
         for scope in self._data:
             raw = self._data[scope]
@@ -183,7 +186,7 @@ class _Loader:
         checks.check_text(source, path, self._problems, "name an Airflow connection")
 
     def _tell_sources(self) -> None:
-        if "source" in self._data and self._source is None:
+        if self._data.get("source") is not None and self._source is None:
             return  # it is there and of a wrong type, which is told already
         if self._lacking and not self._sourced:
             self._problems.at(("source",), "is missing: name the Airflow connection of the product database")
@@ -197,6 +200,9 @@ class _Loader:
         place = self._document.places[path]
         if "\n" in name or not name.endswith(".sql") or name.split(maxsplit=1)[0].lower() in {"select", "with"}:
             return _Sql(text, self._file, place.text_line, place.literal)
+        if not name.isprintable():
+            self._problems.at(path, "holds control characters: give the path of an SQL file, relative to the plan")
+            return None
         if PurePath(name).is_absolute():
             self._problems.at(
                 path, f"{name} is an absolute path: give it relative to the plan, so that both move together"

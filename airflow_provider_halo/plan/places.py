@@ -110,16 +110,16 @@ class _Composer(yaml.SafeLoader):
         line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]  # PyYAML's stubs leave it untyped
         self._depth += 1
         self._nodes += 1
-        _bound(self._depth, self._nodes, line)
+        _bound(self._depth, self._nodes, line, limit=2 * MAX_NODES)  # keys are nodes too
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
 
-def _bound(depth: int, nodes: int, line: int) -> None:
+def _bound(depth: int, nodes: int, line: int, limit: int) -> None:
     if depth > MAX_DEPTH:
         raise _TooMuch(f"is nested deeper than {MAX_DEPTH} levels: a plan needs six", line)
-    if nodes > 2 * MAX_NODES:  # keys are nodes too
+    if nodes > limit:
         raise _TooMuch(f"holds more than {MAX_NODES:,} values (aliases counted each time): make it smaller", line)
 
 
@@ -135,7 +135,7 @@ class _Builder:
         """Plain data of a node. ``line`` is that of its key; 0 for the document itself."""
         start = node.start_mark.line + 1
         self._nodes += 1
-        _bound(len(path), self._nodes, start)
+        _bound(len(path), self._nodes, start, limit=MAX_NODES)
         literal = isinstance(node, yaml.ScalarNode) and node.style == "|"
         # A block's text begins on the line after its indicator.
         text_line = start + 1 if isinstance(node, yaml.ScalarNode) and node.style in {"|", ">"} else start

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_provider_halo.plan.columns import read_columns
+from airflow_provider_halo.plan.columns import has_star, read_columns
 from airflow_provider_halo.plan.query import Statement
 from airflow_provider_halo.plan.tokens import Token, tokens_of
 
 _NAME = r'(?:[^\W\d][\w$]*|"(?:[^"]|"")+"|`(?:[^`]|``)+`|\[[^\[\]]+\])'
 _COLUMN = re.compile(rf"{_NAME}(?:\.{_NAME}){{0,4}}")
+_QUOTED_TEMPLATE = re.compile(r"\{\{ ?[\w.()\"'\[\], ]{1,60} ?\}\}")
 _ONLY_BATCH = 'only {{ batch("column") }} is known here'
 
 
@@ -63,6 +64,18 @@ def read_statement(sql: str) -> Statement | tuple[SqlFlaw, ...]:
         last = max(last, hashes[-1].start + len(hashes[-1].text))
     pieces, placements = _cut(sql[:last], body)
     return Statement(pieces=pieces, placements=placements, columns=columns, literals=literals)
+
+
+def selects_everything(statement: Statement) -> bool:
+    """Whether the outermost select list holds a ``*`` of a table."""
+    code = [token for token in tokens_of("".join(statement.pieces)) if token.kind not in {"blank", "comment", "hash"}]
+    return has_star(code)
+
+
+def quoted_templates(statement: Statement) -> list[str]:
+    """What looks like a template inside of literals, where it is taken for plain text: ``'{{ ds }}'``."""
+    literals = [token.text for piece in statement.pieces for token in tokens_of(piece) if token.kind == "string"]
+    return [template for text in literals for template in _QUOTED_TEMPLATE.findall(text)]
 
 
 def _cut(sql: str, body: Sequence[Token]) -> tuple[tuple[str, ...], tuple[str, ...]]:

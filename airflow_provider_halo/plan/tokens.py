@@ -27,7 +27,7 @@ def _expression(literals: dict[str, str]) -> re.Pattern[str]:
     return re.compile(
         rf"""
         (?P<blank>\s+)
-        |(?P<comment>--[^\n]*|/\*[\s\S]*?\*/|(?m:^)[ \t]*\#[^\n]*)
+        |(?P<comment>--[^\n]*|/\*[\s\S]*?\*/|(?m:^)[ \t]*\#(?![>=-])[^\n]*)
         |(?P<hash>\#(?=\s)[^\n]*)
         |(?P<string>[eE]{_ESCAPING["string"]}|{literals["string"]}|(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$[\s\S]*?\$(?P=tag)\$)
         |(?P<quoted>{literals["quoted"]}|`[^`]*(?:``[^`]*)*`|(?<![\w\])"`])\[[^\W\d][\w\ $.-]*\])

@@ -31,7 +31,11 @@ def dotted(path: Path) -> str:
     """A path as people write it: ``questions[0].ask``."""
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            name = step if step.isprintable() else repr(step)
+            text += f".{name}" if text else name
     return text
 
 
@@ -92,6 +96,8 @@ def shown(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (dict, list)):
         return "a mapping" if isinstance(value, dict) else "a list"
+    if isinstance(value, (int, float)):
+        return str(value)
     text = str(value)
     return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
