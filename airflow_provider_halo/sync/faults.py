@@ -1,0 +1,148 @@
+"""A database driver's error as one sentence: which query, on which connection, what is wrong and the mend. No values."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from sqlalchemy import exc
+
+from airflow_provider_halo.exceptions import SourceError
+from airflow_provider_halo.plan.query import Query
+
+Kind = Literal[
+    "table", "column", "function", "twice", "syntax", "denied", "writes", "cancelled", "login", "database", "unreachable", "pool", "other"
+]
+
+_MENDS: dict[Kind, str] = {
+    "table": "check the table's name in the SQL, and that the connection names the right database and schema",
+    "column": "check the column's name in the SQL",
+    "function": "check the function and its arguments' types in the SQL; a cast may be missing",
+    "twice": "give each column of the SELECT a name of its own",
+    "syntax": "check the SQL, for example by running it alone in the database's shell",
+    "denied": "give the connection's login the right to SELECT there",
+    "writes": "a plan may only read: take what writes out of the SQL",
+    "cancelled": "the database cancelled it: make the query faster, or raise the database's time limit",
+    "login": "check login and password of the connection",
+    "database": "check the database's name (schema) in the connection",
+    "unreachable": "check that the database is running, and host and port of the connection",
+    "pool": "give the connection's engine a larger pool, or leave the pool's size at its default",
+    "other": "run the SQL alone in the database's shell to see more",
+}
+
+# PostgreSQL: SQLSTATE, by its first characters (documentation, appendix A).
+_SQLSTATES: dict[str, Kind] = {
+    "42P01": "table",
+    "3F000": "table",
+    "42703": "column",
+    "42883": "function",
+    "42601": "syntax",
+    "42501": "denied",
+    "25006": "writes",
+    "57014": "cancelled",
+    "28": "login",
+    "3D000": "database",
+    "08": "unreachable",
+    "57P": "unreachable",
+}
+# MySQL and MariaDB: error numbers of server and client.
+_NUMBERS: dict[int, Kind] = {
+    1146: "table",
+    1054: "column",
+    1305: "function",
+    1060: "twice",
+    1064: "syntax",
+    1142: "denied",
+    1143: "denied",
+    1370: "denied",
+    1792: "writes",
+    1317: "cancelled",
+    1969: "cancelled",
+    3024: "cancelled",
+    1045: "login",
+    1698: "login",
+    1044: "database",
+    1049: "database",
+    2002: "unreachable",
+    2003: "unreachable",
+    2005: "unreachable",
+    2006: "unreachable",
+    2013: "unreachable",
+}
+# SQLite has one code for most of its errors; its texts are fixed.
+_SQLITE_TEXTS: dict[str, Kind] = {
+    "no such table": "table",
+    "no such column": "column",
+    "no such function": "function",
+    "wrong number of arguments": "function",
+    "near ": "syntax",
+    "incomplete input": "syntax",
+    "unrecognized token": "syntax",
+    "attempt to write": "writes",
+    "interrupted": "cancelled",
+    "unable to open database file": "unreachable",
+    "file is not a database": "database",
+}
+_NAMES_ONLY: frozenset[Kind] = frozenset(
+    {"table", "column", "function", "twice", "denied", "login", "database", "unreachable"}
+)
+_LENGTH = 200
+
+
+def source_error(error: Exception, query: Query) -> SourceError:
+    """The error of a query as a `SourceError`: one sentence, without SQL and without values.
+
+    :param error: what SQLAlchemy or the driver raised while the query was opened or read.
+    """
+    kind, message = _read(error)
+    place = f"{query.file}, line {query.line}" if query.line else query.file
+    return SourceError(
+        f"{query.name} ({place}) failed on connection {query.source!r}: {message}; {_MENDS[kind]}."
+    )
+
+
+def _read(error: Exception) -> tuple[Kind, str]:
+    if isinstance(error, exc.TimeoutError):
+        return "pool", "no connection came free in time"
+    original = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
+    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    number = original.args[0] if original.args and isinstance(original.args[0], int) else None
+    text = _text(original, number)
+    kind: Kind = "other"
+    if isinstance(state, str):
+        kind = next((found for head, found in _SQLSTATES.items() if state.startswith(head)), "other")
+    elif number is not None:
+        kind = _NUMBERS.get(number, "other")
+    elif isinstance(error, exc.DBAPIError):
+        kind = next((found for head, found in _SQLITE_TEXTS.items() if text.startswith(head)), "other")
+        if kind == "other" and " failed" in text and isinstance(error, exc.OperationalError):
+            kind = _failed_connection(text)
+    elif not isinstance(error, exc.SQLAlchemyError):
+        # Not the driver's: a value that the driver couldn't read, say. Its text may hold that value.
+        return kind, f"the driver raised a {type(original).__name__}"
+    return kind, _without_values(kind, text)
+
+
+def _failed_connection(text: str) -> Kind:
+    """Of an error of connecting psycopg gives no SQLSTATE; what the server said is the end of its text."""
+    if "authentication failed" in text or "no password supplied" in text or re.search(r'role ".*" does not exist', text):
+        return "login"
+    return "database" if re.search(r'database ".*" does not exist', text) else "unreachable"
+
+
+def _text(original: BaseException, number: int | None) -> str:
+    primary = getattr(getattr(original, "diag", None), "message_primary", None)
+    if not primary:
+        primary = str(original.args[1]) if number is not None and len(original.args) > 1 else str(original)
+    lines = str(primary).strip().splitlines()
+    return lines[0].strip().rstrip(".;") if lines else type(original).__name__
+
+
+def _without_values(kind: Kind, text: str) -> str:
+    """Quoted parts may be values of rows, or parameters that the driver pasted; where they name tables they stay."""
+    if kind not in _NAMES_ONLY:
+        text = re.sub(r"'.*'", "'…'", text)
+        if kind != "syntax":  # `syntax error at or near "FORM"`: a word of the plan's own SQL
+            text = re.sub(r'".*"', '"…"', text)
+            text = re.sub(r"\d{3,}", "…", text)
+    return text if len(text) <= _LENGTH else text[: _LENGTH - 1] + "…"

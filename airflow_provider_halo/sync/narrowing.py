@@ -1,0 +1,190 @@
+"""The SQL of a query, narrowed to a part of the companies or records: the user's text untouched, values bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine
+
+from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.sync.batch import Batch, Key
+
+# How a database writes "by the text of the key, byte by byte". For UTF-8 that is the order of Python's own comparison of
+# texts, so that rows of several queries, and of several databases, can be joined while they stream.
+_TEXT_ORDER = {
+    "sqlite": "CAST({0} AS TEXT) COLLATE BINARY",
+    "postgresql": 'CAST({0} AS TEXT) COLLATE "C"',
+    "mysql": "CAST(CONVERT({0} USING utf8mb4) AS BINARY)",
+    "mariadb": "CAST(CONVERT({0} USING utf8mb4) AS BINARY)",
+}
+_BIGINT = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Companies ``first <= key < next``; None leaves that side open. Rows without a company are not in it."""
+
+    first: Key | None = None
+    next: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoCompany:
+    """The rows that belong to no company."""
+
+
+@dataclass(frozen=True, slots=True)
+class Companies:
+    """The rows of these companies."""
+
+    keys: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The rows of these records.
+
+    :param keys: the records' own keys, as their database's driver gave them.
+    :param companies: their companies, for a query that places the narrowing itself; None where they aren't known.
+    """
+
+    keys: tuple[Any, ...]
+    companies: tuple[Any, ...] | None = None
+
+
+Part: TypeAlias = "Range | NoCompany | Companies | Records"
+
+
+def range_of(batch: Batch) -> Range | NoCompany:
+    """The part that a planned batch stands for."""
+    return NoCompany() if batch.no_company else Range(batch.bind(batch.first), batch.bind(batch.next))
+
+
+def sorts_like_python(dialect: Dialect) -> bool:
+    """Whether `narrowed` orders rows by the text of their keys as Python compares texts; else only equal keys together."""
+    return dialect.name in _TEXT_ORDER
+
+
+def narrowed(query: Query, part: Part, dialect: Dialect) -> sa.TextClause:
+    """The query's rows of a part, ordered by the record's key.
+
+    Without a placement of its own the query is wrapped and narrowed from outside. A query with placements
+    (``{{ batch("f.team_id") }}``) gets the narrowing there, and only that of single records from outside too.
+    """
+    binds = _Binds(dialect)
+    key = f"q.{_quoted(query.key, dialect)}"
+    where = ""
+    if isinstance(part, Records):
+        where = f" WHERE {binds.any_of(key, part.keys)}"
+    elif not query.statement.placements:
+        where = f" WHERE {binds.condition(f'q.{_quoted(query.company, dialect)}', part)}"
+    order = _TEXT_ORDER.get(dialect.name, "{0}").format(key)
+    inner = _inner(query, [binds.condition(expression, part) for expression in query.statement.placements])
+    # The parenthesis opens on the text's first line, so that line numbers in a database's complaint are the user's; it
+    # closes on a line of its own, out of the reach of an end comment.
+    return binds.bound(f"SELECT q.* FROM ({inner}\n) q{where} ORDER BY {order}")  # noqa: S608 (the plan's own SQL; values are bound)
+
+
+def unnarrowed(query: Query, *columns: str) -> sa.Subquery:
+    """The query as it stands, open to every company and to rows of none, as a table with these columns."""
+    sql = _inner(query, ["(1 = 1)"] * len(query.statement.placements))
+    return sa.text(f"{sql}\n").columns(*(sa.column(name) for name in columns)).subquery("q")
+
+
+def without_rows(query: Query) -> sa.TextClause:
+    """The query without any row: for its columns."""
+    sql = _inner(query, ["(1 = 0)"] * len(query.statement.placements))
+    return sa.text(f"SELECT q.* FROM ({sql}\n) q WHERE 1 = 0")  # noqa: S608 (the plan's own SQL; no value is pasted)
+
+
+def _inner(query: Query, conditions: Sequence[str]) -> str:
+    pieces = [_verbatim(piece) for piece in query.statement.pieces]
+    parts = [pieces[0]]
+    for condition, piece in zip(conditions, pieces[1:], strict=True):
+        parts += [condition, piece]
+    return "".join(parts)
+
+
+def _verbatim(sql: str) -> str:
+    """SQL that `sqlalchemy.text` gives to the database byte for byte: no colon of it starts a parameter."""
+    return sql.replace(":", "\\:")
+
+
+def _quoted(name: str, dialect: Dialect) -> str:
+    # A quoted name comes ready for the driver, with % doubled where that is due; text() doubles it once more.
+    return _verbatim(dialect.identifier_preparer.quote(name).replace("%%", "%"))
+
+
+class _Binds:
+    """Conditions over a key, and the values bound in them."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._parameters: dict[str, sa.BindParameter[Any]] = {}
+
+    def condition(self, expression: str, part: Part) -> str:
+        """The condition that keeps the rows of a part, by the company's key in ``expression``."""
+        if isinstance(part, NoCompany):
+            return f"({expression} IS NULL)"
+        if isinstance(part, Range):
+            bounds = []
+            if part.first is not None:
+                bounds.append(f"{expression} >= {self._value('halo_first', part.first)}")
+            if part.next is not None:
+                bounds.append(f"{expression} < {self._value('halo_next', part.next)}")
+            return f"({' AND '.join(bounds) or f'{expression} IS NOT NULL'})"
+        if isinstance(part, Companies):
+            return self.any_of(expression, part.keys, "halo_companies")
+        if part.companies is None:
+            return "(1 = 1)"
+        known = tuple(dict.fromkeys(key for key in part.companies if key is not None))
+        return self.any_of(expression, known, "halo_companies", or_null=len(known) < len(set(part.companies)))
+
+    def any_of(self, expression: str, keys: tuple[Any, ...], name: str = "halo_records", *, or_null: bool = False) -> str:
+        """The condition that ``expression`` is one of the keys."""
+        conditions = []
+        if keys:
+            values = [_native(key, self._dialect) for key in keys]
+            self._parameters[name] = sa.bindparam(name, values, _type_of(values, self._dialect), expanding=True)
+            conditions.append(f"{expression} IN :{name}")
+        if or_null:
+            conditions.append(f"{expression} IS NULL")
+        return f"({' OR '.join(conditions) or '1 = 0'})"
+
+    def bound(self, sql: str) -> sa.TextClause:
+        """The statement with its values."""
+        return sa.text(sql).bindparams(*self._parameters.values())
+
+    def _value(self, name: str, key: Key) -> str:
+        value = _native(key, self._dialect)
+        self._parameters[name] = sa.bindparam(name, value, _type_of([value], self._dialect))
+        return f":{name}"
+
+
+def _native(key: Any, dialect: Dialect) -> Any:
+    """A key as a value that the database compares with its own keys."""
+    if isinstance(key, UUID) and dialect.name != "postgresql":
+        return str(key)
+    if isinstance(key, Decimal) and key == key.to_integral_value():
+        return int(key)
+    return key
+
+
+def _type_of(values: Sequence[Any], dialect: Dialect) -> TypeEngine[Any]:
+    """The type that values are bound with: their own."""
+    if all(isinstance(value, int) for value in values):
+        # SQLAlchemy casts to the bound type on PostgreSQL, where a numeric key may pass a bigint.
+        return sa.BigInteger() if all(-_BIGINT <= value < _BIGINT for value in values) else sa.Numeric()
+    if all(isinstance(value, UUID) for value in values):
+        return sa.Uuid()
+    if dialect.name == "postgresql" and all(isinstance(value, str) for value in values):
+        # Without a type PostgreSQL reads a text as what it is compared with: text, varchar, citext or uuid. A text that
+        # is cast would have no operator with a uuid, and for citext the wrong one.
+        return sa.types.NullType()
+    return sa.Text() if all(isinstance(value, str) for value in values) else sa.types.NullType()

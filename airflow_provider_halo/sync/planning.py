@@ -1,0 +1,178 @@
+"""Batches of a run: ranges of company keys that leave no key out, balanced by users, with bounds from the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from airflow_provider_halo.exceptions import SetupError
+from airflow_provider_halo.plan.query import LoadedPlan, Query
+from airflow_provider_halo.plan.selection import Selection
+from airflow_provider_halo.sync.batch import Batch, KeyType
+from airflow_provider_halo.sync.keys import bound_of, coerce_key, key_type_of, type_of_key
+from airflow_provider_halo.sync.narrowing import unnarrowed
+from airflow_provider_halo.sync.source import Sources, ask, engine_of
+
+BATCH_SIZE = 5_000
+MAX_BATCHES = 1_000  # below Airflow's max_map_length of 1,024: more would fail the task that maps over them
+_COMPANIES_AT_ONCE = 500
+
+
+def plan_batches(
+    plan: LoadedPlan,
+    selection: Selection,
+    sources: Sources,
+    *,
+    batch_size: int = BATCH_SIZE,
+    max_batches: int = MAX_BATCHES,
+    company_ids: Sequence[str | int] | None = None,
+) -> list[Batch]:
+    """Cut a run into batches.
+
+    Ranges are half open, the first and the last open to their side, so that each key is in exactly one, also a key that
+    is made while the run goes on. Users without a company are a batch of their own.
+
+    :param batch_size: users and companies in a batch, about; one company is never cut, however large it is. Batches are
+        larger when there would be more than ``max_batches`` otherwise.
+    :param max_batches: at most so many batches; at least 2.
+    :param company_ids: only these companies and their users. Blank ones and repetitions don't count.
+    :return: at least one batch.
+    :raises SetupError: for a size below 1, or a company id that can't be a key of the database.
+    :raises SourceError: when the database can't be reached or refuses a query.
+    :raises PlanError: when a query lacks its key columns, or they can't be keys.
+    """
+    if batch_size < 1 or max_batches < 2:  # one range, and the users without a company
+        message = "batch_size must be at least 1 and max_batches at least 2."
+        raise SetupError(message)
+    users = plan.traits("users") if selection.reads("users") else None
+    companies = plan.traits("companies") if selection.reads("companies") else None
+    if company_ids is not None:
+        batches = _named(users or companies, sources, company_ids, max_batches, users_too=users is not None)
+    else:
+        batches = _ranges(users, companies, sources, batch_size, max_batches - (users is not None))
+        if users is not None:
+            batches.append(Batch(no_company=True, expected_companies=0, expected_users=_without_company(users, sources)))
+    return [
+        msgspec.structs.replace(batch, index=index, of=len(batches)) for index, batch in enumerate(batches, start=1)
+    ]
+
+
+def _ranges(
+    users: Query | None, companies: Query | None, sources: Sources, batch_size: int, most: int
+) -> list[Batch]:
+    driver = users or companies
+    if driver is None:
+        return [Batch(expected_companies=0, expected_users=0)]
+    # One database orders the keys. Where the companies live in another, the users' database alone gives the bounds: they
+    # cut the companies unevenly at worst. Even where the other database sorts its texts differently no key is lost: of
+    # the bounds that are not above a key take the last; the key is below the next bound, so it is in that range.
+    counted = [query for query in (users, companies) if query is not None and query.source == driver.source]
+    found = ask(engine_of(driver, sources), driver, bounds(counted, batch_size, most))
+    if not found:
+        return [Batch(expected_companies=0 if companies else None, expected_users=0 if users else None)]
+    key_type = type_of_key(found[0].k, driver, driver.company)
+    starts: list[int | str | None] = [None, *(bound_of(row.k) for row in found[1:])]
+    batches = []
+    for row, first, following in zip(found, starts, [*starts[1:], None], strict=True):
+        batches.append(
+            Batch(
+                key_type=key_type,
+                first=first,
+                next=following,
+                expected_companies=None if companies is None else int(row.companies),
+                expected_users=None if users is None else int(row.users),
+            )
+        )
+    return batches
+
+
+def bounds(queries: Sequence[Query], batch_size: int, most: int) -> sa.Select[Any]:
+    """The one window query that cuts the keys: a row per range, with its lowest key and what it holds.
+
+    A company weighs its users and itself. Laid end to end in key order, a company goes to the range in which its middle
+    lies; so a company heavier than a range is met by few others. The width of a range grows where there would be more
+    than ``most`` of them.
+    """
+    weights = sa.union_all(*(_counts(query) for query in queries)).subquery("counts")
+    users = sa.cast(sa.func.sum(weights.c.users), sa.BigInteger)
+    companies = sa.cast(sa.func.sum(weights.c.companies), sa.BigInteger)
+    each = sa.select(weights.c.k, users.label("users"), companies.label("companies")).group_by(weights.c.k).subquery("each")
+    weight = each.c.users + 1
+    laid = sa.select(
+        each.c.k,
+        each.c.users,
+        each.c.companies,
+        # Twice the place of the middle, to stay with whole numbers.
+        (2 * sa.func.sum(weight).over(order_by=each.c.k) - weight).label("middle2"),
+        sa.func.sum(weight).over().label("total"),
+    ).subquery("laid")
+    width = _greatest(sa.literal(batch_size), _floor_div(laid.c.total + most - 1, most))
+    slices = sa.select(
+        laid.c.k, laid.c.users, laid.c.companies, _floor_div(laid.c.middle2, 2 * width).label("slice")
+    ).subquery("slices")
+    # The lowest key of a slice is that of its first row, not min(k): PostgreSQL before 18 has no min of UUIDs.
+    rows = sa.select(
+        slices.c.k,
+        sa.func.sum(slices.c.users).over(partition_by=slices.c.slice).label("users"),
+        sa.func.sum(slices.c.companies).over(partition_by=slices.c.slice).label("companies"),
+        sa.func.row_number().over(partition_by=slices.c.slice, order_by=slices.c.k).label("place"),
+        slices.c.slice,
+    ).subquery("placed")
+    return sa.select(rows.c.k, rows.c.users, rows.c.companies).where(rows.c.place == 1).order_by(rows.c.slice)
+
+
+def _counts(query: Query) -> sa.Select[Any]:
+    """Per company key of a query: users, companies."""
+    rows = unnarrowed(query, query.company)
+    key = rows.c[query.company]
+    count = sa.func.count()
+    nothing: sa.ColumnElement[int] = sa.literal_column("0")
+    of_users = query.scope == "users"
+    return (
+        sa.select(
+            key.label("k"),
+            (count if of_users else nothing).label("users"),
+            (nothing if of_users else count).label("companies"),
+        )
+        .where(key.is_not(None))
+        .group_by(key)
+    )
+
+
+def _floor_div(dividend: sa.ColumnElement[Any], divisor: Any) -> sa.ColumnElement[Any]:
+    # PostgreSQL's and MySQL's sums are decimals, of which a division would keep the fraction.
+    quotient: sa.ColumnElement[Any] = sa.cast(dividend, sa.BigInteger) // divisor
+    return quotient
+
+
+def _greatest(one: sa.ColumnElement[Any], other: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return sa.case((one >= other, one), else_=other)
+
+
+def _without_company(users: Query, sources: Sources) -> int:
+    rows = unnarrowed(users, users.company)
+    statement = sa.select(sa.func.count()).select_from(rows).where(rows.c[users.company].is_(None))
+    return int(ask(engine_of(users, sources), users, statement)[0][0])
+
+
+def _named(
+    driver: Query | None, sources: Sources, company_ids: Sequence[str | int], max_batches: int, *, users_too: bool
+) -> list[Batch]:
+    """Batches that name their companies, alike in size."""
+    given = [key for key in dict.fromkeys(str(key).strip() for key in company_ids) if key]
+    key_type: KeyType | None = None
+    if driver is not None and given:
+        key_type = key_type_of(engine_of(driver, sources), driver, driver.company)
+    if key_type is None:  # an empty database: whatever is asked for isn't there, unless it comes in the meantime
+        key_type = "integer" if all(key.lstrip("+-").isdecimal() for key in given) else "text"
+    keys = list(dict.fromkeys(coerce_key(key, key_type) for key in given))
+    count = min(max_batches, max(1, -(-len(keys) // _COMPANIES_AT_ONCE)))
+    cuts = [len(keys) * number // count for number in range(count + 1)]
+    return [
+        Batch(key_type=key_type, companies=tuple(keys[start:end]), users_too=users_too, expected_companies=end - start)
+        for start, end in pairwise(cuts)
+    ]

@@ -1,0 +1,161 @@
+"""Rows of several queries at once: each read by a thread of its own, a few chunks ahead of who takes them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from airflow_provider_halo.exceptions import HaloError
+from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.sync.columns import check_columns
+from airflow_provider_halo.sync.source import Sources, cancel, engine_of, explained, read_only
+
+CHUNK_ROWS = 1_000
+_CHUNKS_AHEAD = 3  # of each query: enough that reading and sending overlap, little enough that memory stays flat
+
+Rows = Sequence[sa.Row[Any]]
+
+
+class Streams:
+    """Queries that are being read. Leaving the ``with`` block cancels what still runs and waits until all is closed.
+
+    The first error of any query is raised from whichever stream is asked next, so a failure doesn't wait for its turn.
+    """
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        # One condition for all: who waits for a chunk of one query must wake up for the failure of another.
+        self.changed = threading.Condition()
+        self.failure: BaseException | None = None
+        self.closed = False
+        self._open: list[Stream] = []
+
+    def __enter__(self) -> Streams:  # noqa: PYI034 (typing.Self is of Python 3.11)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+        for stream in self._open:
+            stream.end()
+
+    def engine(self, query: Query) -> sa.Engine:
+        """The engine of a query's database."""
+        return engine_of(query, self._sources)
+
+    def open(self, query: Query, statement: sa.Executable) -> Stream:
+        """Begin to read a statement of a query.
+
+        :raises SourceError: when the database's driver isn't installed.
+        """
+        self._open = [stream for stream in self._open if stream.is_alive]
+        stream = Stream(self, query, self.engine(query), statement)
+        self._open.append(stream)
+        return stream
+
+
+class Stream:
+    """One statement that is being read; iterating gives its rows in chunks."""
+
+    def __init__(self, streams: Streams, query: Query, engine: sa.Engine, statement: sa.Executable) -> None:
+        self.query = query
+        self._streams = streams
+        self._engine = engine
+        self._statement = statement
+        self._chunks: deque[Rows] = deque()
+        self._names: tuple[str, ...] | None = None
+        self._done = False
+        self._connection: sa.Connection | None = None
+        # A daemon: a task that is killed while a database thinks for an hour must be able to end.
+        self._thread = threading.Thread(target=self._read, name=f"halo-{query.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread still runs."""
+        return self._thread.is_alive()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns; waits until the database has answered."""
+        with self._streams.changed:
+            self._wait(lambda: self._names is not None)
+            return self._names or ()
+
+    def __iter__(self) -> Iterator[Rows]:
+        while True:
+            with self._streams.changed:
+                self._wait(lambda: bool(self._chunks) or self._done)
+                if not self._chunks:
+                    return
+                chunk = self._chunks.popleft()
+                self._streams.changed.notify_all()
+            yield chunk
+
+    def end(self) -> None:
+        """Cancel what still runs and wait for the thread. Called once the streams are closed."""
+        with self._streams.changed:
+            connection = self._connection
+        if connection is not None and self.is_alive:
+            # Best effort: where cancelling fails the thread still ends, only later, after the query.
+            with contextlib.suppress(exc.SQLAlchemyError, OSError):
+                cancel(connection, self._engine)
+        self._thread.join()
+
+    def _wait(self, ready: Any) -> None:
+        self._streams.changed.wait_for(lambda: ready() or self._streams.failure is not None)
+        if self._streams.failure is not None:
+            raise self._streams.failure
+
+    def _read(self) -> None:
+        try:
+            with read_only(self._engine) as connection:
+                self._fetch(connection)
+        except BaseException as error:  # noqa: BLE001 (not swallowed: it is raised again in the thread that takes rows)
+            self._fail(error)
+
+    def _fetch(self, connection: sa.Connection) -> None:
+        streams = self._streams
+        with streams.changed:
+            if streams.closed:
+                return
+            self._connection = connection
+        try:
+            with connection.execution_options(yield_per=CHUNK_ROWS).execute(self._statement) as result:
+                names = tuple(result.keys())
+                check_columns(self.query, names)
+                with streams.changed:
+                    self._names = names
+                    streams.changed.notify_all()
+                for chunk in result.partitions():
+                    with streams.changed:
+                        streams.changed.wait_for(lambda: streams.closed or len(self._chunks) < _CHUNKS_AHEAD)
+                        if streams.closed:
+                            return
+                        self._chunks.append(chunk)
+                        streams.changed.notify_all()
+        finally:
+            with streams.changed:
+                self._connection = None
+        with streams.changed:
+            self._done = True
+            streams.changed.notify_all()
+
+    def _fail(self, error: BaseException) -> None:
+        streams = self._streams
+        with streams.changed:
+            if streams.closed:
+                return  # cancelled: nobody waits for these rows
+        if not isinstance(error, HaloError) and isinstance(error, Exception):
+            # Not chained: the text of SQLAlchemy's error, which a traceback prints, holds SQL and parameters.
+            error = explained(error, self._engine, self.query)
+        with streams.changed:
+            streams.failure = streams.failure or error
+            streams.changed.notify_all()

@@ -1,0 +1,112 @@
+"""Connections to source databases: opened read-only, handed back as they were, and cancelled from another thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from airflow_provider_halo.exceptions import PlanError, SourceError
+from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.sync.columns import check_columns
+from airflow_provider_halo.sync.faults import source_error
+from airflow_provider_halo.sync.narrowing import without_rows
+
+Sources: TypeAlias = "Callable[[str], sa.Engine]"
+"""Id of a connection → engine of its database. The one seam to Airflow's connections."""
+
+# Statements that make the transaction they open read-only; it ends when the connection goes back to its pool.
+_READ_ONLY = {
+    "postgresql": "SET TRANSACTION READ ONLY",
+    "mysql": "START TRANSACTION READ ONLY",
+    "mariadb": "START TRANSACTION READ ONLY",
+}
+
+
+def engine_of(query: Query, sources: Sources) -> sa.Engine:
+    """The engine of a query's database.
+
+    :raises SourceError: when its driver isn't installed. `sources` raises for a connection that doesn't exist.
+    """
+    try:
+        return sources(query.source)
+    except (ImportError, exc.NoSuchModuleError) as error:
+        raise SourceError(
+            f"Connection {query.source!r} needs a database driver that isn't installed ({error}); "
+            "install the Airflow provider of that database."
+        ) from error
+
+
+@contextmanager
+def read_only(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection on which nothing can be written, as far as the database knows such a thing."""
+    with engine.connect() as connection:
+        statement = _READ_ONLY.get(connection.dialect.name)
+        if statement is not None:
+            connection.exec_driver_sql(statement)
+        if connection.dialect.name != "sqlite":
+            yield connection
+            return
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        try:
+            yield connection
+        finally:
+            # SQLite keeps this for the connection, not the transaction; the pool's next user may want to write.
+            if not connection.invalidated:
+                connection.exec_driver_sql("PRAGMA query_only = OFF")
+
+
+def ask(engine: sa.Engine, query: Query, statement: sa.Executable) -> list[sa.Row[Any]]:
+    """All rows of a statement that gives few: probes, counts, bounds.
+
+    :raises SourceError: when the database refuses it.
+    :raises PlanError: when it does so for a column that the plan names and the query lacks.
+    """
+    try:
+        with read_only(engine) as connection:
+            return list(connection.execute(statement))
+    except exc.SQLAlchemyError as error:
+        # From None: the text of SQLAlchemy's error, which a traceback prints, holds SQL and parameters.
+        raise explained(error, engine, query) from None
+
+
+def explained(error: Exception, engine: sa.Engine, query: Query) -> SourceError | PlanError:
+    """What to raise for an error of a query: where the query runs but lacks a column that the plan names, that."""
+    if isinstance(error, (exc.ProgrammingError, exc.OperationalError)) and not error.connection_invalidated:
+        names = _columns(engine, query)
+        if names is not None:
+            try:
+                check_columns(query, names)
+            except PlanError as missing:
+                return missing
+    return source_error(error, query)
+
+
+def _columns(engine: sa.Engine, query: Query) -> list[str] | None:
+    """The columns of a query; None where it doesn't run at all, for which the caller has an error already."""
+    try:
+        with read_only(engine) as connection:
+            return list(connection.execute(without_rows(query)).keys())
+    except exc.SQLAlchemyError:
+        return None
+
+
+def cancel(connection: sa.Connection, engine: sa.Engine) -> None:
+    """End what a connection is executing, from another thread. The executing thread gets an error or a short result."""
+    try:
+        driver = connection.connection.driver_connection
+    except exc.SQLAlchemyError:
+        return  # closed in the meantime
+    if driver is None:
+        return
+    if connection.dialect.name in {"mysql", "mariadb"}:
+        with engine.connect() as other:
+            other.exec_driver_sql(f"KILL QUERY {int(driver.thread_id())}")
+        return
+    # psycopg and psycopg2: cancel(); sqlite3: interrupt(). Both are documented as safe to call from another thread.
+    end = getattr(driver, "cancel", None) or getattr(driver, "interrupt", None)
+    if end is not None:
+        end()
