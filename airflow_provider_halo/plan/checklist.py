@@ -14,7 +14,7 @@ _USER_BASICS = ("name", "email", "role")
 _NO_PRODUCT_TRAITS = frozenset({*_USER_BASICS, "avatar", "signed_up_at"})
 _COMPANY_BASICS = ("name", "plan")
 _BILLING = re.compile(
-    r"billing|subscri|invoice|payment|renewal|contract|trial|\bmrr\b|\barr\b|credit|quota|seats", re.I
+    r"billing|subscri|invoice|payment|renewal|contract|trial|\bmrr\b|\barr\b|credit|quota|seats", re.IGNORECASE
 )
 _ONBOARDING = re.compile(r"onboard|activat|activity|milestone|getting.started|setup", re.IGNORECASE)
 _INTEGRATIONS = re.compile(r"integration|connect(ed|ion)", re.IGNORECASE)

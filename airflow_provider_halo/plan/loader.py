@@ -88,11 +88,11 @@ class _Loader:
         """Every query that will run, checked; problems are collected."""
         if self._source is not None:
             self._check_source(self._source, ("source",))
-        if self._data.get("companies") is None and self._data.get("users") is None:
+        if not any(scope in self._data for scope in _SCOPES):
             self._problems.at((), "has neither companies nor users: add at least one of them")
-        for scope in _SCOPES:
-            if scope in self._data and self._data[scope] is None:
-                self._problems.at((scope,), f"is empty: write its key and traits, or take `{scope}:` out")
+        for name in _SCOPES:
+            if name in self._data and self._data[name] is None:
+                self._problems.at((name,), f"is empty: write its key and traits, or take `{name}:` out")
         queries: list[Query] = []
         for scope in self._data:
             raw = self._data[scope]
