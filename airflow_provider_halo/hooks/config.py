@@ -1,0 +1,45 @@
+"""Airflow's configuration section ``[halo]``: what operators take where an argument is left out."""
+
+from __future__ import annotations
+
+from airflow.sdk import conf
+
+from airflow_provider_halo.exceptions import SetupError
+
+
+def plan_path() -> str:
+    """Path of the plan.
+
+    :raises SetupError: when none is configured.
+    """
+    path = (conf.get("halo", "plan", fallback="") or "").strip()
+    if not path:
+        raise SetupError(
+            "No plan file is configured: set AIRFLOW__HALO__PLAN (or `plan` under [halo] in airflow.cfg) to its path as "
+            "the workers see it, or give the operator plan=…"
+        )
+    return path
+
+
+def conn_id() -> str:
+    """Id of the Halo connection."""
+    return _text("conn_id", "halo_default")
+
+
+def pool() -> str:
+    """Name of the pool of the shipped DAGs."""
+    return _text("pool", "halo_api")
+
+
+def batch_size() -> str:
+    """Users in one batch, about; as a text, for whoever reads it to check."""
+    return _text("batch_size", "5000")
+
+
+def max_rejected() -> str:
+    """How many rejected records a run may have: a count or a share."""
+    return _text("max_rejected", "1%")
+
+
+def _text(option: str, otherwise: str) -> str:
+    return (conf.get("halo", option, fallback=otherwise) or otherwise).strip()

@@ -1,0 +1,95 @@
+"""Stores context entries of one user or company by hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_halo.api.client import Stats
+from airflow_provider_halo.exceptions import SetupError
+from airflow_provider_halo.hooks.halo import HaloHook
+from airflow_provider_halo.hooks.records import payload_from
+from airflow_provider_halo.hooks.sending import send
+from airflow_provider_halo.operators.arguments import as_key
+from airflow_provider_halo.operators.delivery import DeliveryOperator
+from airflow_provider_halo.sync.report import Tally
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ContextOperator(DeliveryOperator):
+    """Store what the AI may know of one user or company, beside its traits. **Marks nobody as active** by default.
+
+    One entry by ``key``, ``label``, ``type`` and ``value``, or several by ``entries``. An entry replaces the one of the
+    same key whole; others stay. ``value`` and ``entries`` take Jinja and XComs, but are never shown in the UI or stored
+    by Airflow.
+
+    :param user_id: the user's key. Templated. Or:
+    :param company_id: the company's key. Templated.
+    :param key: the entry's key. Templated.
+    :param label: heads the section in the AI's prompt. Templated.
+    :param type: one of list, integration, error, status, config, feature, metric, relationship, custom; None lets Halo
+        pick a rendering from the value. Templated.
+    :param value: any JSON value.
+    :param entries: ``{key: {"label": …, "type": …, "value": …}}``.
+    :param halo_conn_id: connection of type ``halo``; None takes ``[halo] conn_id``. Templated.
+    :param activity: send the user by users/identify: **sets last_seen to now** and may start automations. Only for one
+        who is present.
+    :param max_rejected: 0 (the default) fails the task when the entry is rejected.
+    :param fail_open: a delivery that fails is a warning and ``{"delivered": False}``.
+    """
+
+    template_fields: Sequence[str] = ("user_id", "company_id", "key", "entry_label", "type", "halo_conn_id")
+    data_fields: ClassVar[tuple[str, ...]] = ("value", "entries")
+    ui_color = "#fef7e0"
+
+    def __init__(
+        self,
+        *,
+        user_id: str | int | None = None,
+        company_id: str | int | None = None,
+        key: str | None = None,
+        label: str | None = None,
+        type: str | None = None,  # noqa: A002 (the API's word for it)
+        value: Any = None,
+        entries: Mapping[str, Any] | None = None,
+        halo_conn_id: str | None = None,
+        activity: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.user_id = user_id
+        self.company_id = company_id
+        self.key = key
+        self.entry_label = label  # Airflow shows `label`, a property of every operator, in the graph
+        self.type = type
+        self.value = value
+        self.entries = entries
+        self.halo_conn_id = halo_conn_id
+        self.activity = activity
+        if (user_id is None) == (company_id is None):
+            raise ValueError("Give either user_id or company_id.")
+        if (entries is None) == (key is None or label is None):
+            raise ValueError("Give either key, label and value of one entry, or entries.")
+        if activity and user_id is None:
+            raise ValueError("activity=True is for a user who is present: give user_id, or leave it off.")
+        self.depend_on_data()
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 (Airflow's signature)
+        """Send the entries; the report is the task's XCom."""
+        return self.deliver(self._send)
+
+    def _send(self, tally: Tally, warnings: Counter[str]) -> Stats:
+        user_id, company_id = as_key(self.user_id, "user_id"), as_key(self.company_id, "company_id")
+        entries = self.entries
+        if entries is None:
+            entries = {str(self.key): {"label": self.entry_label, "type": self.type or None, "value": self.value}}
+        if not isinstance(entries, Mapping) or not entries:
+            raise SetupError("entries must hold at least one entry: {key: {label, type, value}}.")
+        made = payload_from({"user_id": user_id, "company_id": company_id, "context": entries}, warnings)
+        if self.activity:
+            self.log.warning("activity=True: users/identify marks 1 person as active now")
+        records: dict[str, Any] = {made.scope: [made]}
+        return send(HaloHook(self.halo_conn_id).settings, tally.emit, activity=self.activity, **records)

@@ -1,0 +1,48 @@
+"""Our errors as Airflow's: what a retry can't cure fails at once, the rest is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from airflow_provider_halo.exceptions import (
+    AuthError,
+    ContextRefused,
+    HaloError,
+    PayloadTooLarge,
+    PlanError,
+    RequestRefused,
+    SetupError,
+    SourceError,
+    SystemicRefusal,
+    UnexpectedAnswer,
+)
+
+_INCURABLE = (
+    AuthError,
+    ContextRefused,
+    PayloadTooLarge,
+    PlanError,
+    RequestRefused,
+    SetupError,
+    SystemicRefusal,
+    UnexpectedAnswer,
+)
+
+
+@contextmanager
+def airflow_failures() -> Iterator[None]:
+    """Turn a `HaloError` into the exception that tells Airflow whether to try the task again.
+
+    The causes are cut off: a database driver's error holds the SQL and its values, which don't belong into a task's log.
+    """
+    try:
+        yield
+    except SourceError as error:  # a database that is down may come back, and a missing table looks much the same
+        raise AirflowException(str(error)) from None
+    except _INCURABLE as error:
+        raise AirflowFailException(str(error)) from None
+    except HaloError as error:
+        raise AirflowException(str(error)) from None

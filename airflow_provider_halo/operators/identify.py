@@ -1,0 +1,159 @@
+"""Stores users and companies by hand: one, a list of them, or what one query gives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_halo.api.client import Stats
+from airflow_provider_halo.exceptions import SetupError
+from airflow_provider_halo.hooks.halo import HaloHook
+from airflow_provider_halo.hooks.query import records_of
+from airflow_provider_halo.hooks.records import payload_from
+from airflow_provider_halo.hooks.sending import send
+from airflow_provider_halo.hooks.sources import airflow_sources
+from airflow_provider_halo.operators.arguments import as_key
+from airflow_provider_halo.operators.delivery import DeliveryOperator
+from airflow_provider_halo.records.payload import Payload
+from airflow_provider_halo.records.problem import Problem
+from airflow_provider_halo.sync.report import Tally
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class IdentifyOperator(DeliveryOperator):
+    """Store users or companies with their traits. **Marks nobody as active**, unless ``activity=True`` says so.
+
+    One of three:
+
+    - ``user_id`` or ``company_id``, with ``traits`` and perhaps ``context``. With both ids it is the user, who is
+      linked to the company;
+    - ``records``: a list of ``{"user_id" or "company_id" or both, "traits": {…}, "context": {…}}``;
+    - ``sql`` and ``source_conn_id``: a SELECT with a column ``user_id`` (and perhaps ``company_id``) or ``company_id``;
+      the other columns are traits.
+
+    What holds people's data (``traits``, ``context``, ``records``) takes Jinja and XComs, but is never shown in the UI
+    or stored by Airflow. The task's XCom is the report: counts and keys.
+
+    :param user_id: the user's key. Templated.
+    :param company_id: the company's key. Templated.
+    :param traits: names and values.
+    :param context: ``{key: {"label": …, "type": …, "value": …}}``.
+    :param records: many at once.
+    :param sql: a query. Templated.
+    :param source_conn_id: the connection of its database. Templated.
+    :param halo_conn_id: connection of type ``halo``; None takes ``[halo] conn_id``. Templated.
+    :param activity: send users by users/identify: **sets their last_seen to now** and may start automations. Only for
+        people who are present; not for ``sql``.
+    :param update_only: skip users that Halo doesn't know.
+    :param link_users: link users that name a company to it, one call per user.
+    :param max_rejected: how many records may be rejected, a count or a share, before the task fails.
+    :param fail_open: a delivery that fails is a warning and ``{"delivered": False}``.
+    """
+
+    template_fields: Sequence[str] = ("user_id", "company_id", "sql", "source_conn_id", "halo_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
+    data_fields: ClassVar[tuple[str, ...]] = ("traits", "context", "records")
+    ui_color = "#fef7e0"
+
+    def __init__(
+        self,
+        *,
+        user_id: str | int | None = None,
+        company_id: str | int | None = None,
+        traits: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        records: Sequence[Mapping[str, Any]] | None = None,
+        sql: str | None = None,
+        source_conn_id: str | None = None,
+        halo_conn_id: str | None = None,
+        activity: bool = False,
+        update_only: bool = False,
+        link_users: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.user_id = user_id
+        self.company_id = company_id
+        self.traits = traits
+        self.context = context
+        self.records = records
+        self.sql = sql
+        self.source_conn_id = source_conn_id
+        self.halo_conn_id = halo_conn_id
+        self.activity = activity
+        self.update_only = update_only
+        self.link_users = link_users
+        self._check_arguments()
+        self.depend_on_data()
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 (Airflow's signature)
+        """Send the records; the report is the task's XCom."""
+        return self.deliver(self._send_query if self.sql is not None else self._send_records)
+
+    def _check_arguments(self) -> None:
+        by_id = self.user_id is not None or self.company_id is not None
+        if by_id + (self.records is not None) + (self.sql is not None) != 1:
+            raise ValueError("Give one of: user_id or company_id with traits; records; sql with source_conn_id.")
+        if not by_id and (self.traits is not None or self.context is not None):
+            raise ValueError("traits and context belong to user_id or company_id; of many, give them inside records.")
+        if (self.sql is None) != (self.source_conn_id is None):
+            raise ValueError("sql and source_conn_id go together.")
+        if self.sql is not None and self.activity:
+            raise ValueError(
+                "activity=True marks every user as active now, so it is for people who are present, not for a query: "
+                "leave it off, or give the users by user_id or records."
+            )
+
+    def _send_records(self, tally: Tally, warnings: Counter[str]) -> Stats:
+        records = [self._single()] if self.records is None else self.records
+        if isinstance(records, (str, bytes, Mapping)) or not isinstance(records, Sequence):
+            raise SetupError("records must be a list of records; of one record give user_id or company_id and traits.")
+        made = [payload_from(record, warnings) for record in records]
+        people = sum(isinstance(record, Payload) and record.scope == "users" for record in made)
+        if self.activity and people:
+            self.log.warning(
+                "activity=True: users/identify marks %d %s as active now, and may start automations in Halo",
+                people,
+                "person" if people == 1 else "people",
+            )
+        return self._send(tally, companies=_of("companies", made), users=_of("users", made))
+
+    def _send_query(self, tally: Tally, warnings: Counter[str]) -> Stats:
+        with (
+            airflow_sources() as sources,
+            records_of(
+                str(self.sql),
+                str(self.source_conn_id),
+                sources,
+                where=f"sql of the task {self.task_id}",
+                warnings=warnings,
+            ) as records,
+        ):
+            if records.scope == "users":
+                return self._send(tally, users=records.made)
+            return self._send(tally, companies=records.made)
+
+    def _send(self, tally: Tally, **records: Any) -> Stats:
+        return send(
+            HaloHook(self.halo_conn_id).settings,
+            tally.emit,
+            activity=self.activity,
+            update_only=self.update_only,
+            link_users=self.link_users,
+            **records,
+        )
+
+    def _single(self) -> dict[str, Any]:
+        return {
+            "user_id": as_key(self.user_id, "user_id"),
+            "company_id": as_key(self.company_id, "company_id"),
+            "traits": self.traits,
+            "context": self.context,
+        }
+
+
+def _of(scope: str, made: Sequence[Payload | Problem]) -> Iterator[Payload | Problem]:
+    return (record for record in made if record.scope == scope)

@@ -1,0 +1,160 @@
+"""Brings one batch of a plan, or one company or user, to Halo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from airflow.sdk import BaseOperator
+from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from airflow_provider_halo.exceptions import HaloError, SetupError
+from airflow_provider_halo.hooks import config
+from airflow_provider_halo.hooks.halo import HaloHook
+from airflow_provider_halo.hooks.sources import airflow_sources
+from airflow_provider_halo.operators.arguments import as_boolean, as_key, as_names, is_empty
+from airflow_provider_halo.operators.failures import airflow_failures
+from airflow_provider_halo.plan.loader import load_plan
+from airflow_provider_halo.plan.query import LoadedPlan
+from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.sync.engine import SyncOptions, sync_batch
+from airflow_provider_halo.sync.report import Report, failure_of, parse_max_rejected
+from airflow_provider_halo.sync.single import batch_for
+from airflow_provider_halo.sync.source import Sources
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class SyncOperator(BaseOperator):
+    """Read a part of the source database by a plan, and store it in Halo. Marks nobody as active.
+
+    What to bring: ``batch``, one of `PlanBatchesOperator`; or ``company_id`` for that company's record, ``user_id`` for
+    that user and its link to its company, or both.
+
+    The report goes to XCom, also when the task fails, so that `ReportOperator` can judge the run as a whole.
+
+    :param plan: path of the plan file; None takes ``[halo] plan``. Templated.
+    :param batch: a batch. Templated.
+    :param company_id: a company's key. Templated.
+    :param user_id: a user's key. Templated.
+    :param only: names of the plan's parts to send, as a list or with commas; empty for all. Templated.
+    :param full: send everything again, whatever was sent before. Templated.
+    :param dry_run: read, check and count, but send nothing. Templated.
+    :param link_users: link users to their companies, one call per user; None: yes. Templated.
+    :param activity: mark the user as active now (users/identify), for one who is present: needs ``user_id``. Templated.
+    :param max_rejected: the task fails when more records are rejected, a count or a share (``1%``). None takes ``[halo]
+        max_rejected`` where this task is the whole run, and leaves it to the `ReportOperator` where it is one of many.
+        Templated.
+    :param halo_conn_id: connection of type ``halo``; None takes ``[halo] conn_id``. Templated.
+    """
+
+    template_fields: Sequence[str] = (
+        "plan",
+        "batch",
+        "company_id",
+        "user_id",
+        "only",
+        "full",
+        "sends_nothing",
+        "link_users",
+        "activity",
+        "max_rejected",
+        "halo_conn_id",
+    )
+    ui_color = "#d2e3fc"
+
+    def __init__(
+        self,
+        *,
+        plan: str | None = None,
+        batch: Mapping[str, Any] | None = None,
+        company_id: str | int | None = None,
+        user_id: str | int | None = None,
+        only: Sequence[str] | str | None = None,
+        full: bool | str = False,
+        dry_run: bool | str = False,
+        link_users: bool | str | None = None,
+        activity: bool | str = False,
+        max_rejected: int | str | None = None,
+        halo_conn_id: str | None = None,
+        map_index_template: str | None = "{{ task.batch_label }}",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(map_index_template=map_index_template, **kwargs)
+        self.plan = plan
+        self.batch = batch
+        self.company_id = company_id
+        self.user_id = user_id
+        self.only = only
+        self.full = full
+        self.sends_nothing = dry_run  # `dry_run` is a method of every operator
+        self.link_users = link_users
+        self.activity = activity
+        self.max_rejected = max_rejected
+        self.halo_conn_id = halo_conn_id
+
+    @property
+    def batch_label(self) -> str:
+        """The batch in a few words: Airflow shows it in place of the map index."""
+        return str(self.batch.get("label", "")) if isinstance(self.batch, Mapping) else ""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Sync the batch; the report is the task's XCom."""
+        with airflow_failures():
+            try:
+                report, limit = self._sync()
+            except HaloError as error:
+                if error.report is not None:
+                    self._push(context, error.report)
+                raise
+        reason = failure_of(report, max_rejected=limit, allow_empty=True)  # a batch may be empty, a run may not
+        if reason is None:
+            return report.to_dict()
+        self._push(context, report.to_dict())
+        # Records that could not be delivered are worth another try; rejected ones would be rejected again.
+        raise (AirflowException if report.total("failed") else AirflowFailException)(reason)
+
+    def _sync(self) -> tuple[Report, int | str | None]:
+        plan = load_plan(config.plan_path() if is_empty(self.plan) else str(self.plan))
+        options = SyncOptions(
+            only=as_names(self.only, "only"),
+            full=as_boolean(self.full, "full") or False,
+            dry_run=as_boolean(self.sends_nothing, "dry_run") or False,
+            link_users=as_boolean(self.link_users, "link_users"),
+            activity=as_boolean(self.activity, "activity") or False,
+        )
+        settings = HaloHook(self.halo_conn_id).settings
+        with airflow_sources() as sources:
+            batch = self._batch(plan, sources)
+            limit = self._limit(batch)
+            return sync_batch(plan, batch, sources=sources, settings=settings, options=options), limit
+
+    def _batch(self, plan: LoadedPlan, sources: Sources) -> Batch:
+        company_id, user_id = as_key(self.company_id, "company_id"), as_key(self.user_id, "user_id")
+        if company_id is not None or user_id is not None:
+            if self.batch is not None:
+                raise SetupError("Give either batch, or company_id and user_id.")
+            return batch_for(plan, sources, company_id=company_id, user_id=user_id)
+        if self.batch is None:
+            raise SetupError(
+                "Nothing to sync: give company_id, user_id or both (of a shipped DAG: in the trigger form, or in the "
+                'REST call as "conf": {"company_id": …}); or batch, one of PlanBatchesOperator.'
+            )
+        try:
+            return Batch.from_dict(self.batch)
+        except (msgspec.ValidationError, AttributeError, TypeError):
+            raise SetupError("batch is not one of PlanBatchesOperator: give plan_batches.output to expand().") from None
+
+    def _limit(self, batch: Batch) -> int | str | None:
+        if is_empty(self.max_rejected) and batch.of > 1:
+            return None
+        try:
+            return parse_max_rejected(config.max_rejected() if is_empty(self.max_rejected) else self.max_rejected)
+        except ValueError as error:
+            raise SetupError(str(error)) from None
+
+    def _push(self, context: Context, report: dict[str, Any]) -> None:
+        context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=report)

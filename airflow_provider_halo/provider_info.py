@@ -1,0 +1,127 @@
+"""What Airflow is told about this provider: its connection form, its configuration, its hooks, operators and commands.
+
+Plain data, so that Airflow can show the connection form without importing a hook.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_halo import __version__
+
+_INTEGRATION = "HaloAgents"
+
+_CONNECTION: dict[str, Any] = {
+    "connection-type": "halo",
+    "hook-class-name": "airflow_provider_halo.hooks.halo.HaloHook",
+    "hook-name": "HaloAgents",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "port", "login"],
+        "relabeling": {"password": "Widget key", "host": "Base URL"},
+        "placeholders": {"password": "ab_live_…", "host": "https://api.haloagents.ai/api/sdk"},
+    },
+    "conn-fields": {
+        "identity_secret": {
+            "label": "Identity secret",
+            "description": "ha_secret_…; signs the tokens of scheduled syncs and backfills, and is never sent.",
+            "schema": {"type": ["string", "null"], "format": "password"},
+        },
+        "verify_identity": {
+            "label": "Verify identity",
+            "description": "Whether calls that name one user carry that user's token. Empty: when there is a secret.",
+            "schema": {"type": ["boolean", "null"]},
+        },
+        "timeout": {
+            "label": "Timeout (seconds)",
+            "description": "For one request, connecting included.",
+            "schema": {"type": ["number", "null"], "default": 30, "minimum": 1},
+        },
+        "max_in_flight": {
+            "label": "Requests in flight",
+            "description": "Requests on the way at once, at most, in each task.",
+            "schema": {"type": ["integer", "null"], "default": 8, "minimum": 1},
+        },
+        "requests_per_second": {
+            "label": "Requests per second",
+            "description": "Requests started per second, at most, in each task. Empty: no limit but Halo's own.",
+            "schema": {"type": ["number", "null"], "minimum": 0.1},
+        },
+        "max_retry_seconds": {
+            "label": "Retry for (seconds)",
+            "description": "How long a task waits for Halo to come back before it fails.",
+            "schema": {"type": ["number", "null"], "default": 300, "minimum": 1},
+        },
+    },
+}
+
+
+def _option(
+    description: str, default: str | None, *, kind: str = "string", example: str | None = None
+) -> dict[str, Any]:
+    return {
+        "description": description,
+        "version_added": "0.1.0",
+        "type": kind,
+        "example": example,
+        "default": default,
+    }
+
+
+_CONFIG: dict[str, Any] = {
+    "halo": {
+        "description": "What the shipped Halo DAGs use, and what Halo operators take where an argument is left out.",
+        "options": {
+            "plan": _option(
+                "Path of the plan file, as the workers see it.", None, example="/opt/airflow/plans/halo.yaml"
+            ),
+            "conn_id": _option("Airflow connection of HaloAgents.", "halo_default"),
+            "pool": _option("Pool that bounds how many batches talk to Halo at once, in the shipped DAGs.", "halo_api"),
+            "pool_slots": _option(
+                "Slots of that pool when it is made; a pool that exists is never changed.", "4", kind="integer"
+            ),
+            "create_pool": _option(
+                "Make the pool when the scheduler starts and finds none of that name. False: make it by hand with "
+                "`airflow pools set`.",
+                "True",
+                kind="boolean",
+            ),
+            "batch_size": _option("Users in one batch, about: one mapped task each.", "5000", kind="integer"),
+            "max_rejected": _option(
+                "A run fails when more records are rejected: a count (20) or a share of the run (1%%).", "1%%"
+            ),
+        },
+    }
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's metadata, in the form of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-halo",
+        "name": _INTEGRATION,
+        "description": "Bring product data from any SQL database to HaloAgents: weekly, in backfills and on events.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://haloagents.ai",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_halo.hooks.halo"]}],
+        "operators": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [
+                    "airflow_provider_halo.operators.context",
+                    "airflow_provider_halo.operators.identify",
+                    "airflow_provider_halo.operators.plan_batches",
+                    "airflow_provider_halo.operators.report",
+                    "airflow_provider_halo.operators.sync",
+                ],
+            }
+        ],
+        "connection-types": [_CONNECTION],
+        "config": _CONFIG,
+        "cli": ["airflow_provider_halo.plugin.commands.get_commands"],
+    }

@@ -1,0 +1,101 @@
+"""Bring every existing company and user to HaloAgents, once. Marks nobody as active. Triggered by hand.
+
+### Before the first run
+1. Connections: `halo_default` (type HaloAgents) and the one that your plan names as `source`.
+2. The plan: `AIRFLOW__HALO__PLAN=/path/of/halo.yaml`, as the workers see it. Try it first: `halo check halo.yaml`.
+3. The pool `halo_api` bounds how many batches talk to Halo at once. It is made when the scheduler starts; where
+   `[halo] create_pool` is off, make it by `airflow pools set halo_api 4 "Batches that talk to HaloAgents at once"`.
+   Batches that stay in the state *scheduled* wait for that pool.
+
+### Good to know
+- `dry_run` reads and checks everything and sends nothing: the report says what a real run would take.
+- The batches are planned once and cover companies that are created meanwhile. A batch that failed can be cleared and
+  runs alone; sending a record twice does no harm.
+- The report of the run is the XCom of `report`, a batch's own that of its `sync` task.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param, conf
+
+from airflow_provider_halo.operators import PlanBatchesOperator, ReportOperator, SyncOperator
+
+with DAG(
+    dag_id="halo_backfill",
+    schedule=None,
+    max_active_runs=1,
+    default_args={
+        "retries": 3,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(minutes=30),
+    },
+    params={
+        "dry_run": Param(
+            False, type="boolean", title="Dry run", description="Read, check and count, but send nothing."
+        ),
+        "only": Param(
+            None,
+            type=["null", "array"],
+            items={"type": "string"},
+            title="Only these parts",
+            description="One a line: companies, users, links, companies.traits, companies.context, "
+            "users.context.KEY … Empty: everything.",
+            section="What to send",
+        ),
+        "company_ids": Param(
+            None,
+            type=["null", "array"],
+            title="Only these companies",
+            description="Their keys, one a line; their users go with them. Empty: all.",
+            section="What to send",
+        ),
+        "full": Param(
+            False,
+            type="boolean",
+            title="Send all again",
+            description="Also what was sent before and has not changed.",
+            section="What to send",
+        ),
+        "batch_size": Param(
+            conf.getint("halo", "batch_size", fallback=5000),
+            type="integer",
+            minimum=1,
+            maximum=1_000_000,
+            title="Users in one batch",
+            description="About so many; each batch is one task, and there are at most 1,000.",
+            section="How to send it",
+        ),
+        "max_rejected": Param(
+            conf.get("halo", "max_rejected", fallback="1%"),
+            type="string",
+            pattern=r"^\d+(\.\d+)?\s*%?$|^none$",
+            title="Rejected records allowed",
+            description="The run fails above it: a count (20), a share of all records (1%), or none for no limit.",
+            section="How to send it",
+        ),
+    },
+    doc_md=__doc__,
+    tags=["halo"],
+) as dag:
+    plan_batches = PlanBatchesOperator(
+        task_id="plan_batches",
+        only=dag.param("only"),
+        batch_size=dag.param("batch_size"),
+        company_ids=dag.param("company_ids"),
+    )
+    sync = SyncOperator.partial(
+        task_id="sync",
+        only=dag.param("only"),
+        dry_run=dag.param("dry_run"),
+        full=dag.param("full"),
+        link_users=True,
+        max_rejected=dag.param("max_rejected"),
+        pool=conf.get("halo", "pool", fallback="halo_api"),
+    ).expand(batch=plan_batches.output)
+    ReportOperator(
+        task_id="report",
+        reports=sync.output,
+        expected=plan_batches.output,
+        max_rejected=dag.param("max_rejected"),
+    )

@@ -1,0 +1,41 @@
+"""Recompute what the AI may know, every week, and send it to HaloAgents. Marks nobody as active.
+
+### Setting up
+1. Connections: `halo_default` (type HaloAgents) and the one that your plan names as `source`.
+2. The plan: `AIRFLOW__HALO__PLAN=/path/of/halo.yaml`, as the workers see it. Try it first: `halo check halo.yaml`.
+3. The pool `halo_api` bounds how many batches talk to Halo at once. It is made when the scheduler starts; where
+   `[halo] create_pool` is off, make it by `airflow pools set halo_api 4 "Batches that talk to HaloAgents at once"`.
+   Batches that stay in the state *scheduled* wait for that pool.
+
+### What it does
+`plan_batches` cuts the companies into batches of about equally many users, `sync` brings each one to Halo, `report`
+sums them up and fails when the run isn't done: when a batch failed, when more records were rejected than
+`[halo] max_rejected` allows, or when the plan's queries gave nothing at all.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, conf
+
+from airflow_provider_halo.operators import PlanBatchesOperator, ReportOperator, SyncOperator
+
+with DAG(
+    dag_id="halo_weekly_sync",
+    schedule="@weekly",
+    catchup=False,  # a sync sends what is true now; there is nothing to catch up
+    max_active_runs=1,
+    default_args={
+        "retries": 3,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(minutes=30),
+    },
+    doc_md=__doc__,
+    tags=["halo"],
+):
+    plan_batches = PlanBatchesOperator(task_id="plan_batches")
+    sync = SyncOperator.partial(
+        task_id="sync",
+        pool=conf.get("halo", "pool", fallback="halo_api"),
+    ).expand(batch=plan_batches.output)
+    ReportOperator(task_id="report", reports=sync.output, expected=plan_batches.output)
