@@ -125,7 +125,7 @@ def _check_empty(entry: Entry, shape: Shape, path: Path, problems: Problems) -> 
     fits = {"object": isinstance(value, dict), "map": isinstance(value, dict), "array": isinstance(value, list)}
     if sent and not fits.get(shape, not isinstance(value, (dict, list))):
         wanted = {"object": "a mapping such as {}", "map": "a mapping such as {}", "array": "a list such as []"}
-        message = f"is {shown(value)}, but this entry is {_SHAPES[shape]}: write {wanted.get(shape, 'a single value')} or omit"
+        message = f"is {'null' if value is None else shown(value)}, but this entry is {_SHAPES[shape]}: write {wanted.get(shape, 'a single value')} or omit"
         problems.at((*path, "empty"), message)
 
 

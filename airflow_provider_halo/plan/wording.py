@@ -34,7 +34,7 @@ def dotted(path: Path) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            name = step if step.isprintable() else repr(step)
+            name = step if step.isprintable() and step.strip() else repr(step)
             text += f".{name}" if text else name
     return text
 
