@@ -51,11 +51,15 @@ class Flaw:
 
 @dataclass(slots=True)
 class Document:
-    """What a YAML text holds: plain data, the place of every value by its path, and what is wrong."""
+    """What a YAML text holds: plain data, the place of every value by its path, and what is wrong.
+
+    :param lost: paths of the values that couldn't be read; the data holds something empty there.
+    """
 
     data: Json = None
     places: dict[Path, Place] = field(default_factory=dict)
     flaws: list[Flaw] = field(default_factory=list)
+    lost: set[Path] = field(default_factory=set)
 
     def line(self, path: Path) -> int:
         """Line of the value at a path, or of the nearest thing around it; 1 where nothing is known."""
@@ -181,7 +185,7 @@ class _Builder:
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Json:
         if node.tag in _TEXTS:
             if _is_broken(node.value):
-                self._flaw(node.start_mark.line + 1, path, "holds half of a Unicode pair: write the character itself")
+                self._lose(node, path, "holds half of a Unicode pair: write the character itself")
                 return ""
             return str(node.value)
         convert = _SCALARS.get(node.tag)
@@ -191,19 +195,24 @@ class _Builder:
         try:
             value: Json = convert(self._composer, node)
         except (ValueError, KeyError, IndexError, OverflowError):  # what PyYAML's own constructors raise for a bad text
-            self._flaw(node.start_mark.line + 1, path, "can't be read as the type that its tag names: drop the tag")
+            self._lose(node, path, "can't be read as the type that its tag names: drop the tag")
             return None
         if isinstance(value, float) and not math.isfinite(value):
-            self._flaw(node.start_mark.line + 1, path, "NaN and infinity have no form in JSON: use null")
+            self._lose(node, path, "NaN and infinity have no form in JSON: use null")
             return None
         if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
-            self._flaw(node.start_mark.line + 1, path, "is a number beyond 64 bits: put it in quotes, as a text")
+            self._lose(node, path, "is a number beyond 64 bits: put it in quotes, as a text")
             return None
         return value
 
     def _tag(self, node: yaml.Node, path: Path) -> None:
         tag = str(node.tag).replace(_PREFIX, "!!")
         message = f"the tag {tag} isn't known here: a plan holds texts, numbers, true, false, null, lists and mappings"
+        self._lose(node, path, message)
+
+    def _lose(self, node: yaml.Node, path: Path, message: str) -> None:
+        """Tell a value that can't be read; nothing stands in its place."""
+        self._document.lost.add(path)
         self._flaw(node.start_mark.line + 1, path, message)
 
     def _flaw(self, line: int, path: Path, message: str) -> None:

@@ -18,13 +18,12 @@ class Problems:
         self.file = file
         self._document = document
         self._found: list[PlanProblem] = []
-        self._flawed = {flaw.path for flaw in document.flaws if flaw.path}
         for flaw in document.flaws:
             self._found.append(PlanProblem(file, flaw.line, dotted(flaw.path), flaw.message))
 
     def at(self, path: Path, message: str) -> None:
         """Add a problem at a key of the plan; what is wrong as YAML already isn't told again as a value."""
-        if not any(path[:length] in self._flawed for length in range(1, len(path) + 1)):
+        if not any(path[:length] in self._document.lost for length in range(1, len(path) + 1)):
             self._found.append(PlanProblem(self.file, self._document.line(path), dotted(path), message))
 
     def add(self, problem: PlanProblem) -> None:

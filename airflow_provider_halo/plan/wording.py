@@ -41,7 +41,8 @@ def dotted(path: Path) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A question with the nearest known name, or an empty text when none is near; begins with a blank."""
-    near = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=0.6)
+    alike = 0.85 if "." in word else 0.6  # dotted names share most of their text: users.context.…
+    near = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=alike)
     return f" Did you mean {near[0]}?" if near else ""
 
 
