@@ -1,0 +1,141 @@
+"""A product's database that a test fills, a plan over it, and a sandbox to bring it to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_halo.plan.loader import load_plan
+from airflow_provider_halo.plan.query import LoadedPlan
+from airflow_provider_halo.plan.selection import select
+from airflow_provider_halo.sandbox.config import SandboxConfig
+from airflow_provider_halo.sandbox.server import SandboxServer
+from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.sync.engine import SyncOptions, sync_batch
+from airflow_provider_halo.sync.planning import plan_batches
+from airflow_provider_halo.sync.report import Report
+from airflow_provider_halo.sync.run import sync_plan
+
+SECRET = "ha_secret_for_tests_that_is_long_enough"
+
+PLAN = """\
+version: 1
+source: app
+companies:
+  key: team_id
+  traits:
+    sql: SELECT id AS team_id, name, plan FROM teams
+  context:
+    metrics:
+      label: Product Metrics
+      type: metric
+      sql: SELECT team_id, COUNT(*) AS forms FROM forms GROUP BY team_id
+      empty: {forms: 0}
+users:
+  key: user_id
+  company: team_id
+  traits:
+    sql: SELECT id AS user_id, team_id, name, email FROM users
+  context:
+    activity:
+      label: Activity
+      type: status
+      sql: SELECT id AS user_id, team_id, visits FROM users
+"""
+
+
+@dataclass
+class App:
+    """The product, its plan, and the Halo that it is brought to."""
+
+    engine: sa.Engine
+    folder: Path
+    server: SandboxServer
+    settings: HaloSettings
+    plan: LoadedPlan = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.use_plan(PLAN)
+
+    def use_plan(self, text: str) -> None:
+        path = self.folder / "halo.yaml"
+        path.write_text(text, encoding="utf-8")
+        self.plan = load_plan(path)
+
+    def fill(
+        self,
+        *,
+        teams: Sequence[tuple[int, str, str]] = (),
+        users: Sequence[tuple[int, int | None, str, str, int]] = (),
+        forms: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        with self.engine.begin() as connection:
+            for table, columns, rows in (
+                ("teams", "id, name, plan", teams),
+                ("users", "id, team_id, name, email, visits", users),
+                ("forms", "id, team_id", forms),
+            ):
+                marks = ", ".join("?" * len(columns.split(",")))
+                if rows:
+                    connection.exec_driver_sql(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(rows))
+
+    def sources(self, _: str) -> sa.Engine:
+        return self.engine
+
+    def sync(self, *, batch_size: int = 5_000, company_ids: Any = None, jobs: int = 1, **options: Any) -> Report:
+        return sync_plan(
+            self.plan,
+            sources=self.sources,
+            settings=self.settings,
+            options=SyncOptions(**options),
+            batch_size=batch_size,
+            company_ids=company_ids,
+            jobs=jobs,
+        )
+
+    def sync_batch(self, batch: Batch, **options: Any) -> Report:
+        return sync_batch(
+            self.plan, batch, sources=self.sources, settings=self.settings, options=SyncOptions(**options)
+        )
+
+    def batches(self, **given: Any) -> list[Batch]:
+        return plan_batches(self.plan, select(self.plan), self.sources, **given)
+
+
+@pytest.fixture
+def app_of(tmp_path) -> Iterator[Callable[..., App]]:
+    """Makes an `App`; the words are those of the sandbox's and the connection's settings."""
+    servers: list[SandboxServer] = []
+    engines: list[sa.Engine] = []
+
+    def make(*, sandbox: SandboxConfig | None = None, **settings: Any) -> App:
+        server = SandboxServer(sandbox or SandboxConfig(identity_secret=SECRET))
+        server.start()
+        servers.append(server)
+        engine = sa.create_engine(f"sqlite:///{tmp_path / 'app.db'}")
+        engines.append(engine)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE teams (id INTEGER PRIMARY KEY, name TEXT, plan TEXT)")
+            connection.exec_driver_sql(
+                "CREATE TABLE users (id INTEGER PRIMARY KEY, team_id INTEGER, name TEXT, email TEXT, visits INTEGER)"
+            )
+            connection.exec_driver_sql("CREATE TABLE forms (id INTEGER PRIMARY KEY, team_id INTEGER)")
+        given = {"widget_key": "ab_live_sandbox", "identity_secret": SECRET, "base_url": server.url, **settings}
+        return App(engine, tmp_path, server, HaloSettings(**given))
+
+    yield make
+    for server in servers:
+        server.close()
+    for engine in engines:
+        engine.dispose()
+
+
+@pytest.fixture
+def app(app_of) -> App:
+    return app_of()
