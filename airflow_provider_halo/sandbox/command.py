@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import sys
 import threading
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -26,7 +26,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the flags of ``halo sandbox``."""
     default = SandboxConfig()
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port (default {DEFAULT_PORT}; 0: a free one)")
+    parser.add_argument(
+        "--port", type=_port, default=DEFAULT_PORT, help=f"port (default {DEFAULT_PORT}; 0: a free one)"
+    )
     parser.add_argument(
         "--open-admin", action="store_true", help="let other machines use the page and /_sandbox, where --host allows"
     )
@@ -84,7 +86,7 @@ def run(args: Namespace) -> int:
     except FaultError as error:
         sys.stderr.write(f"halo sandbox: {error}\n")
         return 2
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         advice = "choose another --port, or 0 for a free one"
         sys.stderr.write(f"halo sandbox: can't listen on {args.host} port {args.port}: {error}; {advice}\n")
         return 1
@@ -146,6 +148,12 @@ def host_warning(host: str, *, open_admin: bool) -> str:
         return ""
     seen = "read and change everything in it" if open_admin else "write to it with the widget key"
     return f"WARNING: on {host} other machines can reach this sandbox and {seen}. It is no safe place for real data."
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise ArgumentTypeError(f"{text!r} is no port; give a number from 0 to 65535")
+    return int(text)
 
 
 def _stop_by_signal(stopped: threading.Event) -> dict[signal.Signals, Any]:

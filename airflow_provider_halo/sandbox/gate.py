@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import format_datetime
@@ -21,6 +22,7 @@ from airflow_provider_halo.sandbox.refusal import Refusal
 
 TRANSPORT: Final = "halo_transport"  # where the server's protocol leaves the connection, in the ASGI scope's state
 _HTML: Final = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>nginx</body></html>"
+_TICK: Final = 0.05  # seconds between looks at whether the server stops
 _LINGER: Final = struct.pack("ii", 1, 0)  # SO_LINGER, 0 seconds: closing sends RST instead of FIN
 
 
@@ -73,7 +75,7 @@ class Gate:
                 answer = await self._answer(scope, body)
                 await _send(answer, scope, receive, send)
         finally:
-            # Also when the caller has gone away, or a test stops the server while a delay runs.
+            # Also when the caller has gone away in the middle of the body.
             self._parts.traffic.end(
                 _known_path(scope, answer),
                 answer.result if answer else "gone",
@@ -92,9 +94,16 @@ class Gate:
         except FaultError as error:
             return _refused(Refusal(400, str(error)))
         due = [*asked, *self._parts.faults.decide(scope["path"].removeprefix(f"{API}/"), body)]
-        await asyncio.sleep(sum(fault.seconds for fault in due if fault.kind == "delay"))
+        await self._wait(sum(fault.seconds for fault in due if fault.kind == "delay"))
+        if self._parts.closing.is_set():
+            return _Answer(0, b"", cut="reset")  # as if the process had been killed
         spoiling = next((fault for fault in due if fault.kind != "delay"), None)
         return await (self._spoilt(spoiling, scope, body) if spoiling else self._real(scope, body))
+
+    async def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self._parts.closing.is_set():
+            await asyncio.sleep(min(left, _TICK))
 
     async def _spoilt(self, fault: Fault, scope: Scope, body: bytes) -> _Answer:
         if fault.kind == "status":

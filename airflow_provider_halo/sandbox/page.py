@@ -16,7 +16,7 @@ from airflow_provider_halo.sandbox.parts import Parts
 from airflow_provider_halo.sandbox.render import render_company, render_user
 from airflow_provider_halo.sandbox.store import Scope
 
-PAGE_SIZE: Final = 50
+PAGE_SIZE: Final = 25
 SHOWN_MEMBERS: Final = 200
 # Traits are whatever a caller sent. They are escaped by the templates; should that ever fail, no script runs anyway.
 _HEADERS: Final = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 from airflow_provider_halo.sandbox.archive import Archive
 from airflow_provider_halo.sandbox.config import SandboxConfig
@@ -13,13 +14,17 @@ from airflow_provider_halo.sandbox.traffic import Traffic
 
 @dataclass(frozen=True)
 class Parts:
-    """What the API, the admin calls and the page work on."""
+    """What the API, the admin calls and the page work on.
+
+    :param closing: set while the server stops, so that a delay which is being played ends.
+    """
 
     config: SandboxConfig
     clock: Clock
     store: Store
     faults: Faults
     traffic: Traffic
+    closing: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def of(cls, config: SandboxConfig, *, clock: Clock = utc_now) -> Parts:

@@ -100,6 +100,7 @@ class SandboxServer:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         self._socket = socket.create_server((self.host, self.port), family=family, backlog=1024)
         self.port = self._socket.getsockname()[1]
+        self._parts.closing.clear()
         config = uvicorn.Config(
             create_app(parts=self._parts),
             http=_OpenHandedProtocol,
@@ -107,7 +108,7 @@ class SandboxServer:
             log_config=None,  # logging belongs to the process around it, which may be Airflow
             log_level="error",
             access_log=False,
-            timeout_graceful_shutdown=1,  # seconds; a delay that is still being played is cut off
+            timeout_graceful_shutdown=1,  # seconds
         )
         self._server = uvicorn.Server(config)
         # In a thread that isn't the main one uvicorn leaves signals alone.
@@ -118,6 +119,7 @@ class SandboxServer:
 
     def stop(self) -> None:
         """Stop answering; what is stored stays, and ``start`` goes on at the same port."""
+        self._parts.closing.set()
         if self._server is not None:
             self._server.should_exit = True
         if self._thread is not None:

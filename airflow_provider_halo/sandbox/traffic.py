@@ -40,7 +40,7 @@ class Traffic:
         :param result: the status, or what became of the connection.
         :param size: bytes of the request's body.
         :param reason: why it was refused; names fields and keys, no values of traits and no credentials.
-        :param injected: whether a fault did it.
+        :param injected: whether a fault did it; a delay by itself leaves the answer whole, so it does not count.
         """
         with self._lock:
             self._in_flight = max(0, self._in_flight - 1)  # a reset may have happened in between
