@@ -18,7 +18,6 @@ AS_OF: Final = datetime(2026, 6, 1, 6, 0, 0)  # noqa: DTZ001 (the demo's tables 
 MONTHS: Final = (date(2026, 3, 1), date(2026, 4, 1), date(2026, 5, 1))
 DEFAULT_SEED: Final = 2026
 
-EXAMPLE_USER: Final = 1
 EXAMPLE_SUBMISSIONS: Final = (412, 305, 287, 214, 176, 143, 121, 88, 56, 31, 14, 0)  # 12 forms, 1,847 in all
 
 _PRICES: Final = {"starter": Decimal("29.00"), "business": Decimal("99.50"), "enterprise": Decimal("749.00")}

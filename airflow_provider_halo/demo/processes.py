@@ -1,0 +1,170 @@
+"""The demo's background processes: started in groups of their own, watched, and stopped to the last child."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, final
+
+import psutil
+
+from airflow_provider_halo.demo.failure import DemoFailure
+
+_GRACE: Final = 10.0  # seconds for a process to end by itself before it is killed
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """One process of ours.
+
+    :param born: its start time, by which a later `make down` knows that the id still means the same process.
+    """
+
+    name: str
+    pid: int
+    born: float
+    log: Path
+
+
+@final
+@dataclass(slots=True)
+class Processes:
+    """The processes of one demo, as a context manager that stops them all, whatever happened.
+
+    :param folder: holds their logs and the file that lists them.
+    """
+
+    folder: Path
+    _started: list[Started] = field(default_factory=list)
+    _popen: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _left_running: bool = False
+
+    def __enter__(self) -> Processes:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._left_running:
+            self.stop()
+
+    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Path:
+        """Start a process; what it says goes to ``folder/NAME.log``, which is returned."""
+        log = self.folder / f"{name}.log"
+        with log.open("wb") as output:
+            # A session of its own: Ctrl-C reaches the demo alone, which then stops its processes in order.
+            process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._popen[name] = process
+        self._started.append(Started(name, process.pid, psutil.Process(process.pid).create_time(), log))
+        self._write_list()
+        return log
+
+    def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Run a process to its end.
+
+        :raises DemoFailure: when it fails.
+        """
+        log = self.start(name, command, environment)
+        code = self._popen[name].wait()
+        if code:
+            raise DemoFailure(f"{name} ended with exit code {code}.", log)
+
+    def wait(self, name: str) -> None:
+        """Wait for a started process to end well.
+
+        :raises DemoFailure: when it fails.
+        """
+        code = self._popen[name].wait()
+        if code:
+            raise DemoFailure(f"{name} ended with exit code {code}.", self.folder / f"{name}.log")
+
+    def check(self, names: Sequence[str]) -> None:
+        """See that these processes are still there.
+
+        :raises DemoFailure: when one has ended.
+        """
+        for name in names:
+            code = self._popen[name].poll()
+            if code is not None:
+                raise DemoFailure(f"{name} ended by itself, with exit code {code}.", self.folder / f"{name}.log")
+
+    def leave_running(self) -> None:
+        """Don't stop the processes at the end; `stop_listed` does, some day."""
+        self._left_running = True
+
+    def stop(self) -> None:
+        """Stop all processes and their children, the youngest first."""
+        _stop([started.pid for started in reversed(self._started) if _is_alive(started)])
+        for process in self._popen.values():
+            process.wait()
+        _list_file(self.folder).unlink(missing_ok=True)
+
+    def _write_list(self) -> None:
+        listed = [
+            {"name": one.name, "pid": one.pid, "born": one.born, "log": str(one.log)}
+            for one in self._started
+            if self._popen[one.name].poll() is None
+        ]
+        _list_file(self.folder).write_text(json.dumps(listed, indent=1), encoding="utf-8")
+
+
+def listed(folder: Path) -> list[Started]:
+    """The processes that an earlier demo left running in this folder and that are still there."""
+    with contextlib.suppress(FileNotFoundError):
+        entries = json.loads(_list_file(folder).read_text(encoding="utf-8"))
+        found = [Started(entry["name"], entry["pid"], entry["born"], Path(entry["log"])) for entry in entries]
+        return [started for started in found if _is_alive(started)]
+    return []
+
+
+def stop_listed(folder: Path) -> list[Started]:
+    """Stop what an earlier demo left running; returns what was stopped."""
+    found = listed(folder)
+    _stop([started.pid for started in reversed(found)])
+    _list_file(folder).unlink(missing_ok=True)
+    return found
+
+
+def _list_file(folder: Path) -> Path:
+    return folder / "processes.json"
+
+
+def _is_alive(started: Started) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(started.pid)
+        return process.create_time() == started.born and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _stop(pids: Sequence[int]) -> None:
+    """End process groups politely, then by force. Airflow's tasks leave the group, so children are told one by one."""
+    family: list[psutil.Process] = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            leader = psutil.Process(pid)
+            family += [leader, *leader.children(recursive=True)]
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _GRACE
+    _, alive = psutil.wait_procs(family, timeout=max(0.0, deadline - time.monotonic()))
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=_GRACE)

@@ -1,0 +1,92 @@
+"""What the demo claims, held against the sandbox's records: nobody was marked active, everything is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+
+from airflow_provider_halo.demo.rest import SandboxApi
+from airflow_provider_halo.demo.tables import TEAMS, USERS
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The sandbox at one moment.
+
+    :param seen: ``{user id: (first_seen, last_seen)}`` of every user.
+    :param contents: ``{(scope, id): (traits, context, company)}`` of every record, without times.
+    :param automations: automations that were started, by kind.
+    """
+
+    seen: dict[str, tuple[str | None, str | None]]
+    contents: dict[tuple[str, str], tuple[Any, ...]]
+    automations: dict[str, int]
+
+
+def snapshot(sandbox: SandboxApi) -> Snapshot:
+    """Read all records of the sandbox."""
+    seen: dict[str, tuple[str | None, str | None]] = {}
+    contents: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for record in sandbox.records():
+        if "user_id" in record:
+            seen[record["user_id"]] = (record["first_seen"], record["last_seen"])
+            contents["users", record["user_id"]] = (record["traits"], record["context"], record["company_id"])
+        else:
+            contents["companies", record["company_id"]] = (record["traits"], record["context"], None)
+    return Snapshot(seen, contents, _automations(sandbox.counts()))
+
+
+def moved(before: Snapshot, after: Snapshot) -> list[str]:
+    """Users who look active though nobody was there: a first_seen or last_seen that changed, or that a new user has."""
+    return sorted(
+        user_id
+        for user_id, seen in after.seen.items()
+        if (seen != before.seen[user_id] if user_id in before.seen else seen[1] is not None)
+    )
+
+
+def started(before: Snapshot, after: Snapshot) -> int:
+    """How many automations were started in between."""
+    return sum(after.automations.values()) - sum(before.automations.values())
+
+
+def changed(before: Snapshot, after: Snapshot) -> set[tuple[str, str]]:
+    """Records whose traits, context or company changed, and new ones."""
+    return {key for key, content in after.contents.items() if before.contents.get(key) != content}
+
+
+def missing(engine: Engine, after: Snapshot) -> list[str]:
+    """What the product's database has and the sandbox doesn't, or the other way round; empty when they agree."""
+    with engine.connect() as connection:
+        teams = {str(team_id) for (team_id,) in connection.execute(select(TEAMS.c.id))}
+        company_of = {
+            str(user_id): str(team_id) if team_id is not None and str(team_id) in teams else None
+            for user_id, team_id in connection.execute(select(USERS.c.id, USERS.c.team_id))
+        }
+    found = []
+    for scope, due in (("companies", teams), ("users", company_of.keys())):
+        stored = {key for kind, key in after.contents if kind == scope}
+        found += _difference(scope, due - stored, "not stored") + _difference(
+            scope, stored - due, "not in the database"
+        )
+    linked = {key: content[2] for (scope, key), content in after.contents.items() if scope == "users"}
+    wrong = {user_id for user_id, company_id in company_of.items() if linked.get(user_id) != company_id}
+    return found + _difference("links", wrong, "not as in the database")
+
+
+def users_in(engine: Engine) -> int:
+    """Users in the product's database."""
+    with engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(USERS)).scalar_one())
+
+
+def _difference(scope: str, keys: Iterable[str], what: str) -> list[str]:
+    found = sorted(keys)
+    return [f"{len(found):,} {scope} are {what}, for example {found[0]}"] if found else []
+
+
+def _automations(counts: Mapping[str, Any]) -> dict[str, int]:
+    return dict(counts["automations"])
