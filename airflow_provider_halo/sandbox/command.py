@@ -12,12 +12,13 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_halo.sandbox.config import BAD_USER_ANSWERS, SandboxConfig
+from airflow_provider_halo.sandbox.config import BAD_USER_ANSWERS, SandboxConfig, is_loopback
 from airflow_provider_halo.sandbox.faults import HELP, FaultError, parse_fault
-from airflow_provider_halo.sandbox.guard import is_loopback
-from airflow_provider_halo.sandbox.server import SandboxServer
+
+if TYPE_CHECKING:
+    from airflow_provider_halo.sandbox.server import SandboxServer
 
 DEFAULT_PORT: Final = 8484
 
@@ -109,6 +110,9 @@ def serve(
     :returns: 0, or 1 when the server ended by itself.
     :raises OSError: when the port is taken or the host is none of this machine's.
     """
+    # The other commands of `halo` read the flags above, too, and must not wait for a web server to be imported.
+    from airflow_provider_halo.sandbox.server import SandboxServer  # noqa: PLC0415 - see above
+
     stopped = stop or threading.Event()
     handlers = {} if stop else _stop_by_signal(stopped)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -39,3 +40,13 @@ class SandboxConfig:
     refuse_context: bool = False
     poison: frozenset[str] = frozenset()
     open_admin: bool = False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address always means this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from airflow_provider_halo.sandbox.config import is_loopback
 from airflow_provider_halo.sandbox.refusal import Refusal
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -44,13 +44,3 @@ def check_admin(request: Request, *, open_admin: bool) -> None:
         raise Refusal(403, "The page and /_sandbox are for this machine only; --open-admin opens them to others")
     if not is_loopback(request.url.hostname or ""):
         raise Refusal(403, "Use the sandbox by 127.0.0.1 or localhost; --open-admin allows other names")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address always means this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -264,4 +264,4 @@ class Store:
 
 
 def _searched(key: str, content: bytes) -> str:
-    return f"{key}\n{_names.decode(content).traits.name}".casefold()
+    return f"{key}\n{_names.decode(content).traits.name or ''}".casefold()
