@@ -206,7 +206,7 @@ class _Reading:
     def _twice(self, rows: list[Row]) -> str:
         if self._scope == "companies":
             return f"has more than one row in the companies query ({self._driver.name}); one is due"
-        companies = dict.fromkeys(self._company(row) or "none" for row in rows)
+        companies = sorted({self._company(row) or "none" for row in rows})
         of = "of company" if len(companies) == 1 else "of companies"
         return (
             f"has more than one row in the users query ({self._driver.name}), {of} {' and '.join(companies)}; one is due"

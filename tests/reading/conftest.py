@@ -1,0 +1,177 @@
+"""Real databases for the reading side: SQLite always, PostgreSQL and MariaDB where they answer, each by two drivers."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_halo.plan.loader import load_plan
+from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.selection import select
+from airflow_provider_halo.records.model import Company, User
+from airflow_provider_halo.records.problem import Problem
+from airflow_provider_halo.sync.assembly import read_records
+from airflow_provider_halo.sync.batch import Batch
+
+POSTGRESQL = os.environ.get("HALO_TEST_POSTGRESQL", "postgres@127.0.0.1:5432/test")
+MARIADB = os.environ.get("HALO_TEST_MARIADB", "root@127.0.0.1:3306/test")
+DRIVERS = {
+    "psycopg": f"postgresql+psycopg://{POSTGRESQL}",
+    "psycopg2": f"postgresql+psycopg2://{POSTGRESQL}",
+    "mysqlclient": f"mysql+mysqldb://{MARIADB}?charset=utf8mb4",
+    "pymysql": f"mysql+pymysql://{MARIADB}?charset=utf8mb4",
+}
+
+
+class Database:
+    """A database of this test session's own, under the connection id ``app``."""
+
+    def __init__(self, name: str, engine: sa.Engine) -> None:
+        self.name = name
+        self.engine = engine
+        self.others: dict[str, sa.Engine] = {}
+        self._tables: list[str] = []
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    def sources(self, conn_id: str) -> sa.Engine:
+        return {"app": self.engine, **self.others}[conn_id]
+
+    def table(self, name: str, columns: str, rows: Sequence[Sequence[Any]] = ()) -> None:
+        """Make a table anew: ``table("teams", "id INT, name VARCHAR(40)", [(1, "One")])``."""
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+            connection.exec_driver_sql(f"CREATE TABLE {name} ({columns})")
+        if name not in self._tables:
+            self._tables.append(name)
+        self.insert(name, rows)
+
+    def insert(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            names = [f"c{at}" for at in range(len(rows[0]))]
+            values = ", ".join(f":{column}" for column in names)
+            with self.engine.begin() as connection:
+                connection.execute(
+                    sa.text(f"INSERT INTO {name} VALUES ({values})"),
+                    [dict(zip(names, row, strict=True)) for row in rows],
+                )
+
+    def run(self, sql: str) -> None:
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(sql)
+
+    def drop_tables(self) -> None:
+        with self.engine.begin() as connection:
+            for name in self._tables:
+                connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+        self._tables.clear()
+
+    def connections_in_use(self) -> int:
+        return sum(engine.pool.checkedout() for engine in (self.engine, *self.others.values()))
+
+
+def _own(name: str, folder: Path, suffix: str = "") -> Iterator[Database]:
+    if name == "sqlite":
+        engine = sa.create_engine(f"sqlite:///{folder}/reading{suffix}.db")
+        yield Database(name, engine)
+        engine.dispose()
+        return
+    url = sa.make_url(DRIVERS[name])
+    server = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    own = f"halo_reading_{name}{suffix}_{os.getpid()}"
+    try:
+        with server.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {own}")
+            charset = " CHARACTER SET utf8mb4" if server.dialect.name == "mysql" else ""
+            connection.exec_driver_sql(f"CREATE DATABASE {own}{charset}")
+    except sa.exc.OperationalError:
+        pytest.skip(f"{url.get_backend_name()} doesn't answer at {url.host}:{url.port}")
+    engine = sa.create_engine(url.set(database=own))
+    yield Database(name, engine)
+    engine.dispose()
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {own}")
+    server.dispose()
+
+
+def _param(name: str) -> Any:
+    return pytest.param(name, marks=[] if name == "sqlite" else [pytest.mark.databases])
+
+
+@pytest.fixture(scope="session", params=[_param(name) for name in ("sqlite", *DRIVERS)])
+def any_driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Each database, through each driver that Airflow's providers may bring."""
+    yield from _own(request.param, tmp_path_factory.mktemp("databases"))
+
+
+@pytest.fixture(scope="session", params=[_param(name) for name in ("sqlite", "psycopg", "mysqlclient")])
+def each_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Each database, through one driver."""
+    yield from _own(request.param, tmp_path_factory.mktemp("databases"), "_each")
+
+
+@pytest.fixture
+def database(any_driver: Database) -> Iterator[Database]:
+    """An empty database, through each driver."""
+    yield any_driver
+    any_driver.drop_tables()
+    any_driver.others.clear()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Database]:
+    """An empty SQLite database."""
+    yield from _own("sqlite", tmp_path)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Database]:
+    """A second database, SQLite, for entries with a source of their own."""
+    yield from _own("sqlite", tmp_path, "_other")
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Callable[[str], LoadedPlan]:
+    """Loads a plan from YAML; ``version: 1`` and ``source: app`` are put before it."""
+
+    def load(yaml: str) -> LoadedPlan:
+        path = tmp_path / "halo.yaml"
+        path.write_text(f"version: 1\nsource: app\n{yaml}", encoding="utf-8")
+        return load_plan(path)
+
+    return load
+
+
+class Read:
+    """What reading a batch gave: records and problems in order, warnings by kind."""
+
+    def __init__(self) -> None:
+        self.records: list[Company | User | Problem] = []
+        self.warnings: Counter[str] = Counter()
+
+    def warn(self, kind: str, count: int) -> None:
+        self.warnings[kind] += count
+
+
+@pytest.fixture
+def read() -> Callable[..., Read]:
+    """Reads one scope of a batch to the end."""
+
+    def run(
+        database: Database, plan: LoadedPlan, scope: QueryScope, batch: Batch | None = None, only: Sequence[str] = ()
+    ) -> Read:
+        result = Read()
+        records = read_records(scope, plan, select(plan, only), batch or Batch(), database.sources, result.warn)
+        result.records.extend(records)
+        assert database.connections_in_use() == 0
+        return result
+
+    return run
