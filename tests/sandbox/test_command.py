@@ -18,6 +18,7 @@ import pytest
 
 from airflow_provider_halo.sandbox.command import add_arguments, host_warning, read_arguments, run, serve
 from airflow_provider_halo.sandbox.config import SandboxConfig
+from airflow_provider_halo.sandbox.server import SandboxServer
 
 PROGRAM = (
     "import argparse, sys; from airflow_provider_halo.sandbox.command import add_arguments, run; "
@@ -119,7 +120,7 @@ def test_another_host_than_loopback_comes_with_a_warning():
     assert "read and change everything" in host_warning("::", open_admin=True)
 
 
-def test_from_outside_only_the_api_is_open_unless_said_otherwise():
+def test_serving_says_what_is_in_force_and_ends_when_told_to():
     said = []
     stop = threading.Event()
 
@@ -133,3 +134,23 @@ def test_from_outside_only_the_api_is_open_unless_said_otherwise():
     assert '"verify_identity":false' in said[0]
     assert "WARNING: on 0.0.0.0 other machines can reach" in said[0]
     assert said[1:] == ["Stopped."]
+
+
+@pytest.mark.parametrize(("open_admin", "status"), [(False, 403), (True, 200)])
+def test_from_another_address_only_the_api_is_open_unless_said_otherwise(open_admin, status):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: it only asks which address would be used
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        address = probe.getsockname()[0]
+    with SandboxServer(SandboxConfig(open_admin=open_admin), host="0.0.0.0") as server:
+        outside = f"http://{address}:{server.port}"
+        for path in ("/", "/_sandbox/state", "/_sandbox/export"):
+            assert httpx.get(outside + path, trust_env=False).status_code == status
+        headers = {"authorization": "Bearer ab_live_sandbox"}
+        body = {"company_id": "c1"}
+        assert httpx.post(
+            f"{outside}/api/sdk/companies/identify", json=body, headers=headers, trust_env=False
+        ).is_success
+        assert httpx.get(f"{server.root}/_sandbox/state", trust_env=False).json()["companies"] == 1
