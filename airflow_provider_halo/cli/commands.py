@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from airflow_provider_halo.sandbox.command import add_arguments
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,24 @@ class Command:
     description: str
     run: str
     arguments: tuple[Argument, ...]
+
+
+@dataclass
+class _Recorder:
+    """Takes arguments as a parser would, and keeps them as data."""
+
+    arguments: list[Argument] = field(default_factory=list)
+
+    def add_argument(self, *flags: str, **options: Any) -> None:
+        """Keep one argument."""
+        self.arguments.append(Argument(flags, options))
+
+
+def _sandbox_arguments() -> tuple[Argument, ...]:
+    # The sandbox shares nothing with the rest of the package, so it speaks to argparse's own words.
+    recorder = _Recorder()
+    add_arguments(recorder)
+    return tuple(recorder.arguments)
 
 
 def _argument(*flags: str, **options: Any) -> Argument:
@@ -112,6 +132,14 @@ COMMANDS: tuple[Command, ...] = (
         "there already are left alone. " + _EXIT,
         run="airflow_provider_halo.cli.init:run",
         arguments=(_argument("folder", metavar="FOLDER", help="where to put them; made when it isn't there"),),
+    ),
+    Command(
+        name="sandbox",
+        help="run the Halo API on this machine",
+        description="Serve the HaloAgents API as its documentation states it, with a page that shows each company and user "
+        "as the AI would read it, and with faults on demand. Needs no Airflow and no account.",
+        run="airflow_provider_halo.sandbox.command:run",
+        arguments=_sandbox_arguments(),
     ),
 )
 

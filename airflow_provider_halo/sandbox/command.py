@@ -8,11 +8,11 @@ import signal
 import sqlite3
 import sys
 import threading
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_halo.sandbox.config import BAD_USER_ANSWERS, SandboxConfig, is_loopback
 from airflow_provider_halo.sandbox.faults import HELP, FaultError, parse_fault
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 DEFAULT_PORT: Final = 8484
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+class Parser(Protocol):
+    """What takes arguments: an `argparse.ArgumentParser`, or whoever else wants to know them."""
+
+    def add_argument(self, *flags: str, **options: Any) -> object:
+        """Take one argument."""
+
+
+def add_arguments(parser: Parser) -> None:
     """Declare the flags of ``halo sandbox``."""
     default = SandboxConfig()
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
