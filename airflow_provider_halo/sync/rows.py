@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.plan.query import Query
 from airflow_provider_halo.sync.columns import check_columns
-from airflow_provider_halo.sync.source import Sources, cancel, engine_of, explained, read_only
+from airflow_provider_halo.sync.source import Sources, canceller, discard, engine_of, explained, read_only
 
 CHUNK_ROWS = 1_000
 _CHUNKS_AHEAD = 3  # of each query: enough that reading and sending overlap, little enough that memory stays flat
@@ -72,7 +70,7 @@ class Stream:
         self._chunks: deque[Rows] = deque()
         self._names: tuple[str, ...] | None = None
         self._done = False
-        self._connection: sa.Connection | None = None
+        self._cancel: Callable[[], None] | None = None
         # A daemon: a task that is killed while a database thinks for an hour must be able to end.
         self._thread = threading.Thread(target=self._read, name=f"halo-{query.name}", daemon=True)
         self._thread.start()
@@ -102,14 +100,12 @@ class Stream:
     def end(self) -> None:
         """Cancel what still runs and wait for the thread. Called once the streams are closed."""
         with self._streams.changed:
-            connection = self._connection
-        if connection is not None and self.is_alive:
-            # Best effort: where cancelling fails the thread still ends, only later, after the query.
-            with contextlib.suppress(exc.SQLAlchemyError, OSError):
-                cancel(connection, self._engine)
+            # Under the lock, which the thread needs to give its connection back: else it might be another's by now.
+            if self._cancel is not None:
+                self._cancel()
         self._thread.join()
 
-    def _wait(self, ready: Any) -> None:
+    def _wait(self, ready: Callable[[], bool]) -> None:
         self._streams.changed.wait_for(lambda: ready() or self._streams.failure is not None)
         if self._streams.failure is not None:
             raise self._streams.failure
@@ -123,27 +119,30 @@ class Stream:
 
     def _fetch(self, connection: sa.Connection) -> None:
         streams = self._streams
+        cancel = canceller(connection, self._engine)
         with streams.changed:
             if streams.closed:
                 return
-            self._connection = connection
+            self._cancel = cancel
         try:
-            with connection.execution_options(yield_per=CHUNK_ROWS).execute(self._statement) as result:
+            streaming = connection.execution_options(stream_results=True, max_row_buffer=CHUNK_ROWS)
+            with streaming.execute(self._statement) as result:
                 names = tuple(result.keys())
                 check_columns(self.query, names)
                 with streams.changed:
                     self._names = names
                     streams.changed.notify_all()
-                for chunk in result.partitions():
+                for chunk in result.partitions(CHUNK_ROWS):
                     with streams.changed:
                         streams.changed.wait_for(lambda: streams.closed or len(self._chunks) < _CHUNKS_AHEAD)
                         if streams.closed:
+                            discard(result)
                             return
                         self._chunks.append(chunk)
                         streams.changed.notify_all()
         finally:
             with streams.changed:
-                self._connection = None
+                self._cancel = None
         with streams.changed:
             self._done = True
             streams.changed.notify_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -94,19 +95,38 @@ def _columns(engine: sa.Engine, query: Query) -> list[str] | None:
         return None
 
 
-def cancel(connection: sa.Connection, engine: sa.Engine) -> None:
-    """End what a connection is executing, from another thread. The executing thread gets an error or a short result."""
-    try:
-        driver = connection.connection.driver_connection
-    except exc.SQLAlchemyError:
-        return  # closed in the meantime
-    if driver is None:
-        return
+def canceller(connection: sa.Connection, engine: sa.Engine) -> Callable[[], None]:
+    """What ends, from another thread, whatever the connection is executing; that thread gets an error or a short result.
+
+    Best effort: where it can't be cancelled, a query only ends later, by itself.
+    """
+    driver: Any = connection.connection.driver_connection
     if connection.dialect.name in {"mysql", "mariadb"}:
-        with engine.connect() as other:
-            other.exec_driver_sql(f"KILL QUERY {int(driver.thread_id())}")
-        return
-    # psycopg and psycopg2: cancel(); sqlite3: interrupt(). Both are documented as safe to call from another thread.
+        number = int(driver.thread_id())  # asked now: mysqlclient refuses the question from another thread
+
+        def kill() -> None:
+            with contextlib.suppress(exc.SQLAlchemyError), engine.connect() as other:
+                other.exec_driver_sql(f"KILL QUERY {number}")
+
+        return kill
+    # psycopg and psycopg2: cancel(); sqlite3: interrupt(). Their documentation allows both from another thread.
     end = getattr(driver, "cancel", None) or getattr(driver, "interrupt", None)
-    if end is not None:
-        end()
+
+    def interrupt() -> None:
+        # The reader may close the connection at the same moment, and then there is nothing to end.
+        with contextlib.suppress(*_driver_errors(engine.dialect)):
+            if end is not None:
+                end()
+
+    return interrupt
+
+
+def discard(result: sa.CursorResult[Any]) -> None:
+    """Close a result that was cancelled midway. MySQL's drivers then meet the cancellation once more, as an error."""
+    with contextlib.suppress(*_driver_errors(result.connection.dialect)):
+        if result.cursor is not None:
+            result.cursor.close()
+
+
+def _driver_errors(dialect: sa.Dialect) -> tuple[type[Exception], ...]:
+    return () if dialect.dbapi is None else (dialect.dbapi.Error,)
