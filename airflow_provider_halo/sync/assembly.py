@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -49,7 +49,7 @@ Head: TypeAlias = "tuple[str, list[Row]]"
 
 def read_records(  # noqa: PLR0917 (what is read, by which plan, from where: no one of them has a default)
     scope: QueryScope, plan: LoadedPlan, selection: Selection, batch: Batch, sources: Sources, warn: Warn
-) -> Iterator[Company | User | Problem]:
+) -> Generator[Company | User | Problem, None, None]:
     """Read one scope of a batch. Closing the generator cancels its queries and closes its connections.
 
     :param selection: which entries are read, and whether traits are part of the records.

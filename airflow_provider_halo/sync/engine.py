@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 
 from airflow_provider_halo.api.blocking import run_blocking
@@ -15,12 +14,13 @@ from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.exceptions import HaloError, SecretMissing, SetupError
 from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import Selection, select
-from airflow_provider_halo.records.model import Company, User
+from airflow_provider_halo.records.model import Company
 from airflow_provider_halo.records.payload import Payload, payload_of
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.assembly import read_records
 from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.sync.chunks import chunks_of
 from airflow_provider_halo.sync.delivery import Delivery
 from airflow_provider_halo.sync.links import KnownCompanies
 from airflow_provider_halo.sync.outcome import Outcome
@@ -184,56 +184,15 @@ class _BatchRun:
         self._tally.emit(outcome)
         self._known.note(outcome)
 
-    async def _chunks(self, scope: QueryScope, batch: Batch) -> AsyncGenerator[list[Payload], None]:
-        """Payloads of a scope, read by a thread that is one chunk ahead of the sender: that bounds the memory."""
-        reader = _Reader(self._records(scope, batch), USERS_PER_UPDATE if scope == "users" else _COMPANIES_PER_CHUNK)
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"halo-{scope}") as executor:
-            try:
-                ahead = loop.run_in_executor(executor, reader.next_chunk)
-                while True:
-                    payloads, problems, more = await ahead
-                    if more:
-                        ahead = loop.run_in_executor(executor, reader.next_chunk)
-                    for problem in problems:
-                        self._emit(Outcome(scope=problem.scope, status="rejected", problem=problem))
-                    if payloads:
-                        yield payloads
-                    if not more:
-                        return
-            finally:
-                # In the reader's own thread, after the chunk it may be at: a generator can't be closed while it runs.
-                await loop.run_in_executor(executor, reader.close)
+    def _chunks(self, scope: QueryScope, batch: Batch) -> AsyncGenerator[list[Payload], None]:
+        size = USERS_PER_UPDATE if scope == "users" else _COMPANIES_PER_CHUNK
+        return chunks_of(self._payloads(scope, batch), size, self._reject)
 
-    def _records(self, scope: QueryScope, batch: Batch) -> Generator[Company | User | Problem, None, None]:
-        return read_records(scope, self._plan, self._selection, batch, self._sources, self._tally.warn)
+    def _payloads(self, scope: QueryScope, batch: Batch) -> Iterator[Payload | Problem]:
+        records = read_records(scope, self._plan, self._selection, batch, self._sources, self._tally.warn)
+        with contextlib.closing(records):
+            for record in records:
+                yield record if isinstance(record, Problem) else payload_of(record)
 
-
-class _Reader:
-    """Turns the records of one scope into chunks of payloads; a problem is passed on beside them.
-
-    Used by one thread at a time.
-    """
-
-    def __init__(self, records: Generator[Company | User | Problem, None, None], size: int) -> None:
-        self._records = records
-        self._size = size
-
-    def next_chunk(self) -> tuple[list[Payload], list[Problem], bool]:
-        """The next payloads and problems, at most `size` of them together, and whether more may follow."""
-        payloads: list[Payload] = []
-        problems: list[Problem] = []
-        while len(payloads) < self._size and len(problems) < self._size:
-            record = next(self._records, None)
-            if record is None:
-                return payloads, problems, False
-            made = record if isinstance(record, Problem) else payload_of(record)
-            if isinstance(made, Payload):
-                payloads.append(made)
-            else:
-                problems.append(made)
-        return payloads, problems, True
-
-    def close(self) -> None:
-        """End the queries behind the records."""
-        self._records.close()
+    def _reject(self, problem: Problem) -> None:
+        self._emit(Outcome(scope=problem.scope, status="rejected", problem=problem))
