@@ -148,7 +148,7 @@ def _list_file(folder: Path) -> Path:
 def _is_alive(started: Started) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(started.pid)
-        return process.create_time() == started.born and process.status() != psutil.STATUS_ZOMBIE
+        return process.create_time() == started.born and _runs(process)
     return False
 
 
@@ -162,9 +162,22 @@ def _stop(pids: Sequence[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGTERM)
+    _wait_until_gone(family)
+    for process in family:
+        if _runs(process):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    _wait_until_gone(family)
+
+
+def _wait_until_gone(family: Sequence[psutil.Process]) -> None:
     deadline = time.monotonic() + _GRACE
-    _, alive = psutil.wait_procs(family, timeout=max(0.0, deadline - time.monotonic()))
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=_GRACE)
+    while any(_runs(process) for process in family) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _runs(process: psutil.Process) -> bool:
+    # A zombie has ended. In a container without an init process nobody may ever collect it, so it isn't waited for.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
