@@ -80,7 +80,7 @@ class HaloHook(BaseHook):
 
         For anything scheduled use `update_users`, which marks nobody as active.
         """
-        made = payload_from({"user_id": user_id, "traits": traits, "context": context}, Counter())
+        made = payload_from({"user_id": _given(user_id), "traits": traits, "context": context}, Counter())
         if isinstance(made, Problem):
             return _rejected("users", made)
         return self._one("users", made, lambda client: client.identify_user(made, session_id=session_id))
@@ -117,7 +117,7 @@ class HaloHook(BaseHook):
 
     def link_user(self, user_id: Any, company_id: Any) -> Outcome:
         """Link a user to a company; a company that Halo doesn't know is made. Traits stay as they are."""
-        made = payload_from({"user_id": user_id, "company_id": company_id}, Counter())
+        made = payload_from({"user_id": _given(user_id), "company_id": company_id}, Counter())
         if isinstance(made, Problem) or made.company_id is None:
             problem = made if isinstance(made, Problem) else Problem("links", made.key, "company_id", "is missing")
             return _rejected("links", problem)
@@ -145,6 +145,11 @@ class HaloHook(BaseHook):
         except (RequestRefused, PayloadTooLarge) as error:
             return _rejected(scope, Problem(scope, payload.key, "", error.message))
         return Outcome(scope=scope, status="stored", payloads=(payload,))
+
+
+def _given(user_id: Any) -> Any:
+    """An empty key in place of None, which in a record means "no user": of a user's own call that is a mistake."""
+    return "" if user_id is None else user_id
 
 
 def _rejected(scope: Scope, problem: Problem) -> Outcome:

@@ -74,7 +74,7 @@ def _engine(conn_id: str) -> sqlalchemy.Engine:
         engine: sqlalchemy.Engine = hook.get_sqlalchemy_engine({"poolclass": sqlalchemy.NullPool})
     except (ImportError, AirflowOptionalProviderFeatureException, NoSuchModuleError) as error:
         raise _driver_missing(connection, conn_id, error) from None
-    except (ArgumentError, ValueError):  # their text may show the URL, password included
+    except (ArgumentError, TypeError, ValueError):  # their text may show the URL, password included
         raise SetupError(
             f"The source connection {conn_id!r} makes no usable database URL: check its host, port, schema and extras."
         ) from None
