@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,8 +34,10 @@ def read_statement(sql: str) -> Statement | tuple[SqlFlaw, ...]:
     tokens = tokens_of(sql)
     flaws: list[SqlFlaw] = []
 
+    breaks = [found.start() for found in re.finditer("\n", sql)]
+
     def flaw(token: Token, message: str) -> None:
-        flaws.append(SqlFlaw(sql.count("\n", 0, token.start), message))
+        flaws.append(SqlFlaw(bisect_left(breaks, token.start), message))
 
     code = [token for token in tokens if token.kind not in {"blank", "comment", "hash"}]
     end = next((index for index, token in enumerate(code) if token.text == ";"), len(code))
@@ -108,7 +111,7 @@ def _writes(body: Sequence[Token]) -> list[tuple[Token, str]]:
             before is not None
             and before.text in {"(", ")"}
             and after is not None
-            and _is_change(token, after, body[index:])
+            and _is_change(token, after, body[index : index + 8])
         ):
             found.append((token, f"{token.text.upper()} changes data: a query only reads"))
         elif before is not None and before.is_word("for") and _is_lock(body[index : index + 3]):
