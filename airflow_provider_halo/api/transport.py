@@ -3,6 +3,13 @@
 httpx's request and answer, on aiohttp's connections (`httpx-aiohttp`). The transport is called without an
 `httpx.AsyncClient` around it: a client keeps cookies, logs each request at INFO and can follow redirects, and none of
 that is wanted here.
+
+Measured against a server in another process, 2 cores, one shared client, calls per second with 8 and with 32 requests
+in flight: httpx 1,450 and 430 (its pool slows down with each connection), an httpx client on httpx-aiohttp 3,000 and
+2,600, this channel 3,600 and 3,500, aiohttp alone 9,800 and 8,700. Under faults (refused, reset before, during and
+after the answer, cut and broken bodies, idle connections that the server has closed) httpx-aiohttp loses nothing, but
+two things are mended here: an answer that isn't HTTP escapes it as aiohttp's own error, and whatever breaks a connection
+is called a timeout.
 """
 
 from __future__ import annotations
@@ -62,6 +69,7 @@ class Channel:
             "Accept": "application/json",
             "User-Agent": f"airflow-provider-halo/{__version__}",
         }
+        self._urls: dict[str, httpx.URL] = {}  # a few paths, each joined once: that takes a tenth of a call
         self._extensions = {"timeout": httpx.Timeout(settings.timeout).as_dict()}
 
     async def __aenter__(self) -> Channel:
@@ -82,8 +90,10 @@ class Channel:
         """
         if self._open is None:
             raise RuntimeError("the channel is closed: use it in `async with`")
+        if path not in self._urls:
+            self._urls[path] = self._base.join(path)
         request = httpx.Request(
-            "POST", self._base.join(path), headers=self._headers, content=body, extensions=dict(self._extensions)
+            "POST", self._urls[path], headers=self._headers, content=body, extensions=dict(self._extensions)
         )
         try:
             with anyio.fail_after(self._timeout):

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import pytest
+
+from airflow_provider_halo.api.pacing import Pacer
+from airflow_provider_halo.exceptions import TransientError
+
+
+@pytest.fixture
+def pacer(clock):
+    return Pacer(max_in_flight=8, requests_per_second=None, timer=clock, sleep=clock.sleep)
+
+
+def overloaded(retry_after: float | None = None) -> TransientError:
+    return TransientError("slow down", status=429, path="users/update", retry_after=retry_after)
+
+
+def down() -> TransientError:
+    return TransientError("an empty answer", status=500, path="users/update")
+
+
+async def take(pacer: Pacer, count: int = 1):
+    return [await pacer.acquire(60) for _ in range(count)]
+
+
+def test_no_more_than_the_window_are_in_flight(pacer):
+    async def scenario():
+        await take(pacer, 8)
+        ninth = asyncio.create_task(pacer.acquire(60))
+        await asyncio.sleep(0)
+        assert not ninth.done()
+        pacer.release()
+        assert (await ninth).number == 9
+
+    asyncio.run(scenario())
+
+
+def test_a_burst_of_failures_halves_the_window_once(pacer):
+    async def scenario():
+        for slot in await take(pacer, 8):
+            pacer.slowed(slot, down())
+            pacer.release()
+        assert pacer.window == 4
+        (slot,) = await take(pacer)
+        pacer.slowed(slot, down())
+        assert pacer.window == 2
+
+    asyncio.run(scenario())
+
+
+def test_the_window_never_closes_and_grows_back_one_by_one(pacer):
+    async def scenario():
+        for _ in range(10):
+            (slot,) = await take(pacer)
+            pacer.slowed(slot, down())
+            pacer.release()
+        windows = [pacer.window]
+        for _ in range(40):
+            pacer.succeeded()
+            windows.append(pacer.window)
+        assert windows[0] == 1
+        assert windows[-1] == 8
+        assert all(later - earlier in {0, 1} for earlier, later in zip(windows, windows[1:], strict=False))
+        assert 20 < windows.index(8) < 40  # 1 + 2 + … + 7, about
+
+    asyncio.run(scenario())
+
+
+def test_nobody_starts_before_retry_after_has_passed(pacer, clock):
+    async def scenario():
+        (slot,) = await take(pacer)
+        began = clock()
+        pacer.slowed(slot, overloaded(retry_after=20))
+        pacer.release()
+        await asyncio.gather(*(pacer.acquire(60) for _ in range(3)))
+        assert clock() >= began + 20
+
+    asyncio.run(scenario())
+
+
+def test_a_429_that_does_not_say_how_long_holds_everybody_a_little_longer_each_time(pacer):
+    async def scenario():
+        pauses = []
+        for _ in range(8):
+            (slot,) = await take(pacer)
+            pacer.slowed(slot, overloaded())
+            pauses.append(pacer.held_for)
+            pacer.release()
+        assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
+        pacer.succeeded()
+        (slot,) = await take(pacer)
+        pacer.slowed(slot, overloaded())
+        assert pacer.held_for == 0.5
+
+    asyncio.run(scenario())
+
+
+def test_a_pause_longer_than_the_budget_is_not_sat_out(pacer, clock):
+    async def scenario():
+        (slot,) = await take(pacer)
+        pacer.slowed(slot, overloaded(retry_after=600))
+        pacer.release()
+        with pytest.raises(TransientError, match="another 600 s") as caught:
+            await pacer.acquire(60)
+        assert caught.value.retry_after == 600
+        assert clock.slept == []
+        clock.now += 600
+        await take(pacer, 4)  # its place was given back
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_longest_comes_first(pacer):
+    async def scenario():
+        await take(pacer, 8)
+        order: list[int] = []
+
+        async def wait(name: int) -> None:
+            await pacer.acquire(60)
+            order.append(name)
+            pacer.release()
+
+        tasks = [asyncio.create_task(wait(name)) for name in range(5)]
+        await asyncio.sleep(0)
+        pacer.release()
+        barger = asyncio.create_task(wait(99))
+        await asyncio.gather(*tasks, barger)
+        assert order == [0, 1, 2, 3, 4, 99]
+
+    asyncio.run(scenario())
+
+
+def test_a_waiter_that_is_cancelled_takes_no_place(pacer):
+    async def scenario():
+        await take(pacer, 8)
+        first, second = (asyncio.create_task(pacer.acquire(60)) for _ in range(2))
+        await asyncio.sleep(0)
+        pacer.release()  # hands the place to the first …
+        first.cancel()  # … which is cancelled before it runs
+        assert (await asyncio.wait_for(second, 1)).number == 9
+
+    asyncio.run(scenario())
+
+
+def test_one_line_says_that_it_slows_down_and_one_that_it_is_over(pacer, caplog):
+    async def scenario():
+        for slot in await take(pacer, 8):
+            pacer.slowed(slot, overloaded(retry_after=2))
+            pacer.release()
+        for _ in range(40):
+            pacer.succeeded()
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(scenario())
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "users/update: 429: slow down: slowing down to 4 requests at once, after a pause of 2 s"),
+        ("INFO", "Halo keeps up again: back to 8 requests at once"),
+    ]
+
+
+def test_requests_per_second_bounds_what_is_started():
+    async def scenario():
+        pacer = Pacer(max_in_flight=100, requests_per_second=100, timer=time.monotonic, sleep=asyncio.sleep)
+        began = time.monotonic()
+        await asyncio.gather(*(pacer.acquire(60) for _ in range(31)))
+        return time.monotonic() - began
+
+    assert 0.29 < asyncio.run(scenario()) < 1
