@@ -44,7 +44,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON for XCom; `from_dict` reads it back."""
-        return {"label": self.label, **msgspec.to_builtins(self)}
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))  # to_builtins would leave a tuple
+        return {"label": self.label, **plain}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Batch:
