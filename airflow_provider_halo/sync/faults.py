@@ -134,15 +134,15 @@ def _text(original: BaseException, number: int | None) -> str:
     primary = getattr(getattr(original, "diag", None), "message_primary", None)
     if not primary:
         primary = str(original.args[1]) if number is not None and len(original.args) > 1 else str(original)
-    lines = str(primary).strip().splitlines()
-    return lines[0].strip().rstrip(".;") if lines else type(original).__name__
+    return str(primary).strip() or type(original).__name__
 
 
 def _without_values(kind: Kind, text: str) -> str:
-    """Quoted parts may be values of rows, or parameters that the driver pasted; where they name tables they stay."""
+    """The first line. Quoted parts may be values of rows, or parameters that the driver pasted; names of tables stay."""
     if kind not in _NAMES_ONLY:
-        text = re.sub(r"'.*'", "'…'", text)
+        text = re.sub(r"'.*'", "'…'", text, flags=re.DOTALL)
         if kind != "syntax":  # `syntax error at or near "FORM"`: a word of the plan's own SQL
-            text = re.sub(r'".*"', '"…"', text)
+            text = re.sub(r'".*"', '"…"', text, flags=re.DOTALL)
             text = re.sub(r"\d{3,}", "…", text)
-    return text if len(text) <= _LENGTH else text[: _LENGTH - 1] + "…"
+    line = text.splitlines()[0].strip().rstrip(".;")
+    return line if len(line) <= _LENGTH else line[: _LENGTH - 1] + "…"

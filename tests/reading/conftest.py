@@ -98,7 +98,9 @@ def _own(name: str, folder: Path, suffix: str = "") -> Iterator[Database]:
     yield Database(name, engine)
     engine.dispose()
     with server.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {own}")
+        # A test that failed may still hold a connection.
+        force = " WITH (FORCE)" if server.dialect.name == "postgresql" else ""
+        connection.exec_driver_sql(f"DROP DATABASE {own}{force}")
     server.dispose()
 
 
