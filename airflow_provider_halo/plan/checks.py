@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from airflow_provider_halo.contract import COMPANY_RESERVED, CONTEXT_TYPES, ENUMERATIONS, USER_RESERVED
+from airflow_provider_halo.exceptions import PlanProblem
 from airflow_provider_halo.plan.places import Path
 from airflow_provider_halo.plan.problems import Problems
 from airflow_provider_halo.plan.query import Query, Shape
@@ -62,8 +63,11 @@ def check_text(value: str, path: Path, problems: Problems, what: str) -> bool:
     return False
 
 
-def check_entry(entry: Entry, path: Path, problems: Problems) -> None:
-    """Hold an entry's options against each other and against the API's context types."""
+def check_entry(entry: Entry, path: Path, problems: Problems, names: Collection[str]) -> None:
+    """Hold an entry's options against each other and against the API's context types.
+
+    :param names: the columns that name the record and its company.
+    """
     check_text(str(path[-1]), path, problems, "a context key is a name such as product_metrics")
     check_text(entry.label, (*path, "label"), problems, "say in a few words what the AI is shown")
     if entry.type is not None and entry.type not in CONTEXT_TYPES:
@@ -72,6 +76,8 @@ def check_entry(entry: Entry, path: Path, problems: Problems) -> None:
     for option, column in (("name", entry.name), ("value", entry.value)):
         if column is not None:
             check_text(column, (*path, option), problems, "name a column of the SQL")
+            if column and column in names:
+                problems.at((*path, option), f"{column} names the record, and is no part of the entry: name another")
     shape = shape_of(entry)
     if entry.type in _NAMED_TYPES and shape == "object" and entry.rows is None:
         problems.at(
@@ -129,14 +135,13 @@ def _check_empty(entry: Entry, shape: Shape, path: Path, problems: Problems) -> 
         problems.at((*path, "empty"), message)
 
 
-def check_columns(query: Query, path: Path, problems: Problems) -> None:
-    """Hold the names that the plan uses against the columns of the SQL, where the text tells all of them."""
-    _check_literals(query, problems)
+def check_columns(query: Query, path: Path, problems: Problems, line_at: Callable[[int], int]) -> None:
+    """Hold the names that the plan uses against the columns of the SQL, where the text tells all of them.
+
+    :param line_at: line in the file of a line in the SQL, which counts from 0.
+    """
     known = query.statement.known_columns
-    for name in sorted({name for name in query.statement.columns if name and query.statement.columns.count(name) > 1}):
-        problems.add(query.problem(f"gives two columns named {name}: rename one with AS"))
-    if query.entry is None:
-        _check_reserved(query, problems)
+    _check_each(query, problems, line_at)
     if known is None:
         return
     for column, key in {query.company: "company", query.key: "key"}.items():
@@ -169,26 +174,35 @@ def _check_option(path: Path, column: str, known: Iterable[str], problems: Probl
         problems.at(path, f"the SQL gives no column {column}.{near} It gives {listed(sorted(known))}.")
 
 
-def _check_reserved(query: Query, problems: Problems) -> None:
+def _check_each(query: Query, problems: Problems, line_at: Callable[[int], int]) -> None:
+    """Look at every column whose name is known, whatever the others are."""
     reserved = COMPANY_RESERVED if query.scope == "companies" else USER_RESERVED
-    for name in query.statement.columns:
-        if name in reserved and name not in {query.key, query.company}:
+    literals = dict(query.statement.literals)
+    seen: set[str] = set()
+    for name, line in zip(query.statement.columns, query.statement.lines, strict=True):
+        if name is None:
+            continue
+        message = ""
+        if name in seen:
+            message = f"gives two columns named {name}: rename one with AS"
+        elif query.entry is None and name in reserved - {query.key, query.company}:
             message = (
                 f"{name} is a name that Halo reserves: rename it in the SQL, for example `{name} AS {_RENAMED[name]}`"
             )
-            problems.add(query.problem(message))
+        elif query.entry is None and name in literals:
+            message = _wrong_literal(name, literals[name])
+        seen.add(name)
+        if message:
+            problems.add(PlanProblem(query.file, line_at(line), f"{query.name}.sql", message))
 
 
-def _check_literals(query: Query, problems: Problems) -> None:
-    if query.entry is not None:
-        return
-    for column, text in query.statement.literals:
-        allowed = ENUMERATIONS.get(column)
-        if allowed is not None and text not in allowed:
-            near = did_you_mean(text, allowed)
-            problems.add(
-                query.problem(f"{column} is {shown(text)}, which Halo doesn't know.{near} Known: {', '.join(allowed)}.")
-            )
+def _wrong_literal(column: str, text: str) -> str:
+    allowed = ENUMERATIONS.get(column)
+    if allowed is None or text in allowed:
+        return ""
+    return (
+        f"{column} is {shown(text)}, which Halo doesn't know.{did_you_mean(text, allowed)} Known: {', '.join(allowed)}."
+    )
 
 
 def _has(known: Iterable[str], column: str) -> bool:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from airflow_provider_halo.plan.tokens import Token
 
-Columns = tuple["str | None", ...]
-Literals = tuple[tuple[str, str], ...]
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a select list.
+
+    :param name: None where the text doesn't tell it: ``*``, an expression without an alias.
+    :param start: where in the text its last word stands: the alias, or the name.
+    :param literal: the text that it always holds, of ``'annual' AS contract_term``.
+    """
+
+    name: str | None
+    start: int
+    literal: str | None = None
+
 
 _ENDS = ("from", "where", "group", "having", "order", "limit", "union", "intersect", "except", "into")
 # Words that stand as a value or end an expression, so that they are no alias and no column.
@@ -24,21 +37,20 @@ _NO_NAMES = frozenset(
 _PREFIXES = frozenset({"not", "binary", "interval", "date", "time", "timestamp"})  # NOT active is no column `active`
 
 
-def read_columns(code: Sequence[Token]) -> tuple[Columns, Literals]:
+def read_columns(code: Sequence[Token]) -> tuple[Column, ...]:
     """Read the select list of the outermost SELECT; of a UNION the first one's, after a WITH the final one's.
 
     :param code: the statement's tokens, without blanks and comments.
-    :return: a name for each column, None where the text doesn't tell it (``*``, an expression without an alias); and
-        ``(column, text)`` of the columns that are text literals.
+    :return: every item of the list; empty when there is no list that can be read.
     """
-    columns: list[str | None] = []
-    literals: list[tuple[str, str]] = []
+    columns: list[Column] = []
     for item in _items(code):
         name, expression = _named(item)
-        columns.append(name)
+        literal = None
         if name is not None and len(expression) == 1 and expression[0].text[0] == "'":
-            literals.append((name, expression[0].value))
-    return tuple(columns) or (None,), tuple(literals)
+            literal = expression[0].value
+        columns.append(Column(name, item[-1].start if item else 0, literal))
+    return tuple(columns)
 
 
 def has_star(code: Sequence[Token]) -> bool:

@@ -68,6 +68,10 @@ class _Sql:
     line: int
     literal: bool
 
+    def line_at(self, line: int) -> int:
+        """Line in the file of a line of the text, which counts from 0; where they differ, the text's first."""
+        return self.line + line if self.literal else self.line
+
 
 class _Loader:
     """Builds the queries from the parts of a plan that are right, so that one wrong part doesn't hide the others."""
@@ -121,12 +125,8 @@ class _Loader:
             if block is None:
                 continue
             query = self._query(scope, path, block, key or "", company or "")
-            if query is None:
-                continue
-            found.append(query)
-            if key and company:
-                checks.check_columns(query, path, self._problems)
-            checks.check_marked(query, block, path, self._problems)
+            if query is not None:
+                found.append(query)
         return found
 
     def _column(self, raw: dict[str, Json], path: Path) -> str | None:
@@ -138,13 +138,7 @@ class _Loader:
     def _query(self, scope: QueryScope, path: Path, block: Entry | Traits, key: str, company: str) -> Query | None:
         entry = block if isinstance(block, Entry) else None
         if entry is not None:
-            checks.check_entry(entry, path, self._problems)
-            for option in ("name", "value"):
-                column = getattr(entry, option)
-                if column is not None and column in {key, company}:
-                    self._problems.at(
-                        (*path, option), f"{column} names the record, and is no part of the entry: name another"
-                    )
+            checks.check_entry(entry, path, self._problems, names={key, company})
         else:
             checks.check_listed(block, path, self._problems)
         source = self._source_of(block, path)
@@ -154,7 +148,7 @@ class _Loader:
             return None
         shape = checks.shape_of(entry) if entry is not None else "object"
         empty, sends_empty = checks.empty_of(entry, shape) if entry is not None else ({}, True)
-        return Query(
+        query = Query(
             name=dotted(path),
             scope=scope,
             source=source,
@@ -172,6 +166,10 @@ class _Loader:
             booleans=frozenset(block.booleans),
             timestamps=frozenset(block.timestamps) | (frozenset() if entry is not None else frozenset(MOMENT_TRAITS)),
         )
+        if key and company:  # else it is told already that they are missing
+            checks.check_columns(query, path, self._problems, sql.line_at)
+        checks.check_marked(query, block, path, self._problems)
+        return query
 
     def _source_of(self, block: Entry | Traits, path: Path) -> str:
         if block.source is not None:
@@ -223,8 +221,7 @@ class _Loader:
         if isinstance(statement, Statement):
             return statement
         for flaw in statement:
-            line = sql.line + flaw.line if sql.literal else sql.line
-            self._problems.add(PlanProblem(sql.file, line, dotted(path), flaw.message))
+            self._problems.add(PlanProblem(sql.file, sql.line_at(flaw.line), dotted(path), flaw.message))
         return None
 
 

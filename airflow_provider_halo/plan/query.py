@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from airflow_provider_halo.exceptions import PlanProblem
@@ -23,12 +23,14 @@ class Statement:
     :param columns: names of the result's columns as far as they can be read off the text; None in place of a name
         for a column that can't (an expression without alias, a ``*``).
     :param literals: ``(column, text)`` of the columns that are text literals, for example ``'annual' AS contract_term``.
+    :param lines: of each column the line in the SQL, from 0.
     """
 
     pieces: tuple[str, ...]
     placements: tuple[str, ...] = ()
     columns: tuple[str | None, ...] = ()
     literals: tuple[tuple[str, str], ...] = ()
+    lines: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def known_columns(self) -> tuple[str, ...] | None:

@@ -59,14 +59,22 @@ def read_statement(sql: str) -> Statement | tuple[SqlFlaw, ...]:
         flaw(token, message)
     if flaws:
         return tuple(sorted(flaws, key=lambda found: found.line))
-    columns, literals = read_columns(body)
+    columns = read_columns(body)
     last = body[-1].start + len(body[-1].text)
     hashes = [token for token in tokens if token.kind == "hash" and (end == len(code) or token.start < code[end].start)]
     if hashes:  # a comment or an operator: the text stays whole, and what it gives isn't known
-        columns, literals = (None,), ()
+        columns = ()
         last = max(last, hashes[-1].start + len(hashes[-1].text))
     pieces, placements = _cut(sql[:last], body)
-    return Statement(pieces=pieces, placements=placements, columns=columns, literals=literals)
+    return Statement(
+        pieces=pieces,
+        placements=placements,
+        columns=tuple(column.name for column in columns) or (None,),
+        literals=tuple(
+            (column.name, column.literal) for column in columns if column.name and column.literal is not None
+        ),
+        lines=tuple(bisect_left(breaks, column.start) for column in columns) or (0,),
+    )
 
 
 def selects_everything(statement: Statement) -> bool:

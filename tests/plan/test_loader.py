@@ -264,3 +264,29 @@ def test_a_plan_of_a_hundred_entries_loads_well_under_a_second(plans):
     start = time.perf_counter()
     assert len(plans.load(text).queries) == 106
     assert time.perf_counter() - start < 1
+
+
+def test_a_wrong_column_is_told_with_its_own_line_where_the_lines_of_the_sql_are_those_of_the_file(plans):
+    select = "SELECT\n{0}  team_id,\n{0}  service,\n{0}  count(*) AS\n{0}  service\n{0}FROM x"
+    twice = "gives two columns named service: rename one with AS"
+    inline = "sql: SELECT user_id, team_id, step, done FROM onboarding"
+    for style, line in (("|", 41), (">", 37)):
+        text = plans.changed(inline, f"sql: {style}\n        " + select.format("        "))
+        text = text.replace("key: user_id\n", "key: service\n").replace("id AS user_id,", "id AS service,")
+        assert plans.problems(text) == [f"halo.yaml, line {line}: users.context.onboarding.sql: {twice}"]
+    plans.write("sql/integrations.sql", select.format(""))
+    assert plans.problems(plans.right) == [
+        f"sql/integrations.sql, line 5: companies.context.integrations.sql: {twice}",
+    ]
+
+
+def test_reserved_names_and_wrong_literals_are_told_with_their_own_lines(plans):
+    text = plans.changed(
+        "t.name, t.created_at AS signed_up_at, s.plan,", "t.name,\n        t.id,\n        t.created_at,"
+    )
+    text = text.replace(" 'annual' AS", "\n        'yearly'\n        AS")
+    assert plans.problems(text) == [
+        "halo.yaml, line 9: companies.traits.sql: id is a name that Halo reserves: rename it in the SQL, for example `id AS record_id`",
+        "halo.yaml, line 10: companies.traits.sql: created_at is a name that Halo reserves: rename it in the SQL, for example `created_at AS signed_up_at`",
+        "halo.yaml, line 12: companies.traits.sql: contract_term is 'yearly', which Halo doesn't know. Known: monthly, quarterly, annual, bi_annual.",
+    ]
