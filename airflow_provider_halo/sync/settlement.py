@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -17,6 +18,7 @@ from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.sync.outcome import Outcome
 from airflow_provider_halo.sync.refusals import ContextWatch, Streak, rejection, trait_names
 
+_HALF: Final = 0.55  # of a body that was too large: a half, and a little for chunks that weigh more than that one
 _FRAME: Final = 40  # bytes of names, quotes and braces around one user in a body, about
 
 
@@ -69,11 +71,15 @@ class BodyLimit:
         """These users were too much for one body."""
         weight = _weight(users)
         if weight > self._accepted:  # else it is one of the users that is too large, and not the sum of them
-            self._most = min(self._most, max(weight / 2, self._accepted))
+            self._most = min(self._most, max(weight * _HALF, self._accepted))
 
-    def fits(self, users: Sequence[Payload]) -> bool:
-        """Whether these users may go in one body, as far as is known."""
-        return len(users) <= USERS_PER_UPDATE and _weight(users) <= self._most
+    def refused_alone(self) -> None:
+        """One user was too large alone, which explains the refusals of all bodies that it was in: unlearn them."""
+        self._most = float("inf")
+
+    def parts(self, users: Sequence[Payload]) -> int:
+        """Into how many bodies these users go, as far as is known."""
+        return max(ceil(len(users) / USERS_PER_UPDATE), ceil(_weight(users) / self._most), 1)
 
 
 def _weight(users: Sequence[Payload]) -> int:
@@ -117,8 +123,9 @@ class Settlement:
         """Send one group and emit what became of it, or give the groups to send in its place, the first one last."""
         users = group.users
         if len(users) > 1:
-            if not self._limit.fits(users):
-                return _halves(users)
+            parts = self._limit.parts(users)
+            if parts > 1:
+                return _even(users, parts)
             if group.known_bad:
                 return _halves(users, refused=True)
         try:
@@ -130,6 +137,7 @@ class Settlement:
             return _blamed(users, refused) or _halves(users, refused=True)
         except PayloadTooLarge:
             if len(users) == 1:
+                self._limit.refused_alone()
                 self._reject(users[0], Problem("users", users[0].key, "", "is too large for Halo (413)"))
                 return []
             self._limit.refused(users)
@@ -234,6 +242,12 @@ def _halves(users: Sequence[Payload], *, refused: bool = False) -> list[_Group]:
     middle = len(users) // 2
     right = _Group(users[middle:])
     return [right, _Group(users[:middle], right=right if refused else None)]
+
+
+def _even(users: Sequence[Payload], parts: int) -> list[_Group]:
+    """A group cut into so many groups of about the same size, the first one last."""
+    size = ceil(len(users) / parts)
+    return [_Group(users[start : start + size]) for start in reversed(range(0, len(users), size))]
 
 
 def _blamed(users: Sequence[Payload], refused: RequestRefused) -> list[_Group]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_the_window_never_closes_and_grows_back_one_by_one(pacer):
             windows.append(pacer.window)
         assert windows[0] == 1
         assert windows[-1] == 8
-        assert all(later - earlier in {0, 1} for earlier, later in zip(windows, windows[1:], strict=False))
+        assert all(later - earlier in {0, 1} for earlier, later in pairwise(windows))
         assert 20 < windows.index(8) < 40  # 1 + 2 + … + 7, about
 
     asyncio.run(scenario())

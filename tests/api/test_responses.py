@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -218,13 +217,18 @@ json_values = st.recursive(
     st.text(max_size=30),
 )
 def test_no_answer_whatsoever_crashes_the_reader(status, body, path, retry_after):
-    try:
-        answer = read_response(status, {"Retry-After": retry_after}, body, path=path, now=NOW)
-    except ApiError as error:
-        assert len(str(error)) < 500
-        assert error.retry_after is None or 0 <= error.retry_after <= 86_400
+    result = attempted(read_response, status, {"Retry-After": retry_after}, body, path=path, now=NOW)
+    if isinstance(result, ApiError):
+        assert len(str(result)) < 500
+        assert result.retry_after is None or 0 <= result.retry_after <= 86_400
     else:
         assert 200 <= status < 300
-        counts = asdict(answer)
-        assert counts["skipped"] >= 0
-        assert counts["unnamed_errors"] >= 0
+        assert result.skipped >= 0
+        assert result.unnamed_errors >= 0
+
+
+def attempted(call, *args, **named):
+    try:
+        return call(*args, **named)
+    except ApiError as error:
+        return error
