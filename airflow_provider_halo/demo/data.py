@@ -102,10 +102,8 @@ def write_demo_data(
 
 def database_trouble(engine: Engine, error: SQLAlchemyError) -> SetupError:
     """One sentence for what a database refused, without the statement and its values."""
-    said = str(getattr(error, "orig", None) or error).strip().splitlines()
-    return SetupError(
-        f"The {engine.dialect.name} database {engine.url.database!r} refused: {said[0] if said else error!r}"
-    )
+    said = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
+    return SetupError(f"The {engine.dialect.name} database {engine.url.database!r} refused: {said[0]}")
 
 
 class _Writer:
