@@ -145,3 +145,11 @@ def test_a_plan_without_questions_is_asked_for_them(plans):
         text="no questions: list what support is asked most and the keys that answer it",
         place="halo.yaml",
     )
+
+
+def test_only_lists_of_rows_are_asked_for_ids_and_many_names_are_cut_short(plans):
+    text = plans.changed("type: integration\n", "type: list\n")
+    text = text.replace("has_form FROM", "has_form, has_page, has_call, has_plan, has_bot FROM")
+    findings = {finding.rule: finding for finding in lint(plans.load(text))}
+    assert "lists" not in findings
+    assert findings["milestones"].text == "onboarding milestones: has_bot, has_call, has_form, has_page and 1 more"

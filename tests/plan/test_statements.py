@@ -189,6 +189,8 @@ def test_words_that_only_look_like_writing_are_no_mistake(sql):
         ("SELECT a # b AS x FROM t", (None,)),
         ("SELECT TOP 10 id FROM t", (None,)),
         ("SELECT", (None,)),
+        ("SELECT DISTINCT", (None,)),
+        ("SELECT a, FROM t", ("a", None)),
     ],
 )
 def test_columns_are_read_as_far_as_the_text_tells_them(select, columns):

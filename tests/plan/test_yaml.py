@@ -111,3 +111,13 @@ def test_after_a_wrong_value_the_rest_is_still_read():
         Flaw(2, ("b", "c"), "NaN and infinity have no form in JSON: use null"),
         Flaw(3, (), 'the key 1 is no text in YAML: write "1", in quotes'),
     ]
+
+
+def test_what_is_too_deep_is_told_with_its_line():
+    deep = "".join(f"{' ' * level}a:\n" for level in range(60))
+    assert read_yaml(deep).flaws == [Flaw(50, (), "is nested deeper than 50 levels: a plan needs six")]
+
+
+def test_characters_beyond_the_basic_plane_are_text():
+    document = read_yaml('a: "\\U0001F600 ü"\nü: 😀\n')
+    assert (document.data, document.flaws) == ({"a": "😀 ü", "ü": "😀"}, [])
