@@ -159,15 +159,25 @@ def _stop(pids: Sequence[int]) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             leader = psutil.Process(pid)
             family += [leader, *leader.children(recursive=True)]
+    outside = [process for process in family if _group(process) not in pids]
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGTERM)
+    for process in outside:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
     _wait_until_gone(family)
     for process in family:
         if _runs(process):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
     _wait_until_gone(family)
+
+
+def _group(process: psutil.Process) -> int:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getpgid(process.pid)
+    return 0
 
 
 def _wait_until_gone(family: Sequence[psutil.Process]) -> None:

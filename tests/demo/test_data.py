@@ -160,8 +160,10 @@ def test_an_integration_breaks_in_the_middle_of_a_week(product):
         ),
         (
             ["data", "--url", "somewhere", "--companies", "1"],
-            "The database URL can't be read; it looks like sqlite:///demo.db, postgresql+psycopg2://user@host/db "
-            "or mysql+pymysql://user@host/db.",
+            (
+                "The database URL can't be read; it looks like sqlite:///demo.db, postgresql+psycopg2://user@host/db "
+                "or mysql+pymysql://user@host/db."
+            ),
         ),
         (
             ["data", "--url", "sqlite:///{}/no/folder/a.db", "--companies", "1"],
@@ -169,8 +171,10 @@ def test_an_integration_breaks_in_the_middle_of_a_week(product):
         ),
         (
             ["change", "--url", "sqlite:///{}/empty.db"],
-            "The database '{}/empty.db' holds no demo data; make it first: "
-            "python -m airflow_provider_halo.demo data --url URL --companies 200",
+            (
+                "The database '{}/empty.db' holds no demo data; make it first: "
+                "python -m airflow_provider_halo.demo data --url URL --companies 200"
+            ),
         ),
     ],
 )

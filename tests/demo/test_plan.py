@@ -75,10 +75,12 @@ def test_what_was_removed_and_what_broke_reaches_the_ai(halo, product):
     halo.sync(engine)
     read = halo.api.as_the_ai_reads_it(EXAMPLE_TEAM).split("\n\n")
     assert [part for part in read if part.startswith("[Connected Integrations]")] == [
-        "[Connected Integrations] (integration)\n"
-        "- Google calendar: connected, ERROR -- Calendar access revoked: reconnect the account\n"
-        "- Hubspot: connected, active\n"
-        "- Zapier: not connected"
+        (
+            "[Connected Integrations] (integration)\n"
+            "- Google calendar: connected, ERROR -- Calendar access revoked: reconnect the account\n"
+            "- Hubspot: connected, active\n"
+            "- Zapier: not connected"
+        )
     ]
 
 
