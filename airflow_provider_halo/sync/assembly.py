@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy.engine import Dialect
+import sqlalchemy as sa
 
 from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
@@ -15,6 +15,7 @@ from airflow_provider_halo.records.model import Company, ContextEntry, User
 from airflow_provider_halo.records.problem import Problem, Unsendable
 from airflow_provider_halo.records.values import to_key
 from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.sync.collations import same_range
 from airflow_provider_halo.sync.groups import groups
 from airflow_provider_halo.sync.joins import UNKNOWN_ROWS, Found, Join, Lookup, Merge
 from airflow_provider_halo.sync.narrowing import (
@@ -138,25 +139,25 @@ class _Reading:
 
     def _joins(self, streams: Streams) -> list[Join]:
         joins: list[Join] = []
-        noun = "users" if self._scope == "users" else "companies"
+        own = streams.engine(self._driver)
         for query in self._entries:
-            unknown = UNKNOWN_ROWS.format(query.name, noun, self._driver.name)
-            dialect = streams.engine(query).dialect
-            if len(joins) < _STREAMS - 1 and self._streams_alongside(query, dialect):
-                joins.append(Merge(streams.open(query, narrowed(query, self._part, dialect)), self._warnings, unknown))
+            engine = streams.engine(query)
+            if len(joins) < _STREAMS - 1 and self._streams_alongside(query, engine, own):
+                unknown = UNKNOWN_ROWS.format(query.name, self._scope, self._driver.name)
+                stream = streams.open(query, narrowed(query, self._part, engine.dialect))
+                joins.append(Merge(stream, self._warnings, unknown))
             else:
-                joins.append(Lookup(query, streams, self._warnings, unknown))
+                joins.append(Lookup(query, streams, self._warnings))
         return joins
 
-    def _streams_alongside(self, query: Query, dialect: Dialect) -> bool:
+    def _streams_alongside(self, query: Query, engine: sa.Engine, own: sa.Engine) -> bool:
         """Whether narrowing to the part gives the rows of the driver's records and of no others, in the driver's order."""
-        part = self._part
-        if isinstance(part, Records) or not sorts_like_python(dialect):
+        if isinstance(self._part, Records) or not sorts_like_python(engine.dialect):
             return False
-        if query.source == self._driver.source or not isinstance(part, Range):
+        if not isinstance(self._part, Range):
             return True
-        # Between two texts lie other texts in another database; between two whole numbers don't.
-        return all(bound is None or isinstance(bound, int) for bound in (part.first, part.next))
+        shared = own if query.source == self._driver.source else None
+        return same_range(self._part, self._driver, query, shared)
 
     def _found(self, block: Sequence[Head], joins: Sequence[Join]) -> Iterator[tuple[Query, dict[str, Found]]]:
         keys = [key for key, _ in block]

@@ -11,7 +11,20 @@ from airflow_provider_halo.exceptions import SourceError
 from airflow_provider_halo.plan.query import Query
 
 Kind = Literal[
-    "table", "column", "function", "twice", "syntax", "denied", "writes", "cancelled", "login", "database", "unreachable", "pool", "other"
+    "table",
+    "column",
+    "function",
+    "twice",
+    "collations",
+    "syntax",
+    "denied",
+    "writes",
+    "cancelled",
+    "login",
+    "database",
+    "unreachable",
+    "pool",
+    "other",
 ]
 
 _MENDS: dict[Kind, str] = {
@@ -19,6 +32,7 @@ _MENDS: dict[Kind, str] = {
     "column": "check the column's name in the SQL",
     "function": "check the function and its arguments' types in the SQL; a cast may be missing",
     "twice": "give each column of the SELECT a name of its own",
+    "collations": "give both columns the same COLLATE in the SQL",
     "syntax": "check the SQL, for example by running it alone in the database's shell",
     "denied": "give the connection's login the right to SELECT there",
     "writes": "a plan may only read: take what writes out of the SQL",
@@ -36,6 +50,8 @@ _SQLSTATES: dict[str, Kind] = {
     "3F000": "table",
     "42703": "column",
     "42883": "function",
+    "42P21": "collations",
+    "42P22": "collations",
     "42601": "syntax",
     "42501": "denied",
     "25006": "writes",
@@ -51,6 +67,8 @@ _NUMBERS: dict[int, Kind] = {
     1054: "column",
     1305: "function",
     1060: "twice",
+    1267: "collations",
+    1271: "collations",
     1064: "syntax",
     1142: "denied",
     1143: "denied",
@@ -84,9 +102,13 @@ _SQLITE_TEXTS: dict[str, Kind] = {
     "file is not a database": "database",
 }
 _NAMES_ONLY: frozenset[Kind] = frozenset(
-    {"table", "column", "function", "twice", "denied", "login", "database", "unreachable"}
+    {"table", "column", "function", "twice", "collations", "denied", "login", "database", "unreachable"}
 )
 _LENGTH = 200
+
+
+class CollationsDiffer(SourceError):
+    """Texts of two columns were to be compared, and each column sorts them in its own way."""
 
 
 def source_error(error: Exception, query: Query) -> SourceError:
@@ -96,7 +118,8 @@ def source_error(error: Exception, query: Query) -> SourceError:
     """
     kind, message = _read(error)
     place = f"{query.file}, line {query.line}" if query.line else query.file
-    return SourceError(
+    raised = CollationsDiffer if kind == "collations" else SourceError
+    return raised(
         f"{query.name} ({place}) failed on connection {query.source!r}: {message}; {_MENDS[kind]}."
     )
 

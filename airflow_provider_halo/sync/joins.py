@@ -74,17 +74,13 @@ class Merge:
 
 
 class Lookup:
-    """Asks for the rows of each block's records by their keys, where a batch's range can't be trusted to name them.
+    """Asks for the rows of each block's records by their keys, where a batch's range can't be trusted to name them."""
 
-    Two databases need not sort texts alike, so a range of the one may be another range in the other.
-    """
-
-    def __init__(self, query: Query, streams: Streams, warnings: Counter[str], unknown: str) -> None:
+    def __init__(self, query: Query, streams: Streams, warnings: Counter[str]) -> None:
         self.query = query
         self._streams = streams
         self._engine = streams.engine(query)
         self._warnings = warnings
-        self._unknown = unknown
         self._stream: Stream | None = None
 
     def begin(self, records: Records) -> None:
@@ -95,26 +91,23 @@ class Lookup:
         """The values for the block's keys."""
         if self._stream is None:
             return {}
-        wanted = set(keys)
-        found: dict[str, Found] = {}
-        for key, value, rows in _values(self._stream, self._warnings, self._unknown, ordered=False):
-            if key in wanted:
-                found[key] = value
-            else:  # a database that holds other texts for equal: a collation without case
-                self._warnings[self._unknown] += rows
-        return found
+        wanted = frozenset(keys)
+        # A collation without case gives rows of other keys too; they come again with the block that asks for them.
+        values = _values(self._stream, self._warnings, None, ordered=False)
+        return {key: value for key, value, _ in values if key in wanted}
 
     def finish(self) -> None:
         """Nothing: what wasn't asked for wasn't read."""
 
 
 def _values(
-    stream: Stream, warnings: Counter[str], unknown: str, *, ordered: bool
+    stream: Stream, warnings: Counter[str], unknown: str | None, *, ordered: bool
 ) -> Iterator[tuple[str, Found, int]]:
     reader = EntryReader(stream.query, stream.names, warnings)
 
     def unusable(_: Row) -> None:
-        warnings[unknown] += 1
+        if unknown is not None:
+            warnings[unknown] += 1
 
     for key, rows in groups(stream, reader.keep, ordered=ordered, unusable=unusable):
         try:

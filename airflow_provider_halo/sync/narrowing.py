@@ -150,7 +150,7 @@ class _Binds:
         """The condition that ``expression`` is one of the keys."""
         conditions = []
         if keys:
-            values = [_native(key, self._dialect) for key in keys]
+            values = [_native(key) for key in keys]
             self._parameters[name] = sa.bindparam(name, values, _type_of(values, self._dialect), expanding=True)
             conditions.append(f"{expression} IN :{name}")
         if or_null:
@@ -162,14 +162,15 @@ class _Binds:
         return sa.text(sql).bindparams(*self._parameters.values())
 
     def _value(self, name: str, key: Key) -> str:
-        value = _native(key, self._dialect)
+        value = _native(key)
         self._parameters[name] = sa.bindparam(name, value, _type_of([value], self._dialect))
-        return f":{name}"
+        # SQLite compares by the column's collation if nothing else is said, and can't tell which that is: see `same_range`.
+        return f":{name} COLLATE BINARY" if self._dialect.name == "sqlite" and isinstance(value, str) else f":{name}"
 
 
-def _native(key: Any, dialect: Dialect) -> Any:
+def _native(key: Any) -> Any:
     """A key as a value that the database compares with its own keys."""
-    if isinstance(key, UUID) and dialect.name != "postgresql":
+    if isinstance(key, UUID):
         return str(key)
     if isinstance(key, Decimal) and key == key.to_integral_value():
         return int(key)
@@ -181,10 +182,8 @@ def _type_of(values: Sequence[Any], dialect: Dialect) -> TypeEngine[Any]:
     if all(isinstance(value, int) for value in values):
         # SQLAlchemy casts to the bound type on PostgreSQL, where a numeric key may pass a bigint.
         return sa.BigInteger() if all(-_BIGINT <= value < _BIGINT for value in values) else sa.Numeric()
-    if all(isinstance(value, UUID) for value in values):
-        return sa.Uuid()
-    if dialect.name == "postgresql" and all(isinstance(value, str) for value in values):
-        # Without a type PostgreSQL reads a text as what it is compared with: text, varchar, citext or uuid. A text that
-        # is cast would have no operator with a uuid, and for citext the wrong one.
-        return sa.types.NullType()
-    return sa.Text() if all(isinstance(value, str) for value in values) else sa.types.NullType()
+    if dialect.name != "postgresql" and all(isinstance(value, str) for value in values):
+        return sa.Text()
+    # Without a type PostgreSQL reads a text as what it is compared with: text, varchar, citext or uuid. A text that is
+    # cast would have no operator with a uuid, and for citext the wrong one.
+    return sa.types.NullType()

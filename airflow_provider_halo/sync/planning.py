@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
 
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.plan.query import LoadedPlan, Query
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.sync.batch import Batch, KeyType
+from airflow_provider_halo.sync.faults import CollationsDiffer
 from airflow_provider_halo.sync.keys import bound_of, coerce_key, key_type_of, type_of_key
 from airflow_provider_halo.sync.narrowing import unnarrowed
 from airflow_provider_halo.sync.source import Sources, ask, engine_of
@@ -61,9 +63,7 @@ def plan_batches(
     ]
 
 
-def _ranges(
-    users: Query | None, companies: Query | None, sources: Sources, batch_size: int, most: int
-) -> list[Batch]:
+def _ranges(users: Query | None, companies: Query | None, sources: Sources, batch_size: int, most: int) -> list[Batch]:
     driver = users or companies
     if driver is None:
         return [Batch(expected_companies=0, expected_users=0)]
@@ -71,43 +71,52 @@ def _ranges(
     # cut the companies unevenly at worst. Even where the other database sorts its texts differently no key is lost: of
     # the bounds that are not above a key take the last; the key is below the next bound, so it is in that range.
     counted = [query for query in (users, companies) if query is not None and query.source == driver.source]
-    found = ask(engine_of(driver, sources), driver, bounds(counted, batch_size, most))
+    engine = engine_of(driver, sources)
+    try:
+        found = ask(engine, driver, bounds(counted, batch_size, most, engine.dialect))
+    except CollationsDiffer:
+        # Two tables of one database may differ in it, too. Then the users alone are counted, by the same reasoning.
+        counted = [driver]
+        found = ask(engine, driver, bounds(counted, batch_size, most, engine.dialect))
+    counts_companies = companies is not None and companies in counted
     if not found:
-        return [Batch(expected_companies=0 if companies else None, expected_users=0 if users else None)]
+        return [Batch(expected_companies=0 if counts_companies else None, expected_users=0 if users else None)]
     key_type = type_of_key(found[0].k, driver, driver.company)
     starts: list[int | str | None] = [None, *(bound_of(row.k) for row in found[1:])]
-    batches = []
-    for row, first, following in zip(found, starts, [*starts[1:], None], strict=True):
-        batches.append(
-            Batch(
-                key_type=key_type,
-                first=first,
-                next=following,
-                expected_companies=None if companies is None else int(row.companies),
-                expected_users=None if users is None else int(row.users),
-            )
+    return [
+        Batch(
+            key_type=key_type,
+            first=first,
+            next=following,
+            expected_companies=int(row.companies) if counts_companies else None,
+            expected_users=None if users is None else int(row.users),
         )
-    return batches
+        for row, first, following in zip(found, starts, [*starts[1:], None], strict=True)
+    ]
 
 
-def bounds(queries: Sequence[Query], batch_size: int, most: int) -> sa.Select[Any]:
+def bounds(queries: Sequence[Query], batch_size: int, most: int, dialect: Dialect) -> sa.Select[Any]:
     """The one window query that cuts the keys: a row per range, with its lowest key and what it holds.
 
     A company weighs its users and itself. Laid end to end in key order, a company goes to the range in which its middle
     lies; so a company heavier than a range is met by few others. The width of a range grows where there would be more
     than ``most`` of them.
     """
-    weights = sa.union_all(*(_counts(query) for query in queries)).subquery("counts")
+    weights = sa.union_all(*(_counts(query, dialect) for query in queries)).subquery("counts")
     users = sa.cast(sa.func.sum(weights.c.users), sa.BigInteger)
     companies = sa.cast(sa.func.sum(weights.c.companies), sa.BigInteger)
-    each = sa.select(weights.c.k, users.label("users"), companies.label("companies")).group_by(weights.c.k).subquery("each")
+    each = (
+        sa.select(weights.c.k, users.label("users"), companies.label("companies"))
+        .group_by(_sorted(weights.c.k, dialect))
+        .subquery("each")
+    )
     weight = each.c.users + 1
     laid = sa.select(
         each.c.k,
         each.c.users,
         each.c.companies,
         # Twice the place of the middle, to stay with whole numbers.
-        (2 * sa.func.sum(weight).over(order_by=each.c.k) - weight).label("middle2"),
+        (2 * sa.func.sum(weight).over(order_by=_sorted(each.c.k, dialect)) - weight).label("middle2"),
         sa.func.sum(weight).over().label("total"),
     ).subquery("laid")
     width = _greatest(sa.literal(batch_size), _floor_div(laid.c.total + most - 1, most))
@@ -119,13 +128,13 @@ def bounds(queries: Sequence[Query], batch_size: int, most: int) -> sa.Select[An
         slices.c.k,
         sa.func.sum(slices.c.users).over(partition_by=slices.c.slice).label("users"),
         sa.func.sum(slices.c.companies).over(partition_by=slices.c.slice).label("companies"),
-        sa.func.row_number().over(partition_by=slices.c.slice, order_by=slices.c.k).label("place"),
+        sa.func.row_number().over(partition_by=slices.c.slice, order_by=_sorted(slices.c.k, dialect)).label("place"),
         slices.c.slice,
     ).subquery("placed")
     return sa.select(rows.c.k, rows.c.users, rows.c.companies).where(rows.c.place == 1).order_by(rows.c.slice)
 
 
-def _counts(query: Query) -> sa.Select[Any]:
+def _counts(query: Query, dialect: Dialect) -> sa.Select[Any]:
     """Per company key of a query: users, companies."""
     rows = unnarrowed(query, query.company)
     key = rows.c[query.company]
@@ -139,8 +148,13 @@ def _counts(query: Query) -> sa.Select[Any]:
             (nothing if of_users else count).label("companies"),
         )
         .where(key.is_not(None))
-        .group_by(key)
+        .group_by(_sorted(key, dialect))
     )
+
+
+def _sorted(key: sa.ColumnElement[Any], dialect: Dialect) -> sa.ColumnElement[Any]:
+    """A key as it is compared in ranges: by its column's collation, but in SQLite always by its bytes (`narrowing`)."""
+    return key.collate("BINARY") if dialect.name == "sqlite" else key
 
 
 def _floor_div(dividend: sa.ColumnElement[Any], divisor: Any) -> sa.ColumnElement[Any]:

@@ -50,6 +50,8 @@ class Database:
         with self.engine.begin() as connection:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
             connection.exec_driver_sql(f"CREATE TABLE {name} ({columns})")
+        if self.is_sqlite:
+            self.engine.dispose()  # its other connections would count the columns of the table that was
         if name not in self._tables:
             self._tables.append(name)
         self.insert(name, rows)

@@ -180,6 +180,27 @@ users: {key: id, company: team, traits: {sql: "SELECT id, team FROM users"}}
     assert all(count == 1 for (scope, _), count in times.items() if scope == "users")
 
 
+COLLATIONS = {
+    "sqlite": ("COLLATE NOCASE", ""),
+    "postgresql": ('COLLATE "C"', 'COLLATE "en-x-icu"'),
+    "mysql": ("COLLATE utf8mb4_general_ci", "COLLATE utf8mb4_unicode_ci"),
+}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_companies_that_sort_differently_from_their_users_are_covered(database, plan, turned):
+    one, other = COLLATIONS[database.engine.dialect.name][:: -1 if turned else 1]
+    keys = ["Apple", "banana", "Cherry", "apricot", "Banjo", "_x", "Zoo", "zebra", "élan", "10", "9", "APPLE"]
+    database.table("teams", f"id VARCHAR(20) {one}", [(key,) for key in [*keys, "elsewhere"]])
+    database.table("users", f"id INT, team VARCHAR(20) {other}", list(enumerate(keys)))
+    loaded = plan(PLAN)
+    for batch_size in (1, 3, 4):
+        times = delivered(database, loaded, planned(database, loaded, batch_size=batch_size))
+        users = {("users", str(number)) for number in range(len(keys))}
+        assert set(times) == {("companies", key) for key in [*keys, "elsewhere"]} | users
+        assert {times[user] for user in users} == {1}
+
+
 def test_named_companies_come_in_even_batches_with_keys_of_the_databases_type(database, plan):
     database.table("teams", "id INT", [(1,), (2,)])
     database.table("users", "id INT, team INT", [(1, 1), (2, 2), (3, None)])

@@ -386,3 +386,55 @@ def test_json_columns_are_values(database, plan, read):
     database.table("teams", "id INT, doc JSONB", [(1, json.dumps(document))])
     (record,) = read(database, plan("companies: {key: id, traits: {sql: SELECT * FROM teams}}"), "companies").records
     assert record.traits == {"doc": document}
+
+
+COLLATIONS = {
+    "sqlite": ("COLLATE NOCASE", ""),
+    "postgresql": ('COLLATE "C"', 'COLLATE "en-x-icu"'),
+    "mysql": ("COLLATE utf8mb4_general_ci", "COLLATE utf8mb4_bin"),
+}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_tables_that_sort_their_texts_differently_still_meet(database, plan, read, turned):
+    one, other = COLLATIONS[database.engine.dialect.name][:: -1 if turned else 1]
+    keys = ["Apple", "banana", "Cherry", "apricot", "Banjo", "_x", "Zoo", "zebra", "élan", "10", "9"]
+    database.table("teams", f"id VARCHAR(20) {one}", [(key,) for key in keys])
+    database.table("users", f"id VARCHAR(20) {one}, team VARCHAR(20) {other}", [(key, key) for key in keys])
+    database.table("t", f"team VARCHAR(20) {other}, n INT", [(key, len(key)) for key in keys])
+    loaded = plan("""
+companies:
+  key: team
+  traits: {sql: SELECT id AS team FROM teams}
+  context: {x: {label: X, value: n, empty: wrong, sql: SELECT * FROM t}}
+users:
+  key: id
+  company: team
+  traits: {sql: "SELECT id, team FROM users"}
+  context: {x: {label: X, value: n, empty: wrong, sql: "SELECT team AS id, team, n FROM t"}}
+""")
+    for scope in ("companies", "users"):
+        seen = {}
+        for first, following in ((None, "B"), ("B", "a"), ("a", "c"), ("c", "Z"), ("Z", "é"), ("é", None)):
+            batch = Batch(key_type="text", first=first, next=following)
+            for record in read(database, loaded, scope, batch).records:
+                seen[record.company_id] = record.context["x"].value
+        assert seen == {key: len(key) for key in keys}
+
+
+def test_a_native_uuid_meets_a_text_of_it(database, plan, read):
+    if database.is_sqlite:
+        pytest.skip("SQLite has no UUIDs")
+    keys = [f"{n:08x}-0000-4000-8000-00000000000{n:x}" for n in range(16)]
+    database.table("teams", "id UUID", [(key,) for key in keys])
+    database.table("t", "team VARCHAR(40), n INT", [(key, n) for n, key in enumerate(keys)])
+    loaded = plan("""
+companies:
+  key: team
+  traits: {sql: SELECT id AS team FROM teams}
+  context: {x: {label: X, value: n, sql: SELECT * FROM t}}
+""")
+    expected = {key: n for n, key in enumerate(keys)}
+    assert values_of(read(database, loaded, "companies").records) == expected
+    for batch in (Batch(key_type="uuid", first=keys[3], next=keys[9]), Batch(key_type="uuid", companies=tuple(keys[3:9]))):
+        assert values_of(read(database, loaded, "companies", batch).records) == {k: expected[k] for k in keys[3:9]}
