@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import final
+from typing import Final, final
 
 import httpx
 
@@ -31,6 +32,8 @@ from airflow_provider_halo.records.payload import Payload, identify_body, link_b
 from airflow_provider_halo.settings import HaloSettings
 
 log = logging.getLogger(__name__)
+
+_SILENCES_IN_DOUBT: Final = 2  # empty answers of a path that are not believed, before it is taken for a mute one
 
 
 @dataclass
@@ -90,6 +93,8 @@ class HaloClient:
             timer=timer,
             sleep=sleep,
         )
+        self._spoken: set[str] = set()  # paths that were answered with content
+        self._silences: Counter[str] = Counter()
         self._answered = float("-inf")  # when Halo last gave an answer that was worth something
 
     async def __aenter__(self) -> HaloClient:
@@ -241,7 +246,22 @@ class HaloClient:
         self.stats.requests += 1
         self.stats.bytes += len(body)
         reply = await self._channel.post(path, body)
-        return read_response(reply.status, reply.headers, reply.body, path=path, now=self._clock())
+        answer = read_response(reply.status, reply.headers, reply.body, path=path, now=self._clock())
+        if answer.empty:
+            self._doubt(path)
+        elif answer.status != 204:
+            self._spoken.add(path)
+        return answer
+
+    def _doubt(self, path: str) -> None:
+        """Take an empty yes for an accident of something in between, unless this call is never answered otherwise.
+
+        The exact answer of users/update isn't documented, so a server that always answers with nothing must be borne;
+        but one that spoke before hasn't stored what it answers with silence, as far as anyone can know.
+        """
+        self._silences[path] += 1
+        if path in self._spoken or self._silences[path] <= _SILENCES_IN_DOUBT:
+            raise TransientError("an empty answer", status=200, path=path)
 
     def _alive(self) -> None:
         self._answered = self._timer()

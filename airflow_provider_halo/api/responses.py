@@ -42,6 +42,7 @@ class Answer:
     an answer doesn't say is None, and taken as "all stored" where it names no error.
 
     :param status: HTTP status, 200 to 299.
+    :param empty: whether there was nothing to read in it: no body, or JSON that is no object. 204 isn't meant by that.
     :param skipped: users that were skipped, without saying which.
     :param created: users that are new to Halo; None where the answer doesn't say.
     :param updated: users that Halo knew; None where the answer doesn't say.
@@ -50,6 +51,7 @@ class Answer:
     """
 
     status: int
+    empty: bool = False
     skipped: int = 0
     created: int | None = None
     updated: int | None = None
@@ -61,7 +63,7 @@ def read_response(status: int, headers: Mapping[str, str], body: bytes, *, path:
     """Read one answer. Any body is tolerated: what can't be read is said to be so.
 
     A 2xx with an empty body, or with JSON that is no object, is a yes whose counts are unknown (the exact answer isn't
-    documented). A 2xx with anything else that isn't JSON (a proxy's page, half an answer) is a `TransientError`: the
+    documented); the client decides whether to believe it. A 2xx with anything else that isn't JSON (a proxy's page, half an answer) is a `TransientError`: the
     writes are upserts, so sending again is safe.
 
     :param now: seconds since 1970, for a ``Retry-After`` that is a date.
@@ -77,10 +79,10 @@ def read_response(status: int, headers: Mapping[str, str], body: bytes, *, path:
     if 200 <= status < 300:
         if not readable:
             raise TransientError(f"the answer is {_kind(body)}, not JSON", status=status, path=path)
+        if not isinstance(value, dict):
+            return Answer(status=status, empty=status != 204)
         # Only a bulk answer counts. The others are the stored record, whose traits may be called anything.
-        return (
-            _answer(status, value, path) if path == USERS_UPDATE and isinstance(value, dict) else Answer(status=status)
-        )
+        return _answer(status, value, path) if path == USERS_UPDATE else Answer(status=status)
     said = _said(value) or _kind(body)
     kind: type[ApiError] = RequestRefused
     if status in _TRANSIENT or status >= 500:

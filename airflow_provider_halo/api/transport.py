@@ -7,9 +7,9 @@ that is wanted here.
 Measured against a server in another process, 2 cores, one shared client, calls per second with 8 and with 32 requests
 in flight: httpx 1,450 and 430 (its pool slows down with each connection), an httpx client on httpx-aiohttp 3,000 and
 2,600, this channel 3,600 and 3,500, aiohttp alone 9,800 and 8,700. Under faults (refused, reset before, during and
-after the answer, cut and broken bodies, idle connections that the server has closed) httpx-aiohttp loses nothing, but
-two things are mended here: an answer that isn't HTTP escapes it as aiohttp's own error, and whatever breaks a connection
-is called a timeout.
+after the answer, cut and broken bodies, idle connections that the server has closed) neither httpx nor httpx-aiohttp
+loses a request, but two things of the latter are mended here: an answer that isn't HTTP escapes it as aiohttp's own
+error, and whatever breaks a connection is called a timeout.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from airflow_provider_halo.exceptions import SetupError, Unreachable
 from airflow_provider_halo.settings import HaloSettings, is_loopback
 
 _KEEP_ALIVE_SECONDS: Final = 4.0  # idle; below the 5 s after which common servers hang up, so few die on the way out
+_LAST_PORT: Final = 65_535
 _ANSWER_BYTES: Final = 16 * 2**20  # an answer about 1,000 users is far smaller; more is no answer of an API
 
 
@@ -51,7 +52,7 @@ class Channel:
 
     :param settings: where Halo is, the widget key, the timeout of a request and how many connections there may be.
     :param transport: another httpx transport, for tests; None opens aiohttp's connections.
-    :raises SetupError: on entering, when the base URL can't be used.
+    :raises SetupError: when the base URL can't be used.
     """
 
     def __init__(self, settings: HaloSettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
@@ -59,10 +60,7 @@ class Channel:
         self._connections = settings.max_in_flight
         self._given = transport
         self._open: httpx.AsyncBaseTransport | None = None
-        try:
-            self._base = httpx.URL(settings.base_url.rstrip("/") + "/")
-        except httpx.InvalidURL as error:
-            raise SetupError(f"Halo connection {settings.conn_id!r}: its host is no URL: {error}.") from None
+        self._base = _base_url(settings)
         self._headers = {
             "Authorization": f"Bearer {settings.widget_key}",  # documented, and the only place that the key is sent in
             "Content-Type": "application/json",
@@ -114,6 +112,18 @@ class Channel:
         )
         session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
         return AiohttpTransport(client=session, proxy=_proxy(self._base))
+
+
+def _base_url(settings: HaloSettings) -> httpx.URL:
+    """The base URL, ending in a slash, so that paths are joined below it and not in place of its last part."""
+    where = f"Halo connection {settings.conn_id!r}: its host is no URL"
+    try:
+        url = httpx.URL(settings.base_url.rstrip("/") + "/")
+    except httpx.InvalidURL as error:
+        raise SetupError(f"{where}: {error}.") from None
+    if (url.port or 0) > _LAST_PORT:
+        raise SetupError(f"{where}: there is no port {url.port}.")
+    return url
 
 
 def _proxy(base: httpx.URL) -> httpx.Proxy | None:

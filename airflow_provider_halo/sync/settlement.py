@@ -16,7 +16,7 @@ from airflow_provider_halo.exceptions import PayloadTooLarge, RequestRefused, Tr
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.sync.outcome import Outcome
-from airflow_provider_halo.sync.refusals import ContextWatch, Streak, rejection, trait_names
+from airflow_provider_halo.sync.refusals import SYSTEMIC, ContextWatch, Streak, rejection, trait_names
 
 _HALF: Final = 0.55  # of a body that was too large: a half, and a little for chunks that weigh more than that one
 _FRAME: Final = 40  # bytes of names, quotes and braces around one user in a body, about
@@ -193,14 +193,15 @@ class Settlement:
     async def _question(self, chunk: _Chunk) -> None:
         """Ask whether twenty refusals in a row are the plan's fault.
 
-        They may be neighbours in a chunk that is sound else, so the user farthest from them decides; it is sent again
-        with its group, which does no harm.
+        They may be neighbours in a chunk that is sound else. It is when as many of it were stored; if not, the user
+        farthest from them decides, who is sent again with its group, which does no harm.
 
         :raises SystemicRefusal: when that one is refused too, or there is none.
         """
-        farthest = chunk.stack[0].users[-1] if chunk.stack else None
-        if farthest is None or not await self._stored_alone(farthest):
-            raise self._streak.error()
+        if len(chunk.settled.stored) + len(chunk.settled.unsure) < SYSTEMIC:
+            farthest = chunk.stack[0].users[-1] if chunk.stack else None
+            if farthest is None or not await self._stored_alone(farthest):
+                raise self._streak.error()
         self._streak.success()
 
     async def _stored_alone(self, user: Payload) -> bool:

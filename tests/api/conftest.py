@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import final
 
 import httpx
 import pytest
@@ -32,6 +33,7 @@ class Clock:
         await asyncio.sleep(0)
 
 
+@final
 class RawServer:
     """Answers with raw bytes: each request is handled by the next of `acts`, the last one for ever.
 

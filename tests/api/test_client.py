@@ -233,6 +233,30 @@ def test_one_request_that_never_succeeds_fails_alone_while_others_do(client_of, 
     assert (type(caught.value), caught.value.status) == (TransientError, 500)
 
 
+def test_a_server_that_always_answers_with_nothing_is_believed_soon(client_of, user):
+    server = Script(httpx.Response(200))
+    client = client_of(server)
+
+    async def many(client):
+        return [await client.update_users([user]) for _ in range(10)]
+
+    answers = run(client, many)
+    assert {(answer.status, answer.skipped, answer.updated) for answer in answers} == {(200, 0, None)}
+    assert (client.stats.requests, client.stats.retries) == (12, 2)
+
+
+def test_silence_of_a_server_that_has_spoken_is_no_yes(client_of, user):
+    server = Script(OK, *[httpx.Response(200)] * 5, OK)
+    client = client_of(server)
+
+    async def twice(client):
+        await client.update_users([user])
+        return await client.update_users([user])
+
+    assert run(client, twice).updated == 1
+    assert (client.stats.requests, client.stats.retries) == (7, 5)
+
+
 @pytest.mark.parametrize(("status", "kind"), [(400, RequestRefused), (401, WidgetKeyRefused), (404, UnexpectedAnswer)])
 def test_what_no_retry_can_cure_is_not_repeated(client_of, company, status, kind):
     server = Script(httpx.Response(status, json={"error": "no"}))
@@ -302,8 +326,10 @@ def test_a_403_without_a_token_says_that_verification_is_on(client_of, user):
         (
             httpx.Response(403, json={"error": "bad signature"}),
             False,
-            "The widget key passes, but Halo refuses the identity secret: "
-            "check identity_secret and this machine's clock (bad signature).",
+            (
+                "The widget key passes, but Halo refuses the identity secret: "
+                "check identity_secret and this machine's clock (bad signature)."
+            ),
         ),
         (
             httpx.Response(404),
@@ -327,8 +353,10 @@ def test_without_a_secret_only_the_widget_key_is_tried(client_of):
     passes, said = run(client_of(server, identity_secret=None), lambda client: client.test())
     assert (passes, said) == (
         True,
-        "The widget key passes. There is no identity_secret: companies can be synced, users can't "
-        "(users/update always needs it).",
+        (
+            "The widget key passes. There is no identity_secret: companies can be synced, users can't "
+            "(users/update always needs it)."
+        ),
     )
     assert [(request.url.path, request.content) for request in server.requests] == [
         ("/api/sdk/companies/identify", b"{}")

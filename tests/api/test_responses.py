@@ -40,11 +40,11 @@ def refusal(status: int, body: object = None, **more) -> ApiError:
         ({"skipped": ["u1", "u2"]}, Answer(status=200, skipped=2)),
         ({"updated": "3", "created": True, "skipped": -1}, Answer(status=200)),
         ({"ok": True, "errors": []}, Answer(status=200)),
-        (b"", Answer(status=200)),
-        (b"  \n", Answer(status=200)),
-        (b"null", Answer(status=200)),
-        (b'["u1"]', Answer(status=200)),
-        (b'"OK"', Answer(status=200)),
+        (b"", Answer(status=200, empty=True)),
+        (b"  \n", Answer(status=200, empty=True)),
+        (b"null", Answer(status=200, empty=True)),
+        (b'["u1"]', Answer(status=200, empty=True)),
+        (b'"OK"', Answer(status=200, empty=True)),
         ({"errors": [{"user_id": "u1", "error": "bad"}]}, Answer(status=200, user_errors={"u1": "bad"})),
         ({"errors": [{"id": 7, "message": "bad"}]}, Answer(status=200, user_errors={"7": "bad"})),
         (
@@ -66,7 +66,12 @@ def test_a_yes_is_read_in_every_assumed_shape(body, answer):
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 def test_every_2xx_is_a_yes(status):
-    assert read(status, b"") == Answer(status=status)
+    assert read(status, {}) == Answer(status=status)
+
+
+def test_no_content_is_an_answer_and_an_empty_200_may_not_be_one():
+    assert read(204, b"") == Answer(status=204)
+    assert read(202, b"") == Answer(status=202, empty=True)
 
 
 def test_a_stored_company_may_have_traits_of_any_name():

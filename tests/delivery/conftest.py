@@ -93,7 +93,9 @@ class Halo:
         if bad and self.blame == "named":
             return httpx.Response(400, json={"error": "Some users are bad", "errors": errors})
         good = [user for user in users if user["user_id"] not in self.bad]
-        skipped = [user for user in good if update_only and self.known is not None and user["user_id"] not in self.known]
+        skipped = [
+            user for user in good if update_only and self.known is not None and user["user_id"] not in self.known
+        ]
         for user in good:
             if user not in skipped:
                 self.users[user["user_id"]] += 1
@@ -176,9 +178,7 @@ async def chunked(payloads: Sequence[Payload], size: int = 1_000) -> AsyncIterat
 
 
 def make_users(count: int, *, context: bytes = b"", traits: bytes = b'{"plan":"pro"}', start: int = 0) -> list[Payload]:
-    return [
-        Payload("users", f"u{number}", traits, context, f"c{number % 7}") for number in range(start, start + count)
-    ]
+    return [Payload("users", f"u{number}", traits, context, f"c{number % 7}") for number in range(start, start + count)]
 
 
 def make_companies(count: int) -> list[Payload]:

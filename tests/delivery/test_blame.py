@@ -30,7 +30,7 @@ def test_a_rejection_says_why(run, halo, in_chunks, users_of):
     blame=st.sampled_from(BLAMES),
 )
 @settings(max_examples=60, deadline=None)
-def test_exactly_the_bad_are_rejected_at_the_cost_of_a_bisection(run, halo, in_chunks, users_of, count, bad, blame):
+def test_exactly_the_bad_are_rejected_at_the_cost_of_a_bisection(*, run, halo, in_chunks, users_of, count, bad, blame):
     keys = {f"u{number}" for number in bad if number < count}
     server = halo(bad=set(keys), blame=blame)
     done = run(server)(lambda delivery: delivery.users(in_chunks(users_of(count))))
@@ -44,7 +44,7 @@ def test_exactly_the_bad_are_rejected_at_the_cost_of_a_bisection(run, halo, in_c
 
 @given(bad=st.sets(st.integers(0, 299)), chunk=st.sampled_from([1, 7, 100, 300]), lanes=st.integers(1, 4))
 @settings(max_examples=25, deadline=None)
-def test_no_mix_of_bad_users_loses_a_good_one(run, halo, in_chunks, users_of, bad, chunk, lanes):
+def test_no_mix_of_bad_users_loses_a_good_one(*, run, halo, in_chunks, users_of, bad, chunk, lanes):
     # Each for a cause of its own, or it would be the plan that is wrong.
     server = halo(bad={f"u{number}" for number in bad}, says=lambda key: "bad " + "x" * int(key[1:]))
     done = run(server, max_in_flight=lanes)(lambda delivery: delivery.users(in_chunks(users_of(300), chunk)))
