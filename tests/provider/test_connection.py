@@ -55,7 +55,9 @@ def test_a_uri_gives_texts_and_they_are_read_as_numbers_and_booleans(settings):
 
 
 def test_a_host_without_a_scheme_is_https(settings):
-    assert settings('{"conn_type": "halo", "password": "k", "host": "halo.test/api"}').base_url == "https://halo.test/api"
+    assert (
+        settings('{"conn_type": "halo", "password": "k", "host": "halo.test/api"}').base_url == "https://halo.test/api"
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,8 +72,10 @@ def test_a_host_without_a_scheme_is_https(settings):
         ('"extra": {"max_retry_seconds": 0}', "max_retry_seconds must be above 0."),
         (
             '"host": "https://halo.test", "port": 443',
-            "only its host (the whole base URL, such as https://api.haloagents.ai/api/sdk) and its password (the widget "
-            "key) are used; leave port, schema and login empty.",
+            (
+                "only its host (the whole base URL, such as https://api.haloagents.ai/api/sdk) and its password (the "
+                "widget key) are used; leave port, schema and login empty."
+            ),
         ),
     ],
 )
@@ -82,7 +86,7 @@ def test_a_field_that_cannot_be_used_is_named(settings, fields, message):
 
 
 def test_plain_http_is_refused_for_another_machine(settings):
-    with pytest.raises(SetupError, match="plain http to halo.test would send the widget key in clear"):
+    with pytest.raises(SetupError, match=r"plain http to halo\.test would send the widget key in clear"):
         settings('{"conn_type": "halo", "password": "ab_live_1", "host": "http://halo.test"}')
 
 
@@ -103,7 +107,9 @@ def test_an_extra_that_nothing_reads_is_told(settings, caplog):
 def test_key_and_secret_are_masked_and_do_not_print(settings):
     from airflow.sdk.log import redact
 
-    read = settings('{"conn_type": "halo", "password": "ab_live_masked", "extra": {"identity_secret": "ha_secret_masked"}}')
+    read = settings(
+        '{"conn_type": "halo", "password": "ab_live_masked", "extra": {"identity_secret": "ha_secret_masked"}}'
+    )
     assert redact("ab_live_masked and ha_secret_masked") == "*** and ***"
     assert "masked" not in repr(read)
 

@@ -58,7 +58,10 @@ TYPES = "list, integration, error, status, config, feature, metric, relationship
         ({}, ("companies", "", "company_id", "is missing: a record is named by user_id or company_id")),
         ({"user_id": ""}, ("users", "", "user_id", "the key is empty")),
         ({"user_id": True}, ("users", "", "user_id", "a boolean can't be a key")),
-        ({"user_id": "u", "company_id": b"c"}, ("users", "u", "company_id", "the key is bytes; cast it to text in the SQL")),
+        (
+            {"user_id": "u", "company_id": b"c"},
+            ("users", "u", "company_id", "the key is bytes; cast it to text in the SQL"),
+        ),
         ({"user_id": "u", "traits": ["name"]}, ("users", "u", "traits", "must be an object of names and values")),
         (
             {"user_id": "u", "traits": {"a": b"x"}},

@@ -62,7 +62,7 @@ def test_batches_may_be_of_some_companies_and_parts(plan, run):
 
 
 def test_the_pool_that_batches_wait_for_is_named_in_the_log(plan, run, capsys):
-    with DAG("d"):
+    with DAG("d", schedule=None):
         first = plan_batches()
         SyncOperator.partial(task_id="sync", pool="halo_api").expand(batch=first.output)
     run(first, dag=first.dag)
@@ -167,8 +167,9 @@ def test_a_wrong_key_fails_for_good_after_one_request_a_lane(halo, plan, set_hal
     assert halo.traffic.describe()["by_path"] == {"users/update": {"401": 1}}
 
 
+@pytest.mark.usefixtures("plan")
 def test_a_halo_that_is_down_is_retried_by_airflow_and_the_report_says_what_was_delivered(
-    halo, plan, set_halo, run, fails, counts
+    halo, set_halo, run, fails, counts
 ):
     halo.faults.set([parse_fault("503:path=users/update")])
     set_halo(extra={"identity_secret": "s" * 40, "max_retry_seconds": 0.3})
@@ -186,14 +187,17 @@ def test_a_database_that_fails_is_retried_by_airflow(halo, plan, shop, fails):
     assert error.__cause__ is None  # a driver's own error would show the SQL
 
 
-def test_rejects_of_one_batch_of_many_are_for_the_report_to_judge(halo, plan, shop, run, fails, counts):
+@pytest.mark.usefixtures("halo", "plan")
+def test_rejects_of_one_batch_of_many_are_for_the_report_to_judge(shop, run, fails, counts):
     shop.execute("UPDATE users SET name = X'00' WHERE id = 10")
     shop.commit()
     batches = run(plan_batches())
     reports = [run(sync(batch=batch)) for batch in batches]
     error, pushed = fails(report(reports=reports, expected=batches))
     assert type(error) is AirflowFailException
-    assert str(error).startswith("1 of 11 records were rejected (9.09%), more than max_rejected=1%; the first: users 10: ")
+    assert str(error).startswith(
+        "1 of 11 records were rejected (9.09%), more than max_rejected=1%; the first: users 10: "
+    )
     assert counts(pushed)["users"] == {"stored": 4, "rejected": 1}
     assert counts(run(report(reports=reports, expected=batches, max_rejected="10%")))["users"]["rejected"] == 1
     # A task that is the whole run judges itself, and so does one that is told a limit.
@@ -226,13 +230,13 @@ def test_a_run_that_is_not_done_is_not_green(fails, arguments, message):
     assert (type(error), str(error).startswith(message)) == (AirflowFailException, True), str(error)
 
 
-def test_a_plan_that_failed_is_told_instead_of_an_empty_run(fails, task_instance):
-    with DAG("d"):
+def test_a_plan_that_failed_is_told_instead_of_an_empty_run(task_instance):
+    with DAG("d", schedule=None):
         first = plan_batches()
         last = ReportOperator(task_id="report", reports=[], expected=first.output)
+    instance = task_instance({"plan_batches": None})
+    last.render_template_fields({"ti": instance})
     with pytest.raises(AirflowFailException, match="the batches were never planned"):
-        instance = task_instance({"plan_batches": None})
-        last.render_template_fields({"ti": instance})
         last.execute({"ti": instance})
     assert last.trigger_rule == "all_done"
 

@@ -52,7 +52,7 @@ def test_every_template_and_data_field_is_an_attribute(operator):
 
 
 def test_jinja_is_rendered_in_keys_and_in_data(task_instance):
-    with DAG("d"):
+    with DAG("d", schedule=None):
         operator = IdentifyOperator(
             task_id="t",
             user_id="{{ params.user_id }}",
@@ -66,7 +66,7 @@ def test_jinja_is_rendered_in_keys_and_in_data(task_instance):
 
 
 def test_an_xcom_in_data_makes_the_task_wait_and_is_resolved(task_instance):
-    with DAG("d"):
+    with DAG("d", schedule=None):
         producer = Producer(task_id="signup")
         operator = IdentifyOperator(task_id="t", user_id="u1", traits={"name": producer.output})
         entry = ContextOperator(task_id="c", user_id="u1", key="k", label="L", value=producer.output)
@@ -78,7 +78,7 @@ def test_an_xcom_in_data_makes_the_task_wait_and_is_resolved(task_instance):
 
 def test_jinja_inside_the_data_of_an_xcom_stays_text(task_instance):
     hostile = "{{ conn.get('halo_default').password }}"
-    with DAG("d"):
+    with DAG("d", schedule=None):
         producer = Producer(task_id="signup")
         single = IdentifyOperator(task_id="single", user_id="u1", traits=producer.output)
         mapped = IdentifyOperator.partial(task_id="mapped", user_id="u1").expand(traits=producer.output)
@@ -89,11 +89,11 @@ def test_jinja_inside_the_data_of_an_xcom_stays_text(task_instance):
 
 
 def test_partial_and_expand_give_each_task_its_records(task_instance, halo, counts):
-    with DAG("d"):
+    with DAG("d", schedule=None):
         producer = Producer(task_id="signups")
-        mapped = IdentifyOperator.partial(task_id="t", context={"k": {"label": "{{ params.label }}", "value": 1}}).expand(
-            user_id=producer.output
-        )
+        mapped = IdentifyOperator.partial(
+            task_id="t", context={"k": {"label": "{{ params.label }}", "value": 1}}
+        ).expand(user_id=producer.output)
     assert mapped.upstream_task_ids == {"signups"}
     instance = task_instance({"signups": ["u1", "u2"]})
     instance.map_index = 1
@@ -103,7 +103,7 @@ def test_partial_and_expand_give_each_task_its_records(task_instance, halo, coun
 
 
 def test_an_xcom_in_partial_that_nobody_waits_for_is_refused(task_instance):
-    with DAG("d"):
+    with DAG("d", schedule=None):
         producer = Producer(task_id="signup")
         mapped = IdentifyOperator.partial(task_id="t", traits=producer.output).expand(user_id=["u1"])
     instance = task_instance({"signup": {}})
@@ -119,7 +119,7 @@ def test_an_xcom_in_partial_that_nobody_waits_for_is_refused(task_instance):
 
 
 def test_a_mapped_task_is_labelled_by_its_batch(task_instance):
-    with DAG("d"):
+    with DAG("d", schedule=None):
         producer = Producer(task_id="plan")
         mapped = SyncOperator.partial(task_id="t").expand(batch=producer.output)
     assert mapped.map_index_template == "{{ task.batch_label }}"
@@ -129,7 +129,7 @@ def test_a_mapped_task_is_labelled_by_its_batch(task_instance):
 
 
 def test_what_airflow_keeps_of_a_dag_holds_no_data_of_people():
-    with DAG("d") as dag:
+    with DAG("d", schedule=None) as dag:
         IdentifyOperator(task_id="a", user_id="u1", traits={"email": "ada@acme.test"})
         IdentifyOperator(task_id="b", records=[{"user_id": "u1", "traits": {"email": "ada@acme.test"}}])
         ContextOperator(task_id="c", user_id="u1", key="k", label="L", value="ada@acme.test")
@@ -138,7 +138,7 @@ def test_what_airflow_keeps_of_a_dag_holds_no_data_of_people():
 
 
 def test_a_decorated_task_s_output_is_taken_like_any_xcom():
-    with DAG("d"):
+    with DAG("d", schedule=None):
 
         @task
         def signups():

@@ -1,0 +1,209 @@
+"""A real Airflow for these tests: API server, scheduler and DAG processor on their own ports, in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_halo.demo.airflow_home import USER, AirflowHome, airflow
+from airflow_provider_halo.demo.processes import Processes
+from airflow_provider_halo.sandbox.config import SandboxConfig
+from airflow_provider_halo.sandbox.server import SandboxServer
+
+KEY = "ab_live_scheduler_tests"
+SECRET = "ha_secret_scheduler_tests_that_is_long_enough"
+TEAMS, USERS_OF_A_TEAM = 12, 10
+PATIENCE = 90.0  # seconds for Airflow to do one thing; it takes a few, and CI machines are slow
+
+PLAN = """
+version: 1
+source: shop
+companies:
+  key: team_id
+  traits:
+    sql: SELECT id AS team_id, name FROM teams
+users:
+  key: user_id
+  company: team_id
+  traits:
+    sql: SELECT id AS user_id, team_id, name, email FROM users
+"""
+
+# What the shipped DAGs don't show: the other operators mapped over an XCom, and Halo connections that don't work.
+MORE_DAGS = """
+from datetime import timedelta
+
+from airflow.sdk import DAG, task
+
+from airflow_provider_halo.operators import ContextOperator, IdentifyOperator, ReportOperator, SyncOperator
+
+with DAG("by_hand", schedule=None):
+
+    @task
+    def signups():
+        return [{"user_id": "s1", "traits": {"name": "{{ conn.halo_default.password }}"}}, {"user_id": "s2"}]
+
+    @task
+    def one_a_task(found):
+        return [[signup] for signup in found]
+
+    IdentifyOperator.partial(task_id="identify").expand(records=one_a_task(signups()))
+    ContextOperator(
+        task_id="context",
+        user_id="{{ params.user_id }}",
+        key="note",
+        label="Note",
+        value={"text": "{{ 'PRIVATE ONCE RENDERED' | lower }}"},
+        params={"user_id": "s9"},
+    )
+
+with DAG("wrong_key", schedule=None, default_args={"retries": 3, "retry_delay": timedelta(seconds=1)}):
+    SyncOperator(task_id="sync", user_id=1, halo_conn_id="halo_wrong")
+
+with DAG("halo_down", schedule=None):
+    sync = SyncOperator(
+        task_id="sync", user_id=1, halo_conn_id="halo_down", retries=1, retry_delay=timedelta(seconds=1)
+    )
+    ReportOperator(task_id="report", reports=sync.output, expected=1)
+"""
+
+
+@dataclass(frozen=True)
+class Airflow:
+    """An Airflow that runs, by its REST API and its files."""
+
+    home: Path
+    halo: SandboxServer
+    client: httpx.Client
+
+    def get(self, path: str, **params: Any) -> Any:
+        return self.client.get(f"/api/v2/{path}", params=params).raise_for_status().json()
+
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        self.client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+        made = self.client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+        return made.raise_for_status().json()["dag_run_id"]
+
+    def outcome(self, dag_id: str, run_id: str) -> str:
+        """The state that a run ends in."""
+
+        def ended() -> str | None:
+            state = self.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"]
+            return state if state in {"success", "failed"} else None
+
+        return wait_for(ended, f"{dag_id} to end")
+
+    def tasks(self, dag_id: str, run_id: str, task_id: str) -> list[dict[str, Any]]:
+        """The instances of one task, in the order of their map index."""
+        found = self.get(f"dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=100)["task_instances"]
+        return sorted((task for task in found if task["task_id"] == task_id), key=lambda task: task["map_index"])
+
+    def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """What a task left in XCom."""
+        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.get(path, deserialize=True)["value"]
+
+    def log(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """The log files of a task, all tries."""
+        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        return "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.log")))
+
+
+def wait_for(ready: Callable[[], Any], what: str) -> Any:
+    """Poll until something is there."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = ready()
+        if found:
+            return found
+        time.sleep(0.5)
+    pytest.fail(f"waited {PATIENCE:.0f} s for {what}")
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """The Airflow, with the shipped DAGs, a shop of 12 teams and 120 users, and a Halo."""
+    folder = tmp_path_factory.mktemp("scheduler")
+    _make_shop(folder / "shop.db")
+    (folder / "halo.yaml").write_text(PLAN, encoding="utf-8")
+    dags = folder / "dags"
+    shutil.copytree(Path(__file__).parents[2] / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
+    (dags / "more.py").write_text(textwrap.dedent(MORE_DAGS), encoding="utf-8")
+    with SandboxServer(SandboxConfig(widget_key=KEY, identity_secret=SECRET)) as halo:
+        home = AirflowHome(
+            folder=folder / "home",
+            database=folder / "unused.db",
+            sandbox_url=halo.url,
+            widget_key=KEY,
+            identity_secret=SECRET,
+            batch_size=1_000,
+        )
+        home.create()
+        environment = home.environment() | {
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__HALO__PLAN": str(folder / "halo.yaml"),
+            "AIRFLOW_CONN_SHOP": json.dumps({"conn_type": "sqlite", "host": str(folder / "shop.db")}),
+        }
+        with Processes(folder / "processes") as processes:
+            processes.run("migrate", airflow("db", "migrate"), environment)
+            for name in ("api-server", "scheduler", "dag-processor"):
+                processes.start(name, airflow(name), environment)
+            with httpx.Client(base_url=home.url, timeout=30, trust_env=False) as client:
+                made = Airflow(home.folder, halo, client)
+                _wait_until_healthy(made, home)
+                _add_connections(made)
+                yield made
+
+
+def _wait_until_healthy(made: Airflow, home: AirflowHome) -> None:
+    def healthy() -> bool:
+        try:
+            parts = made.client.get("/api/v2/monitor/health").json()
+        except httpx.TransportError:
+            return False
+        return all(parts[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "dag_processor"))
+
+    wait_for(healthy, "Airflow to start")
+    token = made.client.post("/auth/token", json={"username": USER, "password": home.password}).raise_for_status()
+    made.client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+    wait_for(lambda: made.get("dags")["total_entries"] == 6, "the DAGs to be read")
+    assert made.get("importErrors")["import_errors"] == []
+
+
+def _add_connections(made: Airflow) -> None:
+    """Connections in the metadata database, as the form saves them."""
+    broken = {
+        "halo_wrong": {"host": made.halo.url, "password": "ab_live_no_such_key", "extra": {"identity_secret": SECRET}},
+        "halo_down": {
+            "host": "http://127.0.0.1:9",
+            "password": KEY,
+            "extra": {"identity_secret": SECRET, "max_retry_seconds": 0.5},
+        },
+    }
+    for conn_id, fields in broken.items():
+        body = {"connection_id": conn_id, "conn_type": "halo", **fields, "extra": json.dumps(fields["extra"])}
+        made.client.post("/api/v2/connections", json=body).raise_for_status()
+
+
+def _make_shop(path: Path) -> None:
+    teams = [(team, f"Team {team}") for team in range(1, TEAMS + 1)]
+    users = [
+        (user, (user - 1) // USERS_OF_A_TEAM + 1, f"User {user}", f"user{user}@private.test")
+        for user in range(1, TEAMS * USERS_OF_A_TEAM + 1)
+    ]
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE teams (id INTEGER PRIMARY KEY, name TEXT)")
+        database.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, team_id INTEGER, name TEXT, email TEXT)")
+        database.executemany("INSERT INTO teams VALUES (?, ?)", teams)
+        database.executemany("INSERT INTO users VALUES (?, ?, ?, ?)", users)
+    database.close()
