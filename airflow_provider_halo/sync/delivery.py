@@ -11,7 +11,7 @@ from airflow_provider_halo.exceptions import PayloadTooLarge, RequestRefused, Tr
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem, Scope
 from airflow_provider_halo.sync.lanes import Chunks, Lanes
-from airflow_provider_halo.sync.outcome import Outcome, Status
+from airflow_provider_halo.sync.outcome import SCOPES, Outcome, Status
 from airflow_provider_halo.sync.refusals import Streak, rejection
 from airflow_provider_halo.sync.settlement import Settlement
 
@@ -33,8 +33,7 @@ class Delivery:
         self._client = client
         self._emit = emit
         self._settlement = Settlement(client, emit, update_only=update_only)
-        self._streaks: dict[Scope, Streak] = {"companies": Streak("companies"), "links": Streak("links")}
-        self._streaks["users"] = Streak("users")
+        self._streaks = {scope: Streak(scope) for scope in SCOPES}
 
     async def companies(self, chunks: Chunks) -> None:
         """Send one companies/identify per company."""
@@ -107,7 +106,7 @@ class Delivery:
         send: Callable[[Payload], Awaitable[None]],
     ) -> None:
         def give_up(payload: Payload) -> None:
-            self._settled(scope, payload, "failed", "not sent, the run stopped")
+            self._settled(scope, payload, "failed", "not sent when the run stopped")
 
         lanes = Lanes(self._client.settings.max_in_flight, open_chunk=open_chunk, do=send, give_up=give_up)
         await lanes.run(chunks)
@@ -140,7 +139,7 @@ class Delivery:
             self._settled(scope, payload, "failed", f"Halo didn't take the request: {error}")
             return False
         except BaseException as error:  # cancellation too: nobody may be lost from the counts
-            self._settled(scope, payload, "failed", f"not sent, the run stopped: {type(error).__name__}")
+            self._settled(scope, payload, "failed", f"not settled when the run stopped ({type(error).__name__})")
             raise
         streak.success()
         self._emit(Outcome(scope=scope, status="stored", payloads=(payload,)))

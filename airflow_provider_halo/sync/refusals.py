@@ -34,7 +34,7 @@ def said_of(error: ApiError, key: str) -> str:
 
 @dataclass
 class Streak:
-    """The refusals of one scope since its last success. ``since`` is the cause they share."""
+    """The refusals of single records of one scope since its last success, all for the same cause."""
 
     scope: Scope
     cause: Cause | None = None

@@ -113,7 +113,7 @@ class Settlement:
                 chunk.current = group.users
                 chunk.stack += await self._send(group, chunk)
         except BaseException as error:  # cancellation too: nobody may be lost from the counts
-            reason = f"not sent, the run stopped: {type(error).__name__}"
+            reason = f"not settled when the run stopped ({type(error).__name__})"
             for left in (chunk.current, *(group.users for group in chunk.stack)):
                 self._failed(left, reason)
             raise

@@ -245,6 +245,37 @@ def test_no_password_file_and_no_proxy_meddles_with_a_server_on_this_machine(
     assert b"\r\nauthorization: bearer ab_live_0123456789\r\n" in request.lower()
 
 
+@pytest.mark.parametrize("excepted", [False, True])
+def test_the_environments_proxy_gets_a_tunnel_and_no_key(settings, monkeypatch, excepted):
+    seen: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async def scenario():
+        server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:word@127.0.0.1:{port}")
+        monkeypatch.setenv("NO_PROXY", "halo.invalid" if excepted else "")
+        async with Channel(settings(base_url="https://halo.invalid/api/sdk", timeout=5)) as channel:
+            with pytest.raises(Unreachable) as caught:
+                await channel.post("users/update", b'{"users":"private"}')
+        server.close()
+        return str(caught.value)
+
+    said = asyncio.run(scenario())
+    if excepted:
+        assert seen == []
+    else:
+        (request,) = seen
+        assert request.startswith(b"CONNECT halo.invalid:443 HTTP/1.1\r\n")
+        assert b"Proxy-Authorization: Basic " in request
+        assert not any(private in request for private in (b"ab_live", b"private", b"Bearer"))
+    assert not any(private in said for private in ("word", "ab_live", "private"))
+
+
 @pytest.mark.parametrize("url", ["http://localhost:99999/api", "https://halo.example:port/api"])
 def test_a_base_url_that_is_none_is_a_matter_of_setup(settings, url):
     with pytest.raises(SetupError, match="Halo connection 'halo_default': its host is no URL: "):
