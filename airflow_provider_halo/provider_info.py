@@ -87,7 +87,9 @@ _CONFIG: dict[str, Any] = {
             ),
             "batch_size": _option("Users in one batch, about: one mapped task each.", "5000", kind="integer"),
             "max_rejected": _option(
-                "A run fails when more records are rejected: a count (20) or a share of the run (1%%).", "1%%"
+                "A run fails when more records are rejected: a count (20) or a share of the run (1%). In airflow.cfg a "
+                "percent sign is written twice: 1%%.",
+                "1%%",
             ),
         },
     }

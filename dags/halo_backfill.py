@@ -41,21 +41,19 @@ with DAG(
             title="Only these parts",
             description="One a line: companies, users, links, companies.traits, companies.context, "
             "users.context.KEY … Empty: everything.",
-            section="What to send",
         ),
         "company_ids": Param(
             None,
             type=["null", "array"],
             title="Only these companies",
             description="Their keys, one a line; their users go with them. Empty: all.",
-            section="What to send",
         ),
         "full": Param(
             False,
             type="boolean",
             title="Send all again",
             description="Also what was sent before and has not changed.",
-            section="What to send",
+            section="How to send it",
         ),
         "batch_size": Param(
             conf.getint("halo", "batch_size", fallback=5000),

@@ -38,13 +38,15 @@ with DAG(
     params={
         "company_id": Param(
             None,
-            type=["null", "string", "integer"],
+            type=["string", "integer", "null"],
+            examples=[],  # a form field of one line: without, Airflow gives what has two types a large one
             title="Company",
             description="Its key in your database.",
         ),
         "user_id": Param(
             None,
-            type=["null", "string", "integer"],
+            type=["string", "integer", "null"],
+            examples=[],
             title="User",
             description="Its key in your database. Needs no company: the plan knows to which one it belongs.",
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from configparser import InterpolationError
+
 from airflow.sdk import conf
 
 from airflow_provider_halo.exceptions import SetupError
@@ -42,4 +44,7 @@ def max_rejected() -> str:
 
 
 def _text(option: str, otherwise: str) -> str:
-    return (conf.get("halo", option, fallback=otherwise) or otherwise).strip()
+    try:
+        return (conf.get("halo", option, fallback=otherwise) or otherwise).strip()
+    except InterpolationError:  # a file of Python's configparser, where a percent sign begins a reference
+        raise SetupError(f"[halo] {option} in airflow.cfg holds a single %: write it twice, as in 1%%.") from None
