@@ -26,6 +26,9 @@ from airflow.sdk import DAG, Param, conf
 
 from airflow_provider_halo.operators import SyncOperator
 
+# A list in `type` would say the same, but Airflow's form shows it as a large text box.
+KEY = [{"type": "string"}, {"type": "integer"}, {"type": "null"}]
+
 with DAG(
     dag_id="halo_event_update",
     schedule=None,
@@ -38,15 +41,13 @@ with DAG(
     params={
         "company_id": Param(
             None,
-            type=["string", "integer", "null"],
-            examples=[],  # a form field of one line: without, Airflow gives what has two types a large one
+            anyOf=KEY,
             title="Company",
             description="Its key in your database.",
         ),
         "user_id": Param(
             None,
-            type=["string", "integer", "null"],
-            examples=[],
+            anyOf=KEY,
             title="User",
             description="Its key in your database. Needs no company: the plan knows to which one it belongs.",
         ),
