@@ -29,7 +29,8 @@ _CONNECTION: dict[str, Any] = {
         "verify_identity": {
             "label": "Verify identity",
             "description": "Whether calls that name one user carry that user's token. Empty: when there is a secret.",
-            "schema": {"type": ["boolean", "null"]},
+            # A choice of texts: a switch has no third position for "empty", and would show it as off.
+            "schema": {"type": ["string", "null"], "enum": ["true", "false"]},
         },
         "timeout": {
             "label": "Timeout (seconds)",
