@@ -88,7 +88,6 @@ with DAG(
         dry_run=dag.param("dry_run"),
         full=dag.param("full"),
         link_users=True,
-        max_rejected=dag.param("max_rejected"),
         pool=conf.get("halo", "pool", fallback="halo_api"),
     ).expand(batch=plan_batches.output)
     ReportOperator(

@@ -16,9 +16,12 @@ Result = TypeVar("Result")
 _BACKOFF: Final = wait_random_exponential(multiplier=0.5, max=30)
 
 
-def wait_before_retry(state: RetryCallState) -> float:
-    """Seconds until the next try: what Halo asked for, or the backoff where that is longer."""
-    return max(_asked(state), _BACKOFF(state))
+def wait_before_retry(state: RetryCallState, remaining: float) -> float:
+    """Seconds until the next try: what Halo asked for, or the backoff where that is longer.
+
+    The backoff, which is only our own guess, is cut to the time that is left, so that the last try comes at its end.
+    """
+    return max(_asked(state), min(_BACKOFF(state), remaining))
 
 
 def _asked(state: RetryCallState) -> float:
@@ -35,14 +38,16 @@ async def repeated(
 ) -> Result:
     """Call ``attempt`` until it succeeds, fails for good, or its time is up.
 
-    :param remaining: seconds left for waits. A wait that doesn't fit in ends the tries at once: it would be in vain.
+    :param remaining: seconds left for waits. A `Retry-After` that doesn't fit in ends the tries at once: the wait would
+        be in vain.
     :param sleep: waits for so many seconds.
     :param before_retry: called before each try but the first.
     :raises TransientError: the last one, when the time is up. Any other error is raised as it comes.
     """
 
     def enough(state: RetryCallState) -> bool:
-        return state.upcoming_sleep > remaining()
+        left = remaining()
+        return left <= 0 or _asked(state) > left
 
     async def pause(seconds: float) -> None:
         await sleep(seconds)
@@ -50,7 +55,7 @@ async def repeated(
 
     tries = AsyncRetrying(
         retry=retry_if_exception_type(TransientError),
-        wait=wait_before_retry,
+        wait=lambda state: wait_before_retry(state, max(0.0, remaining())),
         stop=enough,
         sleep=pause,
         reraise=True,

@@ -56,7 +56,7 @@ def payload_of(record: Company | User) -> Payload | Problem:
     traits = record.traits
     if not reserved.isdisjoint(traits):
         name = min(reserved & traits.keys())
-        return Problem(scope, key, f"traits.{name}", "is a name that Halo reserves; rename the column in the SQL")
+        return Problem(scope, key, f"traits.{name}", "is a name that Halo reserves; give it another name")
     for name, allowed in ENUMERATIONS.items():
         value = traits.get(name)
         if value is not None and value not in allowed:

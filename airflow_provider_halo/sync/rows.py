@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,8 +16,13 @@ from airflow_provider_halo.plan.query import Query
 from airflow_provider_halo.sync.columns import check_columns
 from airflow_provider_halo.sync.source import Sources, canceller, discard, engine_of, explained, read_only
 
+log = logging.getLogger(__name__)
+
 CHUNK_ROWS = 1_000
 _CHUNKS_AHEAD = 3  # of each query: enough that reading and sending overlap, little enough that memory stays flat
+
+_AGAIN = 0.2  # seconds between two tries to cancel a query
+_PATIENCE = 10  # seconds after which a database that doesn't react is left alone; the thread is a daemon
 
 Rows = Sequence[sa.Row[Any]]
 
@@ -99,11 +106,16 @@ class Stream:
 
     def end(self) -> None:
         """Cancel what still runs and wait for the thread. Called once the streams are closed."""
-        with self._streams.changed:
-            # Under the lock, which the thread needs to give its connection back: else it might be another's by now.
-            if self._cancel is not None:
-                self._cancel()
-        self._thread.join()
+        give_up = time.monotonic() + _PATIENCE
+        while self.is_alive and time.monotonic() < give_up:
+            with self._streams.changed:
+                # Under the lock, which the thread needs to give its connection back: else it might be another's by now.
+                if self._cancel is not None:
+                    self._cancel()
+            # Again and again, since a query that is only about to be sent isn't there yet to be cancelled.
+            self._thread.join(_AGAIN)
+        if self.is_alive:
+            log.warning("%s: its database didn't end the query within %d s; not waiting", self.query.name, _PATIENCE)
 
     def _wait(self, ready: Callable[[], bool]) -> None:
         self._streams.changed.wait_for(lambda: ready() or self._streams.failure is not None)

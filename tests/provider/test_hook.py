@@ -33,7 +33,7 @@ def test_a_bad_user_is_rejected_and_the_others_are_stored(halo):
     )
     assert sum(outcome.count for outcome in outcomes if outcome.status == "stored") == 1
     assert [outcome.problem for outcome in outcomes if outcome.status == "rejected"] == [
-        Problem("users", "u2", "traits.created_at", "is a name that Halo reserves; rename the column in the SQL"),
+        Problem("users", "u2", "traits.created_at", "is a name that Halo reserves; give it another name"),
         Problem(
             "users", "u3", "", "has unknown keys (name); give traits under `traits`, context entries under `context`"
         ),
@@ -72,7 +72,7 @@ def test_link_user_links(halo):
     [
         (
             lambda hook: hook.identify_user("u1", {"last_seen": 1}),
-            Problem("users", "u1", "traits.last_seen", "is a name that Halo reserves; rename the column in the SQL"),
+            Problem("users", "u1", "traits.last_seen", "is a name that Halo reserves; give it another name"),
         ),
         (lambda hook: hook.identify_company("  ", {}), Problem("companies", "", "company_id", "the key is empty")),
         (lambda hook: hook.link_user("u1", None), Problem("links", "u1", "company_id", "is missing")),

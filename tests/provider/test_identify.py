@@ -142,7 +142,7 @@ def test_a_rejected_record_fails_the_task_for_good_and_the_others_are_stored(hal
         run(identify(records=records))
     assert str(caught.value) == (
         "2 of 3 records were rejected, more than max_rejected=0; the first: users u1: traits.id: is a name that Halo "
-        "reserves; rename the column in the SQL; users u3: traits: must be an object of names and values"
+        "reserves; give it another name; users u3: traits: must be an object of names and values"
     )
     assert halo.store.find("users") == ["u2"]
 
@@ -157,7 +157,7 @@ def test_fail_open_turns_a_rejection_into_a_warning(halo, run):
     assert result == {
         "delivered": False,
         "reason": "1 of 1 records were rejected, more than max_rejected=0; the first: users u1: traits.id: is a name that "
-        "Halo reserves; rename the column in the SQL",
+        "Halo reserves; give it another name",
     }
 
 

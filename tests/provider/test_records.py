@@ -73,7 +73,7 @@ TYPES = "list, integration, error, status, config, feature, metric, relationship
         ),
         (
             {"company_id": "c", "traits": {"health_score": 1}},
-            ("companies", "c", "traits.health_score", "is a name that Halo reserves; rename the column in the SQL"),
+            ("companies", "c", "traits.health_score", "is a name that Halo reserves; give it another name"),
         ),
         ({"user_id": "u", "context": []}, ("users", "u", "context", "must be an object of keys and entries")),
         (

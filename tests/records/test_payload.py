@@ -60,11 +60,11 @@ def test_a_body_leaves_out_what_a_record_has_not():
     [
         (
             User(user_id="u", traits={"name": "x", "created_at": "2025"}),
-            Problem("users", "u", "traits.created_at", "is a name that Halo reserves; rename the column in the SQL"),
+            Problem("users", "u", "traits.created_at", "is a name that Halo reserves; give it another name"),
         ),
         (
             Company(company_id="c", traits={"team_size": 3}),
-            Problem("companies", "c", "traits.team_size", "is a name that Halo reserves; rename the column in the SQL"),
+            Problem("companies", "c", "traits.team_size", "is a name that Halo reserves; give it another name"),
         ),
         (
             Company(company_id="c", traits={"contract_term": "yearly"}),
