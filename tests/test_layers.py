@@ -25,8 +25,10 @@ def test_importing_the_package_imports_nothing_else():
         [
             sys.executable,
             "-c",
-            ("import sys; before = set(sys.modules); import airflow_provider_halo; "
-            "print(sorted(set(sys.modules) - before))"),
+            (
+                "import sys; before = set(sys.modules); import airflow_provider_halo; "
+                "print(sorted(set(sys.modules) - before))"
+            ),
         ],
         capture_output=True,
         text=True,
@@ -40,9 +42,11 @@ def test_check_and_sandbox_start_without_airflow():
         [
             sys.executable,
             "-c",
-            ("import sys; import airflow_provider_halo.cli.main, airflow_provider_halo.cli.check, "
-            "airflow_provider_halo.cli.init, airflow_provider_halo.sandbox.server; "
-            "print([name for name in sys.modules if name == 'airflow' or name.startswith('airflow.')])"),
+            (
+                "import sys; import airflow_provider_halo.cli.main, airflow_provider_halo.cli.check, "
+                "airflow_provider_halo.cli.init, airflow_provider_halo.sandbox.server; "
+                "print([name for name in sys.modules if name == 'airflow' or name.startswith('airflow.')])"
+            ),
         ],
         capture_output=True,
         text=True,

@@ -47,7 +47,6 @@ Head: TypeAlias = "tuple[str, list[Row]]"
 """One record as its traits query gives it: its key, and its rows, of which there should be one."""
 
 
-
 def read_records(  # noqa: PLR0917 (what is read, by which plan, from where: no one of them has a default)
     scope: QueryScope, plan: LoadedPlan, selection: Selection, batch: Batch, sources: Sources, warn: Warn
 ) -> Generator[Company | User | Problem, None, None]:
@@ -209,9 +208,7 @@ class _Reading:
             return f"has more than one row in the companies query ({self._driver.name}); one is due"
         companies = sorted({self._company(row) or "none" for row in rows})
         of = "of company" if len(companies) == 1 else "of companies"
-        return (
-            f"has more than one row in the users query ({self._driver.name}), {of} {' and '.join(companies)}; one is due"
-        )
+        return f"has more than one row in the users query ({self._driver.name}), {of} {' and '.join(companies)}; one is due"
 
     def _unusable(self, row: Row) -> None:
         raw = row[self._key_at]
@@ -221,7 +218,9 @@ class _Reading:
         try:
             to_key(raw)
         except Unsendable as problem:
-            self._refused.append(Problem(self._scope, ascii(raw)[:60], "", f"column {self._driver.key!r}: {problem.reason}"))
+            self._refused.append(
+                Problem(self._scope, ascii(raw)[:60], "", f"column {self._driver.key!r}: {problem.reason}")
+            )
 
     def _flush(self) -> None:
         for kind, count in self._warnings.items():

@@ -153,7 +153,9 @@ class _BatchRun:
             else:
                 await delivery.users(users, decide_link=decide_link)
 
-    async def _knowing_their_companies(self, chunks: AsyncGenerator[list[Payload], None]) -> AsyncGenerator[list[Payload], None]:
+    async def _knowing_their_companies(
+        self, chunks: AsyncGenerator[list[Payload], None]
+    ) -> AsyncGenerator[list[Payload], None]:
         """Look up the companies of users that were named one by one, before their links are decided."""
         async for chunk in chunks:
             companies = {user.company_id for user in chunk if user.company_id is not None} if self._links else set()

@@ -119,9 +119,7 @@ def source_error(error: Exception, query: Query) -> SourceError:
     kind, message = _read(error)
     place = f"{query.file}, line {query.line}" if query.line else query.file
     raised = CollationsDiffer if kind == "collations" else SourceError
-    return raised(
-        f"{query.name} ({place}) failed on connection {query.source!r}: {message}; {_MENDS[kind]}."
-    )
+    return raised(f"{query.name} ({place}) failed on connection {query.source!r}: {message}; {_MENDS[kind]}.")
 
 
 def _read(error: Exception) -> tuple[Kind, str]:
@@ -148,7 +146,11 @@ def _read(error: Exception) -> tuple[Kind, str]:
 
 def _failed_connection(text: str) -> Kind:
     """Of an error of connecting psycopg gives no SQLSTATE; what the server said is the end of its text."""
-    if "authentication failed" in text or "no password supplied" in text or re.search(r'role ".*" does not exist', text):
+    if (
+        "authentication failed" in text
+        or "no password supplied" in text
+        or re.search(r'role ".*" does not exist', text)
+    ):
         return "login"
     return "database" if re.search(r'database ".*" does not exist', text) else "unreachable"
 

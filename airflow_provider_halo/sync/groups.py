@@ -15,7 +15,9 @@ from airflow_provider_halo.sync.shapes import Row
 Keep = Callable[[list[Row], Row], None]
 
 
-def groups(stream: Stream, keep: Keep, *, ordered: bool, unusable: Callable[[Row], None]) -> Iterator[tuple[str, list[Row]]]:
+def groups(
+    stream: Stream, keep: Keep, *, ordered: bool, unusable: Callable[[Row], None]
+) -> Iterator[tuple[str, list[Row]]]:
     """The records' keys, each with the rows that ``keep`` kept of it.
 
     :param ordered: hold the order of the keys against Python's own; a join of streams would go wrong without a word.

@@ -146,7 +146,9 @@ class _Binds:
         known = tuple(dict.fromkeys(key for key in part.companies if key is not None))
         return self.any_of(expression, known, "halo_companies", or_null=len(known) < len(set(part.companies)))
 
-    def any_of(self, expression: str, keys: tuple[Any, ...], name: str = "halo_records", *, or_null: bool = False) -> str:
+    def any_of(
+        self, expression: str, keys: tuple[Any, ...], name: str = "halo_records", *, or_null: bool = False
+    ) -> str:
         """The condition that ``expression`` is one of the keys."""
         conditions = []
         if keys:

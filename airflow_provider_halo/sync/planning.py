@@ -57,7 +57,9 @@ def plan_batches(
     else:
         batches = _ranges(users, companies, sources, batch_size, max_batches - (users is not None))
         if users is not None:
-            batches.append(Batch(no_company=True, expected_companies=0, expected_users=_without_company(users, sources)))
+            batches.append(
+                Batch(no_company=True, expected_companies=0, expected_users=_without_company(users, sources))
+            )
     return [
         msgspec.structs.replace(batch, index=index, of=len(batches)) for index, batch in enumerate(batches, start=1)
     ]

@@ -14,9 +14,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from airflow_provider_halo.plan.lint import lint
 
 from airflow_provider_halo.cli.commands import COMMANDS
+from airflow_provider_halo.plan.lint import lint
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.provider_info import get_provider_info
 from airflow_provider_halo.sync.report import Report

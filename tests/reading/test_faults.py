@@ -34,7 +34,7 @@ def steady(error):
 
 
 def users(plan, sql):
-    return plan(f'users:\n  key: id\n  company: team\n  traits:\n    sql: |\n      {sql}\n')
+    return plan(f"users:\n  key: id\n  company: team\n  traits:\n    sql: |\n      {sql}\n")
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,10 @@ def users(plan, sql):
             "SELECT id, team FORM users WHERE id <> 'secret@x.org'",
             'near "users": syntax error',
             'syntax error at or near "users"',
-            "You have an error in your SQL syntax; check the manual that corresponds to your MariaDB server version for "
-            "the right syntax to use near '…' at line 1",
+            (
+                "You have an error in your SQL syntax; check the manual that corresponds to your MariaDB server version for "
+                "the right syntax to use near '…' at line 1"
+            ),
             SYNTAX,
         ),
         (
@@ -71,12 +73,12 @@ def users(plan, sql):
         ),
     ],
 )
-def test_a_refused_query_is_one_sentence(database, plan, sql, sqlite, postgresql, mysql, mend):
-    database.table("users", "id INT, team INT, mail VARCHAR(30)", [(1, 5000, "secret@x.org")])
+def test_a_refused_query_is_one_sentence(any_driver, plan, sql, sqlite, postgresql, mysql, mend):
+    any_driver.table("users", "id INT, team INT, mail VARCHAR(30)", [(1, 5000, "secret@x.org")])
     loaded = users(plan, sql)
-    said = {"sqlite": sqlite, "postgresql": postgresql, "mysql": mysql}[database.engine.dialect.name]
-    said = said.replace("DATABASE", str(database.engine.url.database))
-    caught = failure(database.sources, loaded)
+    said = {"sqlite": sqlite, "postgresql": postgresql, "mysql": mysql}[any_driver.engine.dialect.name]
+    said = said.replace("DATABASE", str(any_driver.engine.url.database))
+    caught = failure(any_driver.sources, loaded)
     assert str(caught.value) == f"users.traits ({loaded.path}, line 8) failed on connection 'app': {said}; {mend}."
     shown = "".join(traceback.format_exception(caught.value))
     assert "secret@x.org" not in shown
@@ -84,16 +86,16 @@ def test_a_refused_query_is_one_sentence(database, plan, sql, sqlite, postgresql
 
 
 @pytest.mark.databases
-def test_a_value_that_the_database_names_is_kept_out(database, plan):
-    database.table("users", "id INT, team INT, mail VARCHAR(30)", [(1, 5000, "secret@x.org")])
+def test_a_value_that_the_database_names_is_kept_out(any_driver, plan):
+    any_driver.table("users", "id INT, team INT, mail VARCHAR(30)", [(1, 5000, "secret@x.org")])
     sql = {
         "postgresql": "SELECT id, team, CAST(mail AS INT) AS n FROM users",
         "mysql": "SELECT id, team, EXTRACTVALUE('<a/>', mail) AS n FROM users",
-    }.get(database.engine.dialect.name)
+    }.get(any_driver.engine.dialect.name)
     if sql is None:
         pytest.skip("SQLite names no values")
     loaded = users(plan, sql)
-    caught = failure(database.sources, loaded)
+    caught = failure(any_driver.sources, loaded)
     assert str(caught.value).endswith(f"; {OTHER}.")
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 
@@ -132,23 +134,25 @@ def test_a_database_that_does_not_answer_is_one_sentence(plan, url, said, mend):
 
 
 @pytest.mark.databases
-def test_a_wrong_login_and_a_wrong_database_are_told_apart(database, plan):
-    if database.is_sqlite:
+def test_a_wrong_login_and_a_wrong_database_are_told_apart(any_driver, plan):
+    if any_driver.is_sqlite:
         pytest.skip("SQLite knows no logins")
     loaded = users(plan, "SELECT id, team FROM users")
-    nowhere = sa.create_engine(database.engine.url.set(database="halo_reading_nowhere"))
-    assert str(failure(lambda _: nowhere, loaded).value).endswith("; check the database's name (schema) in the connection.")
-    nobody = sa.create_engine(database.engine.url.set(username="halo_nobody", password="hunter2"))  # noqa: S106 (no login)
+    nowhere = sa.create_engine(any_driver.engine.url.set(database="halo_reading_nowhere"))
+    assert str(failure(lambda _: nowhere, loaded).value).endswith(
+        "; check the database's name (schema) in the connection."
+    )
+    nobody = sa.create_engine(any_driver.engine.url.set(username="halo_nobody", password="hunter2"))
     caught = failure(lambda _: nobody, loaded)
     assert str(caught.value).endswith(f"; {LOGIN}.")
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.databases
-def test_a_query_that_takes_longer_than_the_database_allows_is_said_to(database, plan):
-    if database.engine.dialect.name != "postgresql":
+def test_a_query_that_takes_longer_than_the_database_allows_is_said_to(any_driver, plan):
+    if any_driver.engine.dialect.name != "postgresql":
         pytest.skip("by PostgreSQL's statement_timeout")
-    url = database.engine.url.update_query_dict({"options": "-c statement_timeout=100"})
+    url = any_driver.engine.url.update_query_dict({"options": "-c statement_timeout=100"})
     engine = sa.create_engine(url)
     loaded = users(plan, "SELECT 1 AS id, 1 AS team, CAST(pg_sleep(30) AS TEXT) AS x")
     assert str(failure(lambda _: engine, loaded, Batch()).value) == (

@@ -29,9 +29,9 @@ def delivered(database, loaded, batches, only=()):
     times = Counter()
     selection = select(loaded, only)
     for batch in batches:
-        batch = Batch.from_dict(batch.to_dict())  # as it comes out of XCom
+        carried = Batch.from_dict(batch.to_dict())  # as it comes out of XCom
         for scope in ("companies", "users"):
-            for record in read_records(scope, loaded, selection, batch, database.sources, lambda *_: None):
+            for record in read_records(scope, loaded, selection, carried, database.sources, lambda *_: None):
                 assert not isinstance(record, Problem)
                 times[(scope, record.company_id if isinstance(record, Company) else record.user_id)] += 1
     return times
@@ -95,7 +95,9 @@ def test_native_uuids_are_planned_and_covered(database, plan):
         pytest.skip("SQLite has no UUIDs")
     teams = [str(uuid.uuid5(uuid.NAMESPACE_DNS, str(number))) for number in range(40)]
     database.table("teams", "id UUID", [(key,) for key in teams])
-    database.table("users", "id INT, team UUID", [(number, teams[number % 40]) for number in range(200)] + [(500, None)])
+    database.table(
+        "users", "id INT, team UUID", [(number, teams[number % 40]) for number in range(200)] + [(500, None)]
+    )
     loaded = plan(PLAN)
     batches = planned(database, loaded, batch_size=30)
     assert [batch.expected_users for batch in batches] == [25, 25, 25, 25, 25, 25, 25, 25, 1]
@@ -250,6 +252,8 @@ def test_a_plan_that_cannot_be_counted_says_why(database, plan):
     with pytest.raises(PlanError) as refused:
         planned(database, wrong)
     assert [problem.message for problem in refused.value.problems] == [
-        "gives no column 'team', which names the company; give a column that name by AS, or correct the plan; "
-        "the query's columns are id, company"
+        (
+            "gives no column 'team', which names the company; give a column that name by AS, or correct the plan; "
+            "the query's columns are id, company"
+        )
     ]

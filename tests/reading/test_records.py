@@ -16,7 +16,9 @@ COMPANIES = "companies: {key: team_id, traits: {sql: SELECT id AS team_id FROM t
 
 
 def values_of(records):
-    return {record.company_id: (record.context["x"].value if "x" in record.context else "left out") for record in records}
+    return {
+        record.company_id: (record.context["x"].value if "x" in record.context else "left out") for record in records
+    }
 
 
 @pytest.fixture
@@ -25,9 +27,9 @@ def teams(database):
     return database
 
 
-def test_a_company_is_its_traits_and_entries(database, plan, read):
-    database.table("teams", "id INT, name VARCHAR(20), plan VARCHAR(20)", [(2, "Two", None), (1, "One", "pro")])
-    database.table("forms", "team INT, n INT", [(1, 3), (1, 4), (9, 1)])
+def test_a_company_is_its_traits_and_entries(any_driver, plan, read):
+    any_driver.table("teams", "id INT, name VARCHAR(20), plan VARCHAR(20)", [(2, "Two", None), (1, "One", "pro")])
+    any_driver.table("forms", "team INT, n INT", [(1, 3), (1, 4), (9, 1)])
     loaded = plan("""
 companies:
   key: org
@@ -37,7 +39,7 @@ companies:
     note: {label: Note, value: words, sql: "SELECT id AS org, 'hi' AS words FROM teams WHERE id = 1"}
     errors: {label: Errors, type: error, empty: omit, sql: "SELECT team AS org, n FROM forms WHERE n > 3"}
 """)
-    result = read(database, loaded, "companies")
+    result = read(any_driver, loaded, "companies")
     assert result.records == [
         Company(
             company_id="1",
@@ -144,9 +146,18 @@ def test_many_named_companies_are_asked_for_in_chunks(database, plan, read):
     [
         ("label: X", {"1": {"a": 1, "b": "x"}, "2": "left out", "3": {}}),
         ("label: X, type: list", {"1": [{"a": 1, "b": "x"}], "2": [{"a": 2, "b": "y"}, {"a": 3, "b": None}], "3": []}),
-        ("label: X, rows: many, order_by: [a desc]", {"1": [{"a": 1, "b": "x"}], "2": [{"a": 3, "b": None}, {"a": 2, "b": "y"}], "3": []}),
-        ("label: X, rows: many, order_by: [b], nulls: omit", {"1": [{"a": 1, "b": "x"}], "2": [{"a": 2, "b": "y"}, {"a": 3}], "3": []}),
-        ("label: X, rows: many, order_by: [b desc], limit: 1", {"1": [{"a": 1, "b": "x"}], "2": [{"a": 2, "b": "y"}], "3": []}),
+        (
+            "label: X, rows: many, order_by: [a desc]",
+            {"1": [{"a": 1, "b": "x"}], "2": [{"a": 3, "b": None}, {"a": 2, "b": "y"}], "3": []},
+        ),
+        (
+            "label: X, rows: many, order_by: [b], nulls: omit",
+            {"1": [{"a": 1, "b": "x"}], "2": [{"a": 2, "b": "y"}, {"a": 3}], "3": []},
+        ),
+        (
+            "label: X, rows: many, order_by: [b desc], limit: 1",
+            {"1": [{"a": 1, "b": "x"}], "2": [{"a": 2, "b": "y"}], "3": []},
+        ),
         ("label: X, name: a", {"1": {"1": {"b": "x"}}, "2": {"2": {"b": "y"}, "3": {"b": None}}, "3": {}}),
         ("label: X, name: b", {"1": {"x": {"a": 1}}, "2": {"y": {"a": 2}}, "3": {}}),
         ("label: X, value: b", {"1": "x", "2": "left out", "3": None}),
@@ -229,18 +240,20 @@ companies:
     assert result.warnings == {"boolean column with another number than 0 and 1": 1}
 
 
-def test_values_of_every_database_type_mean_the_same(database, plan, read):
-    database.table(
+def test_values_of_every_database_type_mean_the_same(any_driver, plan, read):
+    any_driver.table(
         "t",
         "id INT, d DECIMAL(10,2), w DECIMAL(10,0), s TIMESTAMP NULL, f DOUBLE PRECISION, day DATE, txt VARCHAR(20)",
         [(1, "12.50", 40, "2025-03-01 10:00:00", 0.5, "2025-03-01", "\U0001f600 it's")]
-        if not database.is_sqlite
+        if not any_driver.is_sqlite
         else [],
     )
-    if database.is_sqlite:
-        database.run("INSERT INTO t VALUES (1, 12.5, 40, '2025-03-01 10:00:00', 0.5, '2025-03-01', '\U0001f600 it''s')")
+    if any_driver.is_sqlite:
+        any_driver.run(
+            "INSERT INTO t VALUES (1, 12.5, 40, '2025-03-01 10:00:00', 0.5, '2025-03-01', '\U0001f600 it''s')"
+        )
     (record,) = read(
-        database, plan("companies: {key: id, traits: {sql: SELECT * FROM t, timestamps: [s]}}"), "companies"
+        any_driver, plan("companies: {key: id, traits: {sql: SELECT * FROM t, timestamps: [s]}}"), "companies"
     ).records
     assert record.traits == {
         "d": 12.5,
@@ -252,19 +265,21 @@ def test_values_of_every_database_type_mean_the_same(database, plan, read):
     }
 
 
-def test_a_record_with_an_unsendable_value_is_rejected_and_the_others_go_on(database, plan, read):
+def test_a_record_with_an_unsendable_value_is_rejected_and_the_others_go_on(any_driver, plan, read):
     binary = {"sqlite": "x'00ff'", "postgresql": "'\\x00ff'::bytea", "mysql": "CAST(x'00ff' AS BINARY)"}
-    blob = binary[database.engine.dialect.name]
-    database.table("teams", "id INT", [(1,), (2,), (3,)])
-    loaded = plan(f"""
+    blob = binary[any_driver.engine.dialect.name]
+    any_driver.table("teams", "id INT", [(1,), (2,), (3,)])
+    loaded = plan(
+        f"""
 companies:
   key: id
   traits: {{sql: "SELECT id, CASE WHEN id = 2 THEN {blob} END AS logo FROM teams"}}
   context:
     files: {{label: Files, type: list, sql: "SELECT id, {blob} AS body FROM teams WHERE id = 3"}}
-""".replace("\\", "\\\\"))
+""".replace("\\", "\\\\")
+    )
     reason = "holds bytes, which have no form in JSON; cast the column to text in the SQL"
-    assert read(database, loaded, "companies").records == [
+    assert read(any_driver, loaded, "companies").records == [
         Company(company_id="1", traits={"logo": None}, context={"files": ContextEntry("Files", [], "list")}),
         Problem("companies", "2", "traits.logo", reason),
         Problem("companies", "3", "context.files", f"column 'body' {reason}"),
@@ -347,19 +362,27 @@ users:
     plain: {label: P, source: other, value: n, sql: "SELECT * FROM t"}
     placed: {label: Q, source: other, value: n, sql: "SELECT * FROM t WHERE {{ batch('team') }}"}
 """)
-    for batch, count in ((Batch(), 802), (Batch(no_company=True), 400), (Batch(companies=(2,)), 401), (Batch(user=7), 1)):
+    for batch, count in (
+        (Batch(), 802),
+        (Batch(no_company=True), 400),
+        (Batch(companies=(2,)), 401),
+        (Batch(user=7), 1),
+    ):
         records = read(database, loaded, "users", batch).records
         assert len({record.user_id for record in records}) == len(records)
         assert len(records) - 1 <= count <= len(records) + 1
         assert all(
-            record.context == {"plain": ContextEntry("P", int(record.user_id)), "placed": ContextEntry("Q", int(record.user_id))}
+            record.context
+            == {"plain": ContextEntry("P", int(record.user_id)), "placed": ContextEntry("Q", int(record.user_id))}
             for record in records
         )
 
 
 def test_more_entries_than_connections_are_still_all_read(database, plan, read):
     database.table("teams", "id INT", [(team,) for team in range(700)])
-    entries = "\n".join(f"    e{n}: {{label: E, value: n, sql: 'SELECT id, id * {n} AS n FROM teams'}}" for n in range(30))
+    entries = "\n".join(
+        f"    e{n}: {{label: E, value: n, sql: 'SELECT id, id * {n} AS n FROM teams'}}" for n in range(30)
+    )
     loaded = plan(f"companies:\n  key: id\n  traits: {{sql: SELECT id FROM teams}}\n  context:\n{entries}\n")
     records = read(database, loaded, "companies").records
     assert len(records) == 700
@@ -367,24 +390,24 @@ def test_more_entries_than_connections_are_still_all_read(database, plan, read):
         assert [entry.value for entry in record.context.values()] == [int(record.company_id) * n for n in range(30)]
 
 
-def test_decimal_keys_are_whole_numbers(database, plan, read):
-    database.table("teams", "id DECIMAL(12, 2)", [(10,), (9,), (100,)])
-    database.table("t", "team INT, n INT", [(9, 1), (10, 2), (100, 3)])
+def test_decimal_keys_are_whole_numbers(any_driver, plan, read):
+    any_driver.table("teams", "id DECIMAL(12, 2)", [(10,), (9,), (100,)])
+    any_driver.table("t", "team INT, n INT", [(9, 1), (10, 2), (100, 3)])
     loaded = plan("""
 companies:
   key: team
   traits: {sql: SELECT id AS team FROM teams}
   context: {x: {label: X, value: n, sql: SELECT * FROM t}}
 """)
-    assert values_of(read(database, loaded, "companies").records) == {"9": 1, "10": 2, "100": 3}
+    assert values_of(read(any_driver, loaded, "companies").records) == {"9": 1, "10": 2, "100": 3}
 
 
-def test_json_columns_are_values(database, plan, read):
-    if database.engine.dialect.name != "postgresql":
+def test_json_columns_are_values(any_driver, plan, read):
+    if any_driver.engine.dialect.name != "postgresql":
         pytest.skip("only PostgreSQL's drivers give JSON columns as values")
     document = {"a": [1, {"b": None}], "c": "x"}
-    database.table("teams", "id INT, doc JSONB", [(1, json.dumps(document))])
-    (record,) = read(database, plan("companies: {key: id, traits: {sql: SELECT * FROM teams}}"), "companies").records
+    any_driver.table("teams", "id INT, doc JSONB", [(1, json.dumps(document))])
+    (record,) = read(any_driver, plan("companies: {key: id, traits: {sql: SELECT * FROM teams}}"), "companies").records
     assert record.traits == {"doc": document}
 
 
@@ -422,12 +445,12 @@ users:
         assert seen == {key: len(key) for key in keys}
 
 
-def test_a_native_uuid_meets_a_text_of_it(database, plan, read):
-    if database.is_sqlite:
+def test_a_native_uuid_meets_a_text_of_it(any_driver, plan, read):
+    if any_driver.is_sqlite:
         pytest.skip("SQLite has no UUIDs")
     keys = [f"{n:08x}-0000-4000-8000-00000000000{n:x}" for n in range(16)]
-    database.table("teams", "id UUID", [(key,) for key in keys])
-    database.table("t", "team VARCHAR(40), n INT", [(key, n) for n, key in enumerate(keys)])
+    any_driver.table("teams", "id UUID", [(key,) for key in keys])
+    any_driver.table("t", "team VARCHAR(40), n INT", [(key, n) for n, key in enumerate(keys)])
     loaded = plan("""
 companies:
   key: team
@@ -435,6 +458,9 @@ companies:
   context: {x: {label: X, value: n, sql: SELECT * FROM t}}
 """)
     expected = {key: n for n, key in enumerate(keys)}
-    assert values_of(read(database, loaded, "companies").records) == expected
-    for batch in (Batch(key_type="uuid", first=keys[3], next=keys[9]), Batch(key_type="uuid", companies=tuple(keys[3:9]))):
-        assert values_of(read(database, loaded, "companies", batch).records) == {k: expected[k] for k in keys[3:9]}
+    assert values_of(read(any_driver, loaded, "companies").records) == expected
+    for batch in (
+        Batch(key_type="uuid", first=keys[3], next=keys[9]),
+        Batch(key_type="uuid", companies=tuple(keys[3:9])),
+    ):
+        assert values_of(read(any_driver, loaded, "companies", batch).records) == {k: expected[k] for k in keys[3:9]}

@@ -39,8 +39,12 @@ def our_threads():
 
 
 @pytest.fixture
-def many(database):
-    """A database of very many users, of one company, and a function that gives the plan over them."""
+def many(any_driver):
+    """A database of very many users, all of one company."""
+    return fill(any_driver)
+
+
+def fill(database):
     database.table("users", "id INT, team INT, note VARCHAR(100)")
     if database.engine.dialect.name == "mysql":
         rows = f"SELECT seq, 1, REPEAT('x', 80) FROM seq_1_to_{MANY}"
@@ -102,15 +106,15 @@ def test_an_early_end_closes_connections_and_threads_at_once(many, plan, caplog)
     many.run("DELETE FROM users WHERE id > 5")
 
 
-def test_a_failure_of_one_query_surfaces_while_another_still_thinks(database, plan, caplog):
-    loaded = users_plan(plan, SLEEP[database.engine.dialect.name], "SELECT id, team FROM nowhere")
+def test_a_failure_of_one_query_surfaces_while_another_still_thinks(any_driver, plan, caplog):
+    loaded = users_plan(plan, SLEEP[any_driver.engine.dialect.name], "SELECT id, team FROM nowhere")
     started = time.monotonic()
     with caplog.at_level(logging.WARNING), pytest.raises(SourceError) as caught:
-        list(reading(database, loaded))
+        list(reading(any_driver, loaded))
     assert "users.context.x" in str(caught.value)
     assert time.monotonic() - started < 5
     assert our_threads() == []
-    assert database.connections_in_use() == 0
+    assert any_driver.connections_in_use() == 0
     assert caplog.messages == []
 
 
@@ -124,34 +128,34 @@ def test_a_lookup_that_fails_surfaces_too(database, other, plan):
     assert our_threads() == []
 
 
-def test_a_plan_cannot_write(database, plan):
-    database.table("users", "id INT, team INT", [(1, 1)])
-    if database.engine.dialect.name == "postgresql":
-        database.run(
+def test_a_plan_cannot_write(any_driver, plan):
+    any_driver.table("users", "id INT, team INT", [(1, 1)])
+    if any_driver.engine.dialect.name == "postgresql":
+        any_driver.run(
             "CREATE OR REPLACE FUNCTION halo_writes() RETURNS INT LANGUAGE SQL VOLATILE AS "
             "'UPDATE users SET team = 2 RETURNING team'"
         )
         sql = "SELECT id, halo_writes() AS team FROM users"
-    elif database.engine.dialect.name == "mysql":
-        database.run("DROP FUNCTION IF EXISTS halo_writes")
-        database.run(
+    elif any_driver.engine.dialect.name == "mysql":
+        any_driver.run("DROP FUNCTION IF EXISTS halo_writes")
+        any_driver.run(
             "CREATE FUNCTION halo_writes() RETURNS INT MODIFIES SQL DATA BEGIN UPDATE users SET team = 2; RETURN 2; END"
         )
         sql = "SELECT id, halo_writes() AS team FROM (SELECT 1 AS id) t"
     else:
         pytest.skip("no SELECT of SQLite can write")
     with pytest.raises(SourceError) as caught:
-        list(reading(database, users_plan(plan, sql)))
+        list(reading(any_driver, users_plan(plan, sql)))
     assert str(caught.value).endswith("; a plan may only read: take what writes out of the SQL.")
-    with database.engine.connect() as connection:
+    with any_driver.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT team FROM users").scalar_one() == 1
 
 
-def test_connections_go_back_as_they_came(database, plan):
-    database.table("users", "id INT, team INT", [(1, 1)])
-    list(reading(database, users_plan(plan, "SELECT * FROM users", "SELECT * FROM users")))
+def test_connections_go_back_as_they_came(any_driver, plan):
+    any_driver.table("users", "id INT, team INT", [(1, 1)])
+    list(reading(any_driver, users_plan(plan, "SELECT * FROM users", "SELECT * FROM users")))
     for _ in range(3):
-        database.insert("users", [(2, 1)])  # a pooled connection may write again
+        any_driver.insert("users", [(2, 1)])  # a pooled connection may write again
 
 
 def test_order_that_cannot_be_followed_is_an_error_and_not_a_wrong_join(sqlite, plan):
@@ -165,7 +169,10 @@ def test_order_that_cannot_be_followed_is_an_error_and_not_a_wrong_join(sqlite, 
     import sqlalchemy as sa
 
     sa.event.listen(
-        sqlite.engine, "before_cursor_execute", lambda _c, _cur, sql, args, _ctx, _many: (backwards(sql), args), retval=True
+        sqlite.engine,
+        "before_cursor_execute",
+        lambda _c, _cur, sql, args, _ctx, _many: (backwards(sql), args),
+        retval=True,
     )
     with pytest.raises(SourceError) as caught:
         list(reading(sqlite, users_plan(plan, "SELECT * FROM users")))
@@ -181,7 +188,9 @@ def test_a_missing_column_is_a_problem_of_the_plan(database, plan):
         list(reading(database, users_plan(plan, "SELECT * FROM users")))
     assert {(problem.key, problem.line) for problem in caught.value.problems} == {("users.traits.sql", 6)}
     assert [problem.message for problem in caught.value.problems] == [
-        "gives no column 'team', which names the company; give a column that name by AS, or correct the plan; "
-        "the query's columns are id, company, created_at",
+        (
+            "gives no column 'team', which names the company; give a column that name by AS, or correct the plan; "
+            "the query's columns are id, company, created_at"
+        ),
         "column 'created_at' would be a trait that Halo reserves; rename it by AS signed_up_at",
     ]
