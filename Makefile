@@ -18,6 +18,7 @@ help: ## this list
 venv: $(VENV)/ready ## an environment of its own in .venv (made by the other targets too)
 
 # The provider for MySQL and MariaDB asks for a driver that has to be compiled; PyMySQL, which doesn't, serves as well.
+# Where the compiled one can be had, the tests run on both.
 $(VENV)/ready: pyproject.toml .ci/constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.10 or later found: install one, or name it by make PYTHON=…"; exit 2; }
 	@echo "Making $(VENV) with $(PYTHON) (a minute or two, once) …"
@@ -25,6 +26,8 @@ $(VENV)/ready: pyproject.toml .ci/constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[dev]'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --no-deps \
 	  apache-airflow-providers-mysql
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt mysqlclient \
+	  > /dev/null 2>&1 || echo "mysqlclient can't be compiled here (no MariaDB headers): the tests of that driver are skipped"
 	@touch $@
 
 test: $(VENV)/ready ## all tests; those of databases that don't run here are skipped, with a reason
