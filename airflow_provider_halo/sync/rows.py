@@ -14,7 +14,15 @@ import sqlalchemy as sa
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.plan.query import Query
 from airflow_provider_halo.sync.columns import check_columns
-from airflow_provider_halo.sync.source import Sources, canceller, discard, engine_of, explained, read_only
+from airflow_provider_halo.sync.source import (
+    Sources,
+    canceller,
+    close_cursors_quietly,
+    discard,
+    engine_of,
+    explained,
+    read_only,
+)
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +69,9 @@ class Streams:
         :raises SourceError: when the database's driver isn't installed.
         """
         self._open = [stream for stream in self._open if stream.is_alive]
-        stream = Stream(self, query, self.engine(query), statement)
+        engine = self.engine(query)
+        close_cursors_quietly(engine)
+        stream = Stream(self, query, engine, statement)
         self._open.append(stream)
         return stream
 

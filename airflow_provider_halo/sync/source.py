@@ -128,5 +128,21 @@ def discard(result: sa.CursorResult[Any]) -> None:
             result.cursor.close()
 
 
+def close_cursors_quietly(engine: sa.Engine) -> None:
+    """Close the cursor of a statement that failed before SQLAlchemy does, which would log what a cancelled one says to that.
+
+    mysqlclient's cursor, when it is closed, meets the cancellation that its fetch has met already.
+    """
+    if not sa.event.contains(engine, "handle_error", _close_cursor):
+        sa.event.listen(engine, "handle_error", _close_cursor)
+
+
+def _close_cursor(context: sa.engine.ExceptionContext) -> None:
+    cursor = None if context.execution_context is None else context.execution_context.cursor
+    with contextlib.suppress(*_driver_errors(context.dialect)):
+        if cursor is not None:
+            cursor.close()
+
+
 def _driver_errors(dialect: sa.Dialect) -> tuple[type[Exception], ...]:
     return () if dialect.dbapi is None else (dialect.dbapi.Error,)
