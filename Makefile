@@ -33,8 +33,8 @@ $(VENV)/ready: pyproject.toml .ci/constraints.txt
 test: $(VENV)/ready ## all tests; those of databases that don't run here are skipped, with a reason
 	@$(BIN)/python -m pytest $(TESTS)
 
-test-fast: $(VENV)/ready ## the tests that need no Airflow scheduler: under two minutes
-	@$(BIN)/python -m pytest -m "not scheduler" $(TESTS)
+test-fast: $(VENV)/ready ## the tests that need no database server and no Airflow scheduler: two minutes, about
+	@$(BIN)/python -m pytest -m "not scheduler and not databases" $(TESTS)
 
 lint: $(VENV)/ready ## style, types, layers
 	@$(BIN)/ruff check .
