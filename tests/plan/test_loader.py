@@ -237,10 +237,10 @@ def test_a_path_that_gives_no_file_is_one_problem(plans):
 
 
 def test_sql_files_are_found_from_the_plans_folder_also_above_it(plans):
-    plans.write("shared/one.sql", "SELECT id FROM t")
-    text = "version: 1\nsource: db\ncompanies:\n  key: id\n  traits: {sql: ../shared/one.sql}\n"
+    plans.write("common/one.sql", "SELECT id FROM t")
+    text = "version: 1\nsource: db\ncompanies:\n  key: id\n  traits: {sql: ../common/one.sql}\n"
     (query,) = load_plan(plans.write("plans/halo.yaml", text)).queries
-    assert (query.file, query.line, query.statement.pieces) == ("plans/../shared/one.sql", 1, ("SELECT id FROM t",))
+    assert (query.file, query.line, query.statement.pieces) == ("plans/../common/one.sql", 1, ("SELECT id FROM t",))
 
 
 def test_sql_that_ends_like_a_file_name_is_still_sql(plans):
