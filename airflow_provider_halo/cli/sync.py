@@ -22,8 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
         return WRONG
     plan = load_plan(arguments.plan)
     # Airflow takes seconds to import, and a plan's mistakes are told without it.
-    from airflow_provider_halo.hooks.halo import HaloHook  # noqa: PLC0415
-    from airflow_provider_halo.hooks.sources import airflow_sources  # noqa: PLC0415
+    from airflow_provider_halo.hooks.halo import HaloHook  # noqa: PLC0415 (slow, see above)
+    from airflow_provider_halo.hooks.sources import airflow_sources  # noqa: PLC0415 (slow, see above)
 
     options = SyncOptions(
         only=tuple(name.strip() for name in arguments.only.split(",") if name.strip()),
