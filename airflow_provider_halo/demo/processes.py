@@ -7,8 +7,9 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -60,7 +61,8 @@ class Processes:
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Path:
         """Start a process; what it says goes to ``folder/NAME.log``, which is returned."""
         log = self.folder / f"{name}.log"
-        with log.open("wb") as output:
+        # Ctrl-C between a process's start and its entry here would leave it running, known to nobody.
+        with log.open("wb") as output, _uninterrupted():
             # A session of its own: Ctrl-C reaches the demo alone, which then stops its processes in order.
             process = subprocess.Popen(
                 command,
@@ -70,9 +72,9 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._popen[name] = process
-        self._started.append(Started(name, process.pid, psutil.Process(process.pid).create_time(), log))
-        self._write_list()
+            self._popen[name] = process
+            self._started.append(Started(name, process.pid, psutil.Process(process.pid).create_time(), log))
+            self._write_list()
         return log
 
     def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -109,11 +111,12 @@ class Processes:
         self._left_running = True
 
     def stop(self) -> None:
-        """Stop all processes and their children, the youngest first."""
-        _stop([started.pid for started in reversed(self._started) if _is_alive(started)])
-        for process in self._popen.values():
-            process.wait()
-        _list_file(self.folder).unlink(missing_ok=True)
+        """Stop all processes and their children, the youngest first. A second Ctrl-C waits until that is done."""
+        with _uninterrupted():
+            _stop([started.pid for started in reversed(self._started) if _is_alive(started)])
+            for process in self._popen.values():
+                process.wait()
+            _list_file(self.folder).unlink(missing_ok=True)
 
     def _write_list(self) -> None:
         listed = [
@@ -154,11 +157,7 @@ def _is_alive(started: Started) -> bool:
 
 def _stop(pids: Sequence[int]) -> None:
     """End process groups politely, then by force. Airflow's tasks leave the group, so children are told one by one."""
-    family: list[psutil.Process] = []
-    for pid in pids:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            leader = psutil.Process(pid)
-            family += [leader, *leader.children(recursive=True)]
+    family = _family(pids, set())
     outside = [process for process in family if _group(process) not in pids]
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -166,12 +165,23 @@ def _stop(pids: Sequence[int]) -> None:
     for process in outside:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    _wait_until_gone(family)
+    family = _wait_until_gone(pids, family)
     for process in family:
-        if _runs(process):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-    _wait_until_gone(family)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    _wait_until_gone(pids, family)
+
+
+def _family(pids: Sequence[int], known: set[psutil.Process]) -> set[psutil.Process]:
+    """What is known, whatever descends from it, and whatever is in the groups that ``pids`` lead: all that still runs."""
+    family = set(known)
+    for process in psutil.process_iter():
+        if process.pid in pids or _group(process) in pids:
+            family.add(process)
+    for process in list(family):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family.update(process.children(recursive=True))
+    return {process for process in family if _runs(process)}
 
 
 def _group(process: psutil.Process) -> int:
@@ -180,10 +190,12 @@ def _group(process: psutil.Process) -> int:
     return 0
 
 
-def _wait_until_gone(family: Sequence[psutil.Process]) -> None:
+def _wait_until_gone(pids: Sequence[int], family: set[psutil.Process]) -> set[psutil.Process]:
+    """Wait for a family to end; returns who doesn't. Looks again each time, for children that came meanwhile."""
     deadline = time.monotonic() + _GRACE
-    while any(_runs(process) for process in family) and time.monotonic() < deadline:
+    while (family := _family(pids, family)) and time.monotonic() < deadline:
         time.sleep(0.1)
+    return family
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -191,3 +203,22 @@ def _runs(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the block is done. They are noted, not blocked: a child would inherit a block."""
+    if threading.current_thread() is not threading.main_thread():  # signals come to the main thread alone
+        yield
+        return
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda n, _: came.append(n)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import time
 
 import psutil
@@ -43,6 +45,38 @@ def test_children_end_with_their_parents_whatever_went_wrong(tmp_path):
         1 / 0  # noqa: B018
     assert not any(runs(pid) for pid in pids)
     assert listed(tmp_path) == []
+
+
+@pytest.mark.parametrize("milliseconds", range(24))
+def test_ctrl_c_at_any_moment_of_a_start_leaves_nothing_running(tmp_path, milliseconds):
+    def press_ctrl_c():
+        time.sleep(milliseconds / 1_000)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), Processes(tmp_path) as processes:  # noqa: PT012 (what is tested is the exit)
+        finger = threading.Thread(target=press_ctrl_c)
+        finger.start()
+        for name in ("sandbox", "scheduler", "api-server"):
+            processes.start(name, ["sleep", "60"], os.environ)
+        finger.join()
+        time.sleep(5)
+    assert [child for child in psutil.Process().children() if child.name() == "sleep"] == []
+
+
+SLOW_TO_END = "import signal, sys, time; signal.signal(15, lambda *_: (time.sleep(0.5), sys.exit())); print('up', flush=True); time.sleep(60)"
+
+
+def test_a_second_ctrl_c_waits_until_all_is_stopped(tmp_path):
+    with pytest.raises(KeyboardInterrupt), Processes(tmp_path) as processes:  # noqa: PT012 (what is tested is the exit)
+        log = processes.start("sandbox", [sys.executable, "-c", SLOW_TO_END], os.environ)
+        deadline = time.monotonic() + 20
+        while not log.read_text().strip() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (process,) = listed(tmp_path)
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        raise ZeroDivisionError
+    assert not runs(process.pid)
+    assert not (tmp_path / "processes.json").exists()
 
 
 def test_what_was_left_running_is_stopped_later(tmp_path):
