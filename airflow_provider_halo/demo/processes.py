@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, final
+from typing import Any, Final, final
 
 import psutil
 
@@ -212,7 +212,7 @@ def _uninterrupted() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    handlers = {
+    handlers: dict[int, Any] = {
         number: signal.signal(number, lambda n, _: came.append(n)) for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
