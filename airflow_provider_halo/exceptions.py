@@ -4,7 +4,8 @@ HaloError
 ├── PlanError                 the plan file is wrong: every problem at once, each with its place
 ├── SetupError                something around the plan is missing: a connection, a driver, a table, a secret
 │   ├── SecretMissing         the identity secret is needed and the connection has none
-│   └── SourceError           the source database refused a query, or can't be reached
+│   ├── SourceError           the source database refused a query, or can't be reached
+│   └── LedgerError           the ledger database refused a statement, or can't be reached
 ├── ApiError                  Halo's answer to one request, or its absence
 │   ├── RequestRefused        400: Halo will not store what was sent
 │   ├── PayloadTooLarge       413: the body is larger than Halo takes
@@ -17,7 +18,8 @@ HaloError
 └── DeliveryStopped           a run that can't go on, for a cause that is no single answer
     ├── HaloUnavailable       no request succeeded for the whole time budget
     ├── SystemicRefusal       many single records refused, all for one cause
-    └── ContextRefused        Halo takes no `context` in users/update
+    ├── ContextRefused        Halo takes no `context` in users/update
+    └── UnlikelyChange        a run would change more than a run should; nothing was sent
 """
 
 from __future__ import annotations
@@ -75,6 +77,10 @@ class SecretMissing(SetupError):
 
 class SourceError(SetupError):
     """The source database refused a query or can't be reached."""
+
+
+class LedgerError(SetupError):
+    """The ledger database refused a statement or can't be reached. What Halo has stored meanwhile is sent once more."""
 
 
 class ApiError(HaloError):
@@ -153,3 +159,7 @@ class SystemicRefusal(DeliveryStopped):
 
 class ContextRefused(DeliveryStopped):
     """Halo takes no ``context`` inside users/update; ``send_context: false`` in the plan sends users without it."""
+
+
+class UnlikelyChange(DeliveryStopped):
+    """A run would change more than a run should: the plan or the source is likely wrong. Nothing was sent."""

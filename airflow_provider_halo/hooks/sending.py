@@ -13,6 +13,7 @@ from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.chunks import chunks_of
 from airflow_provider_halo.sync.delivery import Delivery
+from airflow_provider_halo.sync.made import outcome_of
 from airflow_provider_halo.sync.outcome import Outcome
 
 
@@ -36,18 +37,15 @@ def send(
     :raises HaloError: when it can't go on.
     """
 
-    def reject(problem: Problem) -> None:
-        emit(Outcome(scope=problem.scope, status="rejected", problem=problem))
-
     def decide_link(user: Payload) -> bool:
         return user.company_id is not None
 
     async def run() -> Stats:
         async with HaloClient(settings) as client:
             delivery = Delivery(client, emit, update_only=update_only)
-            async with aclosing(chunks_of(iter(companies), USERS_PER_UPDATE, reject)) as chunks:
+            async with aclosing(chunks_of(map(outcome_of, companies), USERS_PER_UPDATE, emit)) as chunks:
                 await delivery.companies(chunks)
-            async with aclosing(chunks_of(iter(users), USERS_PER_UPDATE, reject)) as chunks:
+            async with aclosing(chunks_of(map(outcome_of, users), USERS_PER_UPDATE, emit)) as chunks:
                 store = delivery.identify if activity else delivery.users
                 await store(chunks, decide_link=decide_link if link_users else None)
             return client.stats

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _SCOPES: tuple[QueryScope, ...] = get_args(QueryScope)
+_NAME_LENGTH = 100  # characters of a plan's name
 
 
 def load_plan(path: str | os.PathLike[str]) -> LoadedPlan:
@@ -90,6 +91,11 @@ class _Loader:
 
     def queries(self) -> tuple[Query, ...]:
         """Every query that will run, checked; problems are collected."""
+        name = self._data.get("name")
+        if isinstance(name, str):
+            checks.check_text(name, ("name",), self._problems, "a plan's name is a word such as forms_app")
+            if len(name) > _NAME_LENGTH:
+                self._problems.at(("name",), f"has {len(name):,} characters, but may have {_NAME_LENGTH}")
         if self._source is not None:
             self._check_source(self._source, ("source",))
         if not any(scope in self._data for scope in _SCOPES):

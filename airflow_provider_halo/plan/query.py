@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal
 
 from airflow_provider_halo.exceptions import PlanProblem
@@ -88,6 +89,11 @@ class LoadedPlan:
     path: str
     plan: Plan
     queries: tuple[Query, ...]
+
+    @property
+    def name(self) -> str:
+        """What a ledger knows the plan by: its `name`, or else the name of its file without the ending."""
+        return self.plan.name or PurePath(self.path).stem
 
     def traits(self, scope: QueryScope) -> Query | None:
         """The query that defines the records of a scope; None when the plan has no such scope."""

@@ -79,6 +79,7 @@ class Plan(_Model):
     """One plan file."""
 
     version: Literal[1]
+    name: str | None = None  # by which a ledger knows it; without one it is the file's name
     source: str | None = None
     nulls: Nulls = "send"
     companies: Companies | None = None

@@ -47,14 +47,33 @@ Head: TypeAlias = "tuple[str, list[Row]]"
 """One record as its traits query gives it: its key, and its rows, of which there should be one."""
 
 
+class Notes:
+    """What a reading learns of the queries on the way, for whoever remembers it.
+
+    ``found``: how many records each query had rows for. ``traits``: names of the traits that a scope's query gives.
+    """
+
+    def __init__(self) -> None:
+        self.found: Counter[str] = Counter()
+        self.traits: dict[QueryScope, tuple[str, ...]] = {}
+
+
 def read_records(  # noqa: PLR0917 (what is read, by which plan, from where: no one of them has a default)
-    scope: QueryScope, plan: LoadedPlan, selection: Selection, batch: Batch, sources: Sources, warn: Warn
+    scope: QueryScope,
+    plan: LoadedPlan,
+    selection: Selection,
+    batch: Batch,
+    sources: Sources,
+    warn: Warn,
+    *,
+    notes: Notes | None = None,
 ) -> Generator[Company | User | Problem, None, None]:
     """Read one scope of a batch. Closing the generator cancels its queries and closes its connections.
 
     :param selection: which entries are read, and whether traits are part of the records.
     :param sources: gives the engine of a connection id.
     :param warn: is told what was changed or dropped on the way, as ``(kind, how often)``.
+    :param notes: filled in while the records are read.
     :return: each record, or the `Problem` that keeps it from being sent; in the order of the keys' texts within a batch's
         range. Keys that a batch names (``companies``, ``user``) and the traits query doesn't give are problems too.
     :raises PlanError: when a result lacks a column that the plan names, or has one that Halo reserves.
@@ -65,7 +84,7 @@ def read_records(  # noqa: PLR0917 (what is read, by which plan, from where: no 
         return
     for part in _parts(scope, batch):
         missing = _named(scope, part)
-        for record in _Reading(driver, selection, part, sources, warn).records():
+        for record in _Reading(driver, selection, part, sources, warn, notes or Notes()).records():
             missing.pop(_key_of(record), None)
             yield record
         for key in missing:
@@ -102,7 +121,10 @@ def _key_of(record: Company | User | Problem) -> str:
 class _Reading:
     """One part of a batch being read: the driver's rows, and the entries joined to them."""
 
-    def __init__(self, driver: Query, selection: Selection, part: Part, sources: Sources, warn: Warn) -> None:
+    def __init__(  # noqa: PLR0917 (as of `read_records`)
+        self, driver: Query, selection: Selection, part: Part, sources: Sources, warn: Warn, notes: Notes
+    ) -> None:
+        self._notes = notes
         self._driver = driver
         self._scope = driver.scope
         self._part = part
@@ -125,9 +147,13 @@ class _Reading:
             names = stream.names
             self._key_at, self._company_at = names.index(driver.key), names.index(driver.company)
             traits = RowReader(driver, names, self._warnings, omit_nulls=driver.nulls == "omit")
+            self._notes.traits[self._scope] = traits.names
             heads = groups(stream, _keep_two, ordered=sorts_like_python(dialect), unusable=self._unusable)
             while block := list(islice(heads, KEYS_AT_ONCE)):
                 found = list(self._found(block, joins))
+                self._notes.found[driver.name] += len(block)
+                for query, entries in found:
+                    self._notes.found[query.name] += len(entries)
                 records = [self._record(key, rows, traits, found) for key, rows in block]
                 self._flush()
                 yield from records

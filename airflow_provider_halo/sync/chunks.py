@@ -3,63 +3,68 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from airflow_provider_halo.records.payload import Payload
-from airflow_provider_halo.records.problem import Problem
+from airflow_provider_halo.sync.outcome import Outcome
 
 
 async def chunks_of(
-    made: Iterator[Payload | Problem], size: int, reject: Callable[[Problem], None]
+    made: Iterator[Payload | Outcome], size: int, emit: Callable[[Outcome], None]
 ) -> AsyncGenerator[list[Payload], None]:
     """Read ahead of whoever takes the chunks.
 
-    :param made: read in a thread of its own, so that a slow database doesn't hold the sender; closed at the end, also an
-        early one, where it is a generator.
-    :param size: payloads and problems of a chunk, at most.
-    :param reject: takes each problem, in the event loop's thread.
+    :param made: what is to be sent, and what became of records that aren't. Read in a thread of its own, so that a slow
+        database doesn't hold the sender; closed at the end, also an early one, where it is a generator.
+    :param size: payloads of a chunk, at most. Users of whom only the link is due are counted apart, so that the others
+        fill a request.
+    :param emit: takes each outcome at once, in the event loop's thread; before the chunk of what was read after it.
     """
-    reader = _Reader(made, size)
     loop = asyncio.get_running_loop()
+    reader = _Reader(made, size, lambda outcome: loop.call_soon_threadsafe(emit, outcome))
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="halo-read") as executor:
         try:
             ahead = loop.run_in_executor(executor, reader.next_chunk)
             while True:
-                payloads, problems, more = await ahead
+                payloads, more = await ahead
                 if more:
                     ahead = loop.run_in_executor(executor, reader.next_chunk)
-                for problem in problems:
-                    reject(problem)
                 if payloads:
                     yield payloads
                 if not more:
                     return
         finally:
+            reader.stop.set()
             # In the reader's own thread, after the chunk it may be at: a generator can't be closed while it runs.
             await loop.run_in_executor(executor, reader.close)
 
 
 class _Reader:
-    """Sorts what is read into payloads and problems. Used by one thread at a time."""
+    """Gathers what is read into chunks. Used by one thread at a time, but for ``stop``, which ends a chunk early."""
 
-    def __init__(self, made: Iterator[Payload | Problem], size: int) -> None:
+    def __init__(self, made: Iterator[Payload | Outcome], size: int, emit: Callable[[Outcome], object]) -> None:
         self._made = made
         self._size = size
+        self._emit = emit
+        self.stop = threading.Event()
 
-    def next_chunk(self) -> tuple[list[Payload], list[Problem], bool]:
-        """The next payloads and problems, and whether more may follow."""
+    def next_chunk(self) -> tuple[list[Payload], bool]:
+        """The next payloads, and whether more may follow."""
         payloads: list[Payload] = []
-        problems: list[Problem] = []
-        while len(payloads) < self._size and len(problems) < self._size:
+        links = 0
+        stopped = self.stop.is_set
+        while len(payloads) - links < self._size and links < self._size:
             record = next(self._made, None)
-            if record is None:
-                return payloads, problems, False
+            if record is None or stopped():
+                return payloads, False
             if isinstance(record, Payload):
                 payloads.append(record)
+                links += record.unchanged
             else:
-                problems.append(record)
-        return payloads, problems, True
+                self._emit(record)
+        return payloads, True
 
     def close(self) -> None:
         """End what is behind the records, such as queries."""

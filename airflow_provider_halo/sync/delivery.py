@@ -13,7 +13,7 @@ from airflow_provider_halo.records.problem import Problem, Scope
 from airflow_provider_halo.sync.lanes import Chunks, Lanes
 from airflow_provider_halo.sync.outcome import SCOPES, Outcome, Status
 from airflow_provider_halo.sync.refusals import Streak, rejection
-from airflow_provider_halo.sync.settlement import Settlement
+from airflow_provider_halo.sync.settlement import Settled, Settlement
 
 DecideLink: TypeAlias = "Callable[[Payload], bool | Problem]"
 
@@ -46,12 +46,15 @@ class Delivery:
     async def users(self, chunks: Chunks, *, decide_link: DecideLink | None = None) -> None:
         """Send users by users/update, each chunk as one request where Halo takes it so, and link those that are stored.
 
+        Users that Halo has as they are (`Payload.unchanged`) are linked only.
+
         :param decide_link: asked for each stored user once its chunk is settled: True links it, False doesn't, a
             problem says why its link is skipped. None links nobody.
         """
 
         async def settle(chunk: Sequence[Payload]) -> Iterable[Payload]:
-            settled = await self._settlement.settle(chunk)
+            due = [user for user in chunk if not user.unchanged]
+            settled = await self._settlement.settle(due) if due else Settled()
             if decide_link is None:
                 return ()
             for user in settled.unsure:
@@ -59,7 +62,8 @@ class Delivery:
                     self._settled(
                         "links", user, "skipped", "Halo skipped some users of its request without saying which"
                     )
-            return [user for user in settled.stored if self._to_link(user, decide_link)]
+            there = [user for user in chunk if user.unchanged] + settled.stored
+            return [user for user in there if self._to_link(user, decide_link)]
 
         await self._work("links", chunks, settle, self._link)
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from dataclasses import dataclass
 
 from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.contract import USERS_PER_UPDATE
-from airflow_provider_halo.exceptions import HaloError, SecretMissing, SetupError
+from airflow_provider_halo.exceptions import HaloError, LedgerError, SecretMissing, SetupError
+from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import Selection, select
-from airflow_provider_halo.records.model import Company
-from airflow_provider_halo.records.payload import Payload, payload_of
+from airflow_provider_halo.records.model import Company, User
+from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.assembly import read_records
+from airflow_provider_halo.sync.assembly import Notes, read_records
 from airflow_provider_halo.sync.batch import Batch
 from airflow_provider_halo.sync.chunks import chunks_of
 from airflow_provider_halo.sync.delivery import Delivery
 from airflow_provider_halo.sync.links import KnownCompanies
+from airflow_provider_halo.sync.made import made_of
+from airflow_provider_halo.sync.memory import Memory
 from airflow_provider_halo.sync.outcome import Outcome
 from airflow_provider_halo.sync.planning import plan_batches
 from airflow_provider_halo.sync.progress import Progress
@@ -41,10 +44,11 @@ class SyncOptions:
 
     :param only: names of the plan's parts to send (``companies``, ``users.context.onboarding``, ``links`` …); empty
         for all.
-    :param full: send everything again, whatever a ledger says. Without a ledger every sync is full.
+    :param full: send everything again, whatever the ledger says. Without a ledger every sync is full.
     :param dry_run: read, check and count, but send nothing.
     :param link_users: link each user to its company, one call per user. None: yes.
     :param update_only: skip users that Halo doesn't know.
+    :param retry_rejected: try records again that Halo has refused and that haven't changed since.
     :param activity: send the user by users/identify, which marks it as active now. Only for a batch of one user.
     """
 
@@ -53,30 +57,45 @@ class SyncOptions:
     dry_run: bool = False
     link_users: bool | None = None
     update_only: bool = False
+    retry_rejected: bool = False
     activity: bool = False
 
 
 def sync_batch(
-    plan: LoadedPlan, batch: Batch, *, sources: Sources, settings: HaloSettings, options: SyncOptions | None = None
+    plan: LoadedPlan,
+    batch: Batch,
+    *,
+    sources: Sources,
+    settings: HaloSettings,
+    options: SyncOptions | None = None,
+    run: Run | None = None,
 ) -> Report:
     """Bring one batch to Halo.
 
     :param sources: gives the engine of a connection id.
+    :param run: the ledger's run that the batch belongs to; None without a ledger, and everything is sent.
     :return: what was stored, skipped, rejected or failed.
     :raises PlanError: when a query's columns don't fit the plan; nothing of that query was sent.
     :raises SetupError: for a missing secret, or a database that refuses a query.
+    :raises LedgerError: when the ledger's database can't be used.
     :raises ApiError: when Halo refuses a credential.
     :raises DeliveryStopped: when the run can't go on.
 
     Of an error that ends a batch which had begun, ``report`` holds what was delivered until then.
     """
-    run = _BatchRun(plan, batch, sources, settings, options or SyncOptions())
-    return run_blocking(run.run())
+    batch_run = _BatchRun(plan, batch, sources, settings, options or SyncOptions(), run)
+    return run_blocking(batch_run.run())
 
 
 class _BatchRun:
-    def __init__(
-        self, plan: LoadedPlan, batch: Batch, sources: Sources, settings: HaloSettings, options: SyncOptions
+    def __init__(  # noqa: PLR0917 (as of `sync_batch`)
+        self,
+        plan: LoadedPlan,
+        batch: Batch,
+        sources: Sources,
+        settings: HaloSettings,
+        options: SyncOptions,
+        run: Run | None,
     ) -> None:
         self._plan = plan
         self._batch = batch
@@ -87,7 +106,24 @@ class _BatchRun:
         self._links = self._selection.links and options.link_users is not False
         self._tally = Tally(dry_run=options.dry_run)
         self._known = KnownCompanies()
+        self._notes = Notes()
         self._check_words()
+        self._memory = None if run is None else self._remember(run)
+
+    def _remember(self, run: Run) -> Memory:
+        options = self._options
+        return Memory(
+            run,
+            self._plan,
+            self._selection,
+            self._batch,
+            self._notes,
+            links=self._links,
+            full=options.full,
+            retry_rejected=options.retry_rejected,
+            activity=options.activity,
+            writes=not options.dry_run,
+        )
 
     def _check_words(self) -> None:
         """Refuse what must not happen before a query is run or a byte is sent."""
@@ -123,13 +159,24 @@ class _BatchRun:
     async def _send(self) -> Report:
         async with HaloClient(self._settings) as client:
             try:
-                await self._deliver(Delivery(client, self._emit, update_only=self._options.update_only))
+                with self._memory or contextlib.nullcontext():
+                    await self._deliver(Delivery(client, self._emit, update_only=self._options.update_only))
             except HaloError as error:
                 report = self._report(client, stopped=str(error))
                 log.error("%s: stopped\n%s", self._batch.label, report.to_text())  # noqa: TRY400 (the error goes on up)
                 error.report = report.to_dict()
+                self._remember_failure(report)
                 raise
-            return self._report(client)
+            report = self._report(client)
+            if self._memory is not None:
+                self._memory.end(report)
+            return report
+
+    def _remember_failure(self, report: Report) -> None:
+        """Write down how a batch ended that was stopped. Not by an error of the ledger's own: there is one already."""
+        if self._memory is not None:
+            with contextlib.suppress(LedgerError):
+                self._memory.end(report)
 
     def _report(self, client: HaloClient, stopped: str = "") -> Report:
         stats = client.stats
@@ -145,9 +192,9 @@ class _BatchRun:
             return
         async with contextlib.aclosing(self._chunks("users", self._batch)) as chunks:
             users = self._knowing_their_companies(chunks) if self._batch.user is not None else chunks
-            decide_link = self._known.decide if self._links else None
+            decide_link = self._decide_link if self._links else None
             if not self._selection.users:
-                await delivery.links(users, decide_link=self._known.decide)
+                await delivery.links(users, decide_link=self._decide_link)
             elif self._options.activity:
                 await delivery.identify(users, decide_link=decide_link)
             else:
@@ -182,19 +229,36 @@ class _BatchRun:
 
         await asyncio.to_thread(learn)
 
+    def _decide_link(self, user: Payload) -> bool | Problem:
+        decision = self._known.decide(user)
+        if decision is True and user.linked:
+            self._emit(Outcome(scope="links", status="unchanged"))
+            return False
+        return decision
+
     def _emit(self, outcome: Outcome) -> None:
+        """Take what became of records that were sent."""
+        self._pass_over(outcome)
+        if self._memory is not None:
+            self._memory.record(outcome)
+
+    def _pass_over(self, outcome: Outcome) -> None:
+        """Take what became of records that aren't sent."""
         self._tally.emit(outcome)
         self._known.note(outcome)
+        if self._memory is not None and not outcome.payloads:
+            self._memory.record(outcome)  # a record that came to no payload: its rejection is news to the ledger
 
     def _chunks(self, scope: QueryScope, batch: Batch) -> AsyncGenerator[list[Payload], None]:
         size = USERS_PER_UPDATE if scope == "users" else _COMPANIES_PER_CHUNK
-        return chunks_of(self._payloads(scope, batch), size, self._reject)
+        return chunks_of(self._changes(scope, batch), size, self._pass_over)
 
-    def _payloads(self, scope: QueryScope, batch: Batch) -> Iterator[Payload | Problem]:
-        records = read_records(scope, self._plan, self._selection, batch, self._sources, self._tally.warn)
-        with contextlib.closing(records):
-            for record in records:
-                yield record if isinstance(record, Problem) else payload_of(record)
+    def _changes(self, scope: QueryScope, batch: Batch) -> Iterator[Payload | Outcome]:
+        with contextlib.closing(self._records(scope, batch)) as records:
+            made = (made_of(record) for record in records)
+            yield from made if self._memory is None else self._memory.changes(scope, made)
 
-    def _reject(self, problem: Problem) -> None:
-        self._emit(Outcome(scope=problem.scope, status="rejected", problem=problem))
+    def _records(self, scope: QueryScope, batch: Batch) -> Generator[Company | User | Problem, None, None]:
+        return read_records(
+            scope, self._plan, self._selection, batch, self._sources, self._tally.warn, notes=self._notes
+        )

@@ -41,8 +41,10 @@ class Rehearsal:
     ) -> None:
         """Count one users/update call per chunk, and one companies/identify call per link."""
         async for chunk in chunks:
-            self._count(len(users_update_body(chunk, token=_TOKEN)))
-            self._skip(chunk)
+            due = [user for user in chunk if not user.unchanged]
+            if due:
+                self._count(len(users_update_body(due, token=_TOKEN)))
+                self._skip(due)
             self._link(chunk, decide_link)
 
     async def identify(

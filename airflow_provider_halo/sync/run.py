@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
 from airflow_provider_halo.exceptions import HaloError
+from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.plan.query import LoadedPlan
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.batch import Batch
 from airflow_provider_halo.sync.engine import SyncOptions, sync_batch
+from airflow_provider_halo.sync.guard import GuardOptions, guard
 from airflow_provider_halo.sync.planning import plan_batches
 from airflow_provider_halo.sync.report import Report, merge
 from airflow_provider_halo.sync.source import Sources
@@ -29,6 +31,8 @@ def sync_plan(
     batch_size: int = 5_000,
     company_ids: Sequence[str | int] | None = None,
     jobs: int = 1,
+    run: Run | None = None,
+    guarding: GuardOptions | None = None,
 ) -> Report:
     """Bring a whole plan to Halo, batch by batch.
 
@@ -36,17 +40,23 @@ def sync_plan(
     :param company_ids: only these companies and their users; None for all.
     :param jobs: batches at once; each has `settings.max_in_flight` requests on the way, and an even part of
         `settings.requests_per_second`.
+    :param run: the ledger's run; None without a ledger, and everything is sent. Whoever opened it closes it.
+    :param guarding: what the run must not do without being told to. Needs a ledger.
     :return: the sum of the batches' reports.
+    :raises UnlikelyChange: when the guard stops it; nothing was sent.
     :raises HaloError: when the run stops early; where batches had begun, its ``report`` holds what was delivered.
     """
     options = options or SyncOptions()
-    batches = plan_batches(plan, select(plan, options.only), sources, batch_size=batch_size, company_ids=company_ids)
+    selection = select(plan, options.only)
+    batches = plan_batches(plan, selection, sources, batch_size=batch_size, company_ids=company_ids)
     log.info("%s: %d batches", plan.path, len(batches))
+    if run is not None and guarding is not None and not options.dry_run:
+        guard(plan, selection, batches, sources=sources, run=run, options=guarding)
     if settings.requests_per_second is not None:
         settings = replace(settings, requests_per_second=settings.requests_per_second / jobs)
 
     def sync(batch: Batch) -> Report:
-        return sync_batch(plan, batch, sources=sources, settings=settings, options=options)
+        return sync_batch(plan, batch, sources=sources, settings=settings, options=options, run=run)
 
     reports: list[Report] = []
     try:

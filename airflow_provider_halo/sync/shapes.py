@@ -35,7 +35,7 @@ _PLAIN = frozenset({int, bool, type(None)})
 
 
 class RowReader:
-    """Reads one row of a query as JSON values by column, without the key and company columns.
+    """Reads one row of a query as JSON values by column, without the key and company columns. ``names``: what it gives.
 
     :param names: the result's columns, already held against the plan (`columns.check_columns`).
     :param warnings: counts what was changed on the way, by kind.
@@ -44,13 +44,13 @@ class RowReader:
 
     def __init__(self, query: Query, names: Sequence[str], warnings: Counter[str], *, omit_nulls: bool) -> None:
         positions = [(name, at) for at, name in enumerate(names) if name not in {query.key, query.company}]
-        self._names = tuple(name for name, _ in positions)
+        self.names = tuple(name for name, _ in positions)
         self._pick = _picker([at for _, at in positions])
         self._prefix = "traits." if query.entry is None else ""
         self._warnings = warnings
         self._omit_nulls = omit_nulls
         self._special: dict[str, Convert] = {}
-        for name in self._names:
+        for name in self.names:
             if name in query.timestamps:
                 self._special[name] = to_moment
             elif name in query.booleans or name.startswith(("has_", "is_")):
@@ -63,7 +63,7 @@ class RowReader:
         """
         values: Values = {}
         special = self._special
-        for name, value in zip(self._names, self._pick(row)):  # noqa: B905 (one position a name; strict= costs a tenth)
+        for name, value in zip(self.names, self._pick(row)):  # noqa: B905 (one position a name; strict= costs a tenth)
             kind = type(value)
             # Most values are plain texts and whole numbers, which their type alone tells, without a call.
             if name not in special and (kind in _PLAIN or (kind is str and "\0" not in value)):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from airflow_provider_halo.ledger.ledger import Ledger, Run
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.query import LoadedPlan
 from airflow_provider_halo.plan.selection import select
@@ -18,6 +19,7 @@ from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.batch import Batch
 from airflow_provider_halo.sync.engine import SyncOptions, sync_batch
+from airflow_provider_halo.sync.guard import GuardOptions
 from airflow_provider_halo.sync.planning import plan_batches
 from airflow_provider_halo.sync.report import Report
 from airflow_provider_halo.sync.run import sync_plan
@@ -58,7 +60,9 @@ class App:
     folder: Path
     server: SandboxServer
     settings: HaloSettings
+    ledger: Ledger | None = None
     plan: LoadedPlan = field(init=False)
+    runs: int = 0
 
     def __post_init__(self) -> None:
         self.use_plan(PLAN)
@@ -88,7 +92,31 @@ class App:
     def sources(self, _: str) -> sa.Engine:
         return self.engine
 
-    def sync(self, *, batch_size: int = 5_000, company_ids: Any = None, jobs: int = 1, **options: Any) -> Report:
+    def with_ledger(self, url: str | None = None) -> App:
+        """From now on what Halo acknowledges is remembered."""
+        self.ledger = Ledger(sa.create_engine(url or f"sqlite:///{self.folder / 'ledger.db'}"), "ledger", patience=5)
+        return self
+
+    def run(self, *, key: str | None = None, whole: bool = True, dry_run: bool = False) -> Run | None:
+        self.runs += 1
+        if self.ledger is None:
+            return None
+        return self.ledger.open_run(
+            self.plan.name, self.settings, key or f"run {self.runs}", whole=whole, writes=not dry_run
+        )
+
+    def sync(
+        self,
+        *,
+        batch_size: int = 5_000,
+        company_ids: Any = None,
+        jobs: int = 1,
+        key: str | None = None,
+        max_changed: float | None = None,
+        force: bool = False,
+        **options: Any,
+    ) -> Report:
+        whole = company_ids is None and not options.get("only")
         return sync_plan(
             self.plan,
             sources=self.sources,
@@ -97,11 +125,18 @@ class App:
             batch_size=batch_size,
             company_ids=company_ids,
             jobs=jobs,
+            run=self.run(key=key, whole=whole, dry_run=options.get("dry_run", False)),
+            guarding=GuardOptions(max_changed=max_changed, force=force),
         )
 
     def sync_batch(self, batch: Batch, **options: Any) -> Report:
         return sync_batch(
-            self.plan, batch, sources=self.sources, settings=self.settings, options=SyncOptions(**options)
+            self.plan,
+            batch,
+            sources=self.sources,
+            settings=self.settings,
+            options=SyncOptions(**options),
+            run=self.run(whole=False),
         )
 
     def batches(self, **given: Any) -> list[Batch]:

@@ -18,7 +18,7 @@ MISTAKES = [
         "an unknown key at the top",
         [("questions:", "question:")],
         [
-            "halo.yaml, line 37: question: isn't known here. Did you mean questions? Known: version, source, nulls, companies, users, questions."
+            "halo.yaml, line 37: question: isn't known here. Did you mean questions? Known: version, name, source, nulls, companies, users, questions."
         ],
     ),
     (
@@ -127,7 +127,7 @@ MISTAKES = [
         [("companies:\n", "companies:\nold:\n")],
         [
             "halo.yaml, line 4: companies: is empty: write its key and traits, or take `companies:` out",
-            "halo.yaml, line 5: old: isn't known here. Known: version, source, nulls, companies, users, questions.",
+            "halo.yaml, line 5: old: isn't known here. Known: version, name, source, nulls, companies, users, questions.",
             "halo.yaml, line 40: questions[0].answered_by[0]: companies.context.integrations isn't in the plan. Known: users.traits, users.context.onboarding.",
         ],
     ),

@@ -1,0 +1,171 @@
+"""The ledger's pages of one plan: what Halo has of each record, read before it is sent and written after its yes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from airflow_provider_halo.ledger.database import Database, Upsert, many, rows_by_key
+from airflow_provider_halo.ledger.schema import KEY_LENGTH, RECORDS
+from airflow_provider_halo.records.problem import Scope
+
+AT_ONCE: Final = 1_000  # records that one statement reads or writes
+
+
+class Known(NamedTuple):
+    """What the ledger has of a record.
+
+    :param fingerprint: of what Halo has; None when that isn't known.
+    :param token: changes with every write of the row.
+    :param refused: of what Halo refused last.
+    """
+
+    fingerprint: bytes | None
+    token: int
+    refused: bytes | None
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One answer of Halo, as it is written down.
+
+    :param token: of the row when the record was read, 0 where there was none: `Mark.token`.
+    :param fingerprint: of what Halo has acknowledged; None when it has refused the record, or nobody knows.
+    :param parts: the fingerprints of its parts.
+    :param refused: of what Halo has refused.
+    """
+
+    scope: Scope
+    key: str
+    token: int
+    fingerprint: bytes | None
+    parts: bytes | None = None
+    refused: bytes | None = None
+
+
+class Book:
+    """The records of one plan in one workspace.
+
+    :param plan_id: the plan's row in the ledger.
+    """
+
+    def __init__(self, database: Database, plan_id: int) -> None:
+        self.database = database
+        self.plan_id = plan_id
+        dialect = database.engine.dialect
+        self._dialect = dialect
+        here = {"plan_id": plan_id, "scope": sa.bindparam("of_scope")}
+        self._known = rows_by_key(dialect, RECORDS, ["key", "fingerprint", "token", "refused"], here)
+        self._parts = rows_by_key(dialect, RECORDS, ["key", "parts"], here)
+        self._unlearn = Upsert(dialect, RECORDS, ["plan_id", "scope", "key", "token"], _unlearned)
+        self._acknowledge = Upsert(dialect, RECORDS, [column.name for column in RECORDS.c], _acknowledged)
+
+    def known(self, scope: Scope, keys: Sequence[str]) -> dict[str, Known]:
+        """What the ledger has of some records, at most `AT_ONCE`; those that it doesn't know are missing."""
+        rows = self._read(self._known, scope, keys)
+        return {key: Known(fingerprint, token, refused) for key, fingerprint, token, refused in rows}
+
+    def parts(self, scope: Scope, keys: Sequence[str]) -> dict[str, bytes]:
+        """The fingerprints of the parts of some records, at most `AT_ONCE`."""
+        return {key: parts for key, parts in self._read(self._parts, scope, keys) if parts}
+
+    def unlearn(self, scope: Scope, keys: Sequence[str]) -> int:
+        """Make records unknown that are about to be sent again, at most `AT_ONCE`.
+
+        What Halo has of them isn't known until the answer is written down: not if this process ends before, nor if the
+        answer never comes.
+
+        :return: their token from now on. Who wrote the row down meanwhile, or does so later, finds another than its own.
+        """
+        token = secrets.randbits(62) + 1
+        rows = [{"plan_id": self.plan_id, "scope": scope, "key": key, "token": token} for key in sorted(keys)]
+        self.database.write(lambda connection: self._unlearn.run(connection, rows))
+        return token
+
+    def acknowledge(self, connection: sa.Connection, run_id: int, entries: Iterable[Entry]) -> None:
+        """Write answers down.
+
+        A row that somebody else wrote since it was read becomes unknown: two requests for it were on the way at once,
+        and which of them Halo took last can't be told.
+        """
+        now = utc_now()
+        # In the order of the keys, so that two processes never wait for each other's rows.
+        rows = [
+            {
+                "plan_id": self.plan_id,
+                "scope": entry.scope,
+                "key": entry.key,
+                "fingerprint": entry.fingerprint,
+                "parts": entry.parts,
+                "refused": entry.refused,
+                "token": entry.token + 1,
+                "run_id": run_id,
+                "acknowledged_at": None if entry.fingerprint is None else now,
+            }
+            for _, entry in sorted({(entry.scope, entry.key): entry for entry in entries}.items())
+            if is_keepable(entry.key)
+        ]
+        self._acknowledge.run(connection, rows)
+
+    def counts(self, scopes: Sequence[Scope]) -> int:
+        """How many records of some scopes Halo is known to have."""
+        statement = (
+            sa.select(sa.func.count())
+            .select_from(RECORDS)
+            .where(RECORDS.c.plan_id == self.plan_id, RECORDS.c.scope.in_(scopes), RECORDS.c.fingerprint.is_not(None))
+        )
+        return int(self.database.read(lambda connection: connection.scalar(statement)) or 0)
+
+    def oldest(self) -> datetime | None:
+        """When the record was acknowledged that has waited longest for news (UTC)."""
+        statement = sa.select(sa.func.min(RECORDS.c.acknowledged_at)).where(
+            RECORDS.c.plan_id == self.plan_id, RECORDS.c.fingerprint.is_not(None)
+        )
+        moment: datetime | None = self.database.read(lambda connection: connection.scalar(statement))
+        return moment
+
+    def keys_after(self, scope: Scope, key: str, count: int) -> list[str]:
+        """The next keys of a scope, in their order; for whoever walks through all of them."""
+        statement = (
+            sa.select(RECORDS.c.key)
+            .where(RECORDS.c.plan_id == self.plan_id, RECORDS.c.scope == scope, RECORDS.c.key > key)
+            .order_by(RECORDS.c.key)
+            .limit(count)
+        )
+        return list(self.database.read(lambda connection: connection.scalars(statement).all()))
+
+    def _read(self, statement: sa.Executable, scope: Scope, keys: Sequence[str]) -> Sequence[Any]:
+        parameters = {"of_scope": scope, "keys": many(self._dialect, keys)}
+        return self.database.read(lambda connection: connection.execute(statement, parameters).all())
+
+
+def is_keepable(key: str) -> bool:
+    """Whether the ledger can remember a record of this key."""
+    return len(key) <= KEY_LENGTH
+
+
+def utc_now() -> datetime:
+    """This moment in UTC, without an offset, to the second: as every database keeps it."""
+    return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
+
+
+def _unlearned(new: Any) -> Mapping[str, Any]:
+    return {"fingerprint": sa.null(), "parts": sa.null(), "token": new.token}
+
+
+def _acknowledged(new: Any) -> Mapping[str, Any]:
+    one: sa.ColumnElement[int] = sa.literal_column("1")
+    as_read = RECORDS.c.token == new.token - one
+    return {
+        "fingerprint": sa.case((as_read, new.fingerprint), else_=sa.null()),
+        "parts": sa.case((as_read, new.parts), else_=sa.null()),
+        "refused": sa.case((as_read, new.refused), else_=sa.null()),
+        "run_id": new.run_id,
+        "acknowledged_at": new.acknowledged_at,
+        # The last one: the others compare with what was there.
+        "token": sa.case((as_read, new.token), else_=RECORDS.c.token + one),
+    }

@@ -1,0 +1,227 @@
+"""Runs and their batches: when, how much, and how it ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+import msgspec
+import sqlalchemy as sa
+
+from airflow_provider_halo.ledger.book import utc_now
+from airflow_provider_halo.ledger.database import Database, Upsert
+from airflow_provider_halo.ledger.schema import BATCHES, RECORDS, REJECTS, RUNS
+
+State = Literal["running", "done", "failed"]
+_STATUSES: Final = ("stored", "unchanged", "skipped", "rejected", "failed")
+_SUMS: Final = ("requests", "retries", "bytes", "seconds")  # of a batch they add up over its attempts
+_LABEL: Final = 255
+
+
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One run, as the ledger has it.
+
+    :param run_key: of Airflow: DAG and run; of the command: made up.
+    :param whole: whether it was of the whole plan and all companies.
+    :param reason: why it failed.
+    :param batches: how many have begun; ``batches_done``: how many have ended well.
+    :param report: the run's report, once it is closed; else None.
+    """
+
+    run_key: str
+    whole: bool
+    state: State
+    reason: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    stored: int
+    unchanged: int
+    skipped: int
+    rejected: int
+    failed: int
+    requests: int
+    retries: int
+    bytes: int
+    seconds: float
+    batches: int
+    batches_done: int
+    report: dict[str, Any] | None
+
+
+class Runs:
+    """The runs of one plan in one workspace."""
+
+    def __init__(self, database: Database, plan_id: int) -> None:
+        self._database = database
+        self._plan_id = plan_id
+        self._dialect = database.engine.dialect
+        self._begun = Upsert(self._dialect, BATCHES, [column.name for column in BATCHES.c], _begun_again)
+
+    def open(self, run_key: str, *, whole: bool) -> int:
+        """The id of a run, which is made when it isn't there: all tasks of a run find the same one."""
+        found = sa.select(RUNS.c.id).where(RUNS.c.plan_id == self._plan_id, RUNS.c.run_key == run_key)
+        made = {
+            "plan_id": self._plan_id,
+            "run_key": run_key,
+            "whole": whole,
+            "state": "running",
+            "started_at": utc_now(),
+            **dict.fromkeys((*_STATUSES, *_SUMS), 0),
+        }
+
+        return self._database.id_of(RUNS, found, made)
+
+    def begin_batch(self, run_id: int, number: int, label: str) -> None:
+        """Note that a batch begins, perhaps once more. Its run runs again, should it have been closed."""
+        row = {
+            "run_id": run_id,
+            "number": number,
+            "label": label[:_LABEL],
+            "state": "running",
+            "attempts": 1,
+            "started_at": utc_now(),
+            "ended_at": None,
+            **dict.fromkeys((*_STATUSES, *_SUMS), 0),
+            "report": None,
+            "found": None,
+        }
+        self._database.write(lambda connection: self._begun.run(connection, [row]))
+
+    def end_batch(
+        self, run_id: int, number: int, state: State, report: Mapping[str, Any], found: Mapping[str, int]
+    ) -> None:
+        """Note how a batch ended.
+
+        :param report: its report, as in XCom.
+        :param found: how many records each query of the plan had rows for.
+        """
+        values: dict[str, Any] = {
+            "state": state,
+            "ended_at": utc_now(),
+            "report": msgspec.json.encode(report).decode(),
+            "found": msgspec.json.encode(found).decode(),
+            **_totals(report),
+            **{name: BATCHES.c[name] + report[name] for name in _SUMS},
+        }
+        statement = sa.update(BATCHES).where(BATCHES.c.run_id == run_id, BATCHES.c.number == number).values(values)
+        self._database.write(lambda connection: connection.execute(statement))
+
+    def close(self, run_id: int, state: State, reason: str | None, report: Mapping[str, Any]) -> None:
+        """Note how a run ended, with its report as in XCom."""
+        values = {
+            "state": state,
+            "reason": reason,
+            "ended_at": utc_now(),
+            "report": msgspec.json.encode(report).decode(),
+            **_totals(report),
+            **{name: report[name] for name in _SUMS},
+        }
+        self._database.write(
+            lambda connection: connection.execute(sa.update(RUNS).where(RUNS.c.id == run_id).values(values))
+        )
+
+    def last_whole(self, before: int) -> tuple[str, dict[str, int]] | None:
+        """The last run of the whole plan that read something, before another one: its key, and what each query found.
+
+        A run counts by what its batches found, also when some of them failed.
+        """
+        statement = (
+            sa.select(RUNS.c.id, RUNS.c.run_key)
+            .where(RUNS.c.plan_id == self._plan_id, RUNS.c.whole, RUNS.c.id < before)
+            .order_by(RUNS.c.id.desc())
+            .limit(10)
+        )
+
+        def work(connection: sa.Connection) -> tuple[str, dict[str, int]] | None:
+            for run in connection.execute(statement).all():
+                found: Counter[str] = Counter()
+                for text in connection.scalars(
+                    sa.select(BATCHES.c.found).where(BATCHES.c.run_id == run.id, BATCHES.c.found.is_not(None))
+                ):
+                    found.update(msgspec.json.decode(text, type=dict[str, int]))
+                if found.total():
+                    return run.run_key, dict(found)
+            return None
+
+        return self._database.read(work)
+
+    def last(self, count: int) -> list[RunRow]:
+        """The last runs, the newest first."""
+        of_run = sa.select(
+            BATCHES.c.run_id,
+            sa.func.count().label("batches"),
+            sa.func.sum(sa.case((BATCHES.c.state == "done", 1), else_=0)).label("batches_done"),
+            *(sa.func.sum(BATCHES.c[name]).label(name) for name in (*_STATUSES, *_SUMS)),
+        ).group_by(BATCHES.c.run_id)
+        newest = sa.select(RUNS).where(RUNS.c.plan_id == self._plan_id).order_by(RUNS.c.id.desc()).limit(count)
+
+        def work(connection: sa.Connection) -> list[RunRow]:
+            rows = connection.execute(newest).all()
+            sums = {
+                row.run_id: row
+                for row in connection.execute(of_run.where(BATCHES.c.run_id.in_([run.id for run in rows])))
+            }
+            return [_row(run, sums.get(run.id)) for run in rows]
+
+        return self._database.read(work)
+
+    def prune(self, days: int) -> int:
+        """Delete runs that ended, or began and never ended, so many days ago; but never the last run of the whole plan.
+
+        :return: how many.
+        """
+        keep = (
+            sa.select(sa.func.max(RUNS.c.id))
+            .where(RUNS.c.plan_id == self._plan_id, RUNS.c.whole, RUNS.c.state == "done")
+            .scalar_subquery()
+        )
+        mine = RUNS.c.plan_id == self._plan_id
+        limit = utc_now() - timedelta(days=days)
+        # Read first: MySQL doesn't let a statement delete from what it reads.
+        old = sa.select(RUNS.c.id).where(
+            mine, sa.func.coalesce(RUNS.c.ended_at, RUNS.c.started_at) < limit, RUNS.c.id != sa.func.coalesce(keep, 0)
+        )
+
+        def work(connection: sa.Connection) -> int:
+            ids = list(connection.scalars(old))
+            connection.execute(sa.delete(BATCHES).where(BATCHES.c.run_id.in_(ids)))
+            connection.execute(sa.delete(RUNS).where(mine, RUNS.c.id.in_(ids)))
+            stale = sa.and_(REJECTS.c.plan_id == self._plan_id, REJECTS.c.last_seen < limit)
+            connection.execute(sa.delete(REJECTS).where(stale))
+            return len(ids)
+
+        return self._database.write(work)
+
+
+def forget_records(connection: sa.Connection, plan_id: int, *conditions: sa.ColumnElement[bool]) -> int:
+    """Delete rows of records; the next run sends them again. Only while no run is under way."""
+    deleted = connection.execute(sa.delete(RECORDS).where(RECORDS.c.plan_id == plan_id, *conditions))
+    return deleted.rowcount
+
+
+def _totals(report: Mapping[str, Any]) -> dict[str, int]:
+    return {status: sum(report[scope][status] for scope in ("companies", "users", "links")) for status in _STATUSES}
+
+
+def _row(run: Any, sums: Any) -> RunRow:
+    source = run if run.report is not None or sums is None else sums
+    return RunRow(
+        run_key=run.run_key,
+        whole=run.whole,
+        state=run.state,
+        reason=run.reason,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        batches=0 if sums is None else int(sums.batches),
+        batches_done=0 if sums is None else int(sums.batches_done),
+        report=None if run.report is None else msgspec.json.decode(run.report),
+        seconds=float(source.seconds or 0),
+        **{name: int(getattr(source, name) or 0) for name in (*_STATUSES, *_SUMS[:-1])},
+    )
+
+
+def _begun_again(new: Any) -> Mapping[str, Any]:
+    one: sa.ColumnElement[int] = sa.literal_column("1")
+    return {"state": new.state, "attempts": BATCHES.c.attempts + one, "label": new.label, "ended_at": sa.null()}

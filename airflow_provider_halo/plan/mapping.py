@@ -1,0 +1,52 @@
+"""What of a plan shapes a record, as digests: a fingerprint that holds them tells a changed mapping from an old one."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from airflow_provider_halo.encoding import to_json
+from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
+from airflow_provider_halo.plan.selection import Selection
+
+
+def mappings(selection: Selection, plan: LoadedPlan, scope: QueryScope) -> dict[str, bytes]:
+    """A digest of what the plan says of each part that a run sends: of ``traits``, and of ``context.KEY`` of each entry.
+
+    The text of the SQL is no part of it: what it changes shows in the records, and a new comment doesn't send a million
+    of them again.
+    """
+    queries = list(selection.entries(scope))
+    traits = plan.traits(scope)
+    if traits is not None and selection.traits(scope):
+        queries.insert(0, traits)
+    return {_part(query): _digest(_said_of(query)) for query in queries}
+
+
+def scope_digest(plan: LoadedPlan, scope: QueryScope) -> bytes:
+    """A digest of all that the plan says of a scope, SQL included: what was refused is worth another try when it changes."""
+    queries = [query for query in plan.queries if query.scope == scope]
+    return _digest(
+        *(value for query in queries for value in (query.name, query.source, query.statement.pieces, _said_of(query)))
+    )
+
+
+def _part(query: Query) -> str:
+    return "traits" if query.entry_key is None else f"context.{query.entry_key}"
+
+
+def _said_of(query: Query) -> object:
+    entry = query.entry
+    return {
+        "shape": query.shape,
+        "nulls": query.nulls,
+        "booleans": sorted(query.booleans),
+        "timestamps": sorted(query.timestamps),
+        "empty": [query.sends_empty, query.empty],
+        "entry": None
+        if entry is None
+        else [entry.label, entry.type, entry.name, entry.value, entry.order_by, entry.limit],
+    }
+
+
+def _digest(*values: object) -> bytes:
+    return blake2b(to_json(values), digest_size=16).digest()

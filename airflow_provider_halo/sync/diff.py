@@ -1,0 +1,179 @@
+"""Records held against the ledger: those that Halo has as they are needn't be sent, nor those that it has refused as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from airflow_provider_halo.ledger.book import AT_ONCE, Book, Known
+from airflow_provider_halo.ledger.ledger import Run
+from airflow_provider_halo.records.fingerprint import Fingerprinter, covers, link_fingerprint
+from airflow_provider_halo.records.payload import Mark, Payload
+from airflow_provider_halo.records.problem import Problem, Scope
+from airflow_provider_halo.sync.outcome import Outcome
+
+_UNKNOWN: Final = Known(None, 0, None)
+AGAIN: Final = "was refused before, and neither it nor the plan has changed: {0}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffOptions:
+    """How a run holds records against the ledger.
+
+    :param records: whether the records themselves are sent; else only users' links are.
+    :param links: whether links are.
+    :param full: send what hasn't changed, too.
+    :param retry_rejected: try records again that Halo has refused as they are.
+    :param writes: whether anything is sent, so that the ledger must be told before.
+    """
+
+    records: bool = True
+    links: bool = False
+    full: bool = False
+    retry_rejected: bool = False
+    writes: bool = True
+
+
+class Diff:
+    """Holds the records of one scope against the ledger, while they pass.
+
+    What it gives are changes: payloads with a `Mark`, made unknown in the ledger where it knew them, so that whatever
+    becomes of this process, nobody takes an old fingerprint for what Halo has.
+
+    :param plan_digest: of what the plan says of the scope: what was refused is tried again when it changes.
+    """
+
+    def __init__(
+        self, run: Run, scope: Scope, fingerprints: Fingerprinter, plan_digest: bytes, options: DiffOptions
+    ) -> None:
+        self._run = run
+        self._book: Book = run.pages.book
+        self._scope = scope
+        self._fingerprints = fingerprints
+        self._plan_digest = plan_digest
+        self._options = options
+
+    def of(self, made: Iterator[Payload | Outcome]) -> Iterator[Payload | Outcome]:
+        """What is to be sent, and the outcomes of what isn't; the former a block later than they come, at most."""
+        while block := list(islice(made, AT_ONCE)):
+            payloads = []
+            for record in block:
+                if isinstance(record, Payload):
+                    payloads.append(record)
+                else:
+                    yield record
+            yield from self._block(payloads)
+
+    def refusal(self, fingerprint: bytes) -> bytes:
+        """What stands for a payload that was refused, under the plan as it is."""
+        return blake2b(fingerprint + self._plan_digest, digest_size=16).digest()
+
+    def _block(self, payloads: list[Payload]) -> Iterator[Payload | Outcome]:
+        unchanged: list[Payload] = []
+        changed = payloads
+        if self._options.records:
+            unchanged, changed, refused = self._sorted(payloads)
+            if refused:
+                yield from self._refused(refused)
+        if self._options.links:
+            same, changed = self._linked(changed, unchanged)
+            if same:
+                yield Outcome(scope="links", status="unchanged", count=same)
+        if unchanged:
+            yield Outcome(scope=self._scope, status="unchanged", count=len(unchanged), payloads=tuple(unchanged))
+        yield from changed
+
+    def _sorted(self, payloads: Sequence[Payload]) -> tuple[list[Payload], list[Payload], list[Payload]]:
+        """The records that Halo has as they are, those to be sent, and those that it has refused as they are."""
+        known = self._book.known(self._scope, [payload.key for payload in payloads])
+        unchanged: list[Payload] = []
+        differing: list[tuple[Payload, bytes, Known]] = []
+        for payload in payloads:
+            fingerprint = self._fingerprints.whole(payload)
+            has = known.get(payload.key, _UNKNOWN)
+            if has.fingerprint == fingerprint and not self._options.full:
+                unchanged.append(payload)
+            else:
+                differing.append((payload, fingerprint, has))
+        at_risk = [payload.key for payload, _, has in differing if has.fingerprint is not None]
+        parts = self._book.parts(self._scope, at_risk) if at_risk else {}
+        changed: list[Payload] = []
+        refused: list[Payload] = []
+        for payload, fingerprint, has in differing:
+            old = parts.get(payload.key, b"")
+            if old and not self._options.full and covers(old, self._fingerprints.parts(payload)):
+                unchanged.append(payload)  # a run of other parts was the last to send it
+            elif has.refused == self.refusal(fingerprint) and not self._options.retry_rejected:
+                refused.append(payload)
+            else:
+                changed.append(msgspec.structs.replace(payload, mark=Mark(fingerprint, has.token, old)))
+        return unchanged, self._unlearned(changed, frozenset(at_risk)), refused
+
+    def _unlearned(self, changed: list[Payload], at_risk: frozenset[str]) -> list[Payload]:
+        """Tell the ledger of the records that it knows and that are about to be sent."""
+        keys = [payload.key for payload in changed if payload.key in at_risk]
+        if not keys or not self._options.writes:
+            return changed
+        token = self._book.unlearn(self._scope, keys)
+        return [
+            msgspec.structs.replace(payload, mark=msgspec.structs.replace(payload.mark, token=token))
+            if payload.mark is not None and payload.key in at_risk
+            else payload
+            for payload in changed
+        ]
+
+    def _linked(self, changed: Sequence[Payload], unchanged: Sequence[Payload]) -> tuple[int, list[Payload]]:
+        """How many unchanged users have an unchanged link, too; and the users to be sent, or to be linked at least."""
+        users = [user for user in (*changed, *unchanged) if user.company_id is not None]
+        known = self._book.known("links", [user.key for user in users]) if users else {}
+        at_risk: list[str] = []
+
+        def link_of(user: Payload) -> Mark | None:
+            fingerprint = link_fingerprint(user.company_id or "")
+            has = known.get(user.key, _UNKNOWN)
+            if has.fingerprint == fingerprint and not self._options.full:
+                return None
+            if has.fingerprint is not None:
+                at_risk.append(user.key)
+            return Mark(fingerprint, has.token)
+
+        same = 0
+        due: list[Payload] = []
+        for user in changed:
+            if user.company_id is not None:
+                link = link_of(user)
+                user = msgspec.structs.replace(user, link=link, linked=link is None)  # noqa: PLW2901 (the same user, marked)
+            due.append(user)
+        for user in unchanged:
+            link = None if user.company_id is None else link_of(user)
+            if link is not None:
+                due.append(msgspec.structs.replace(user, link=link, unchanged=True))
+            elif user.company_id is not None:
+                same += 1
+        if at_risk and self._options.writes:
+            token = self._book.unlearn("links", at_risk)
+            moved = frozenset(at_risk)
+            due = [
+                msgspec.structs.replace(user, link=msgspec.structs.replace(user.link, token=token))
+                if user.link is not None and user.key in moved
+                else user
+                for user in due
+            ]
+        return same, due
+
+    def _refused(self, payloads: Sequence[Payload]) -> Iterator[Outcome]:
+        keys = [payload.key for payload in payloads]
+        rejects = self._run.pages.rejects
+        if self._options.writes:
+            reasons = rejects.met(self._run.id, self._scope, keys)
+        else:
+            reasons = rejects.reasons(self._scope, keys)
+        for payload in payloads:
+            field, reason = reasons.get(payload.key, ("", "no reason is on record"))
+            problem = Problem(self._scope, payload.key, field, AGAIN.format(reason.removeprefix("Halo refuses it: ")))
+            yield Outcome(scope=self._scope, status="rejected", payloads=(payload,), problem=problem)

@@ -1,0 +1,188 @@
+"""Stops a run before it sends anything, where a query gives nothing any more, or where too much would change."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from airflow_provider_halo.exceptions import SetupError, UnlikelyChange
+from airflow_provider_halo.ledger.ledger import Run
+from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
+from airflow_provider_halo.plan.selection import Selection
+from airflow_provider_halo.sync.assembly import Notes, read_records
+from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.sync.made import made_of
+from airflow_provider_halo.sync.memory import SCOPES, Memory
+from airflow_provider_halo.sync.narrowing import unnarrowed
+from airflow_provider_halo.sync.source import Sources, ask, engine_of
+
+log = logging.getLogger(__name__)
+
+LEAST_KNOWN: Final = 1_000  # records that the ledger must know before a share of them means something
+_EVERY: Final = 5.0  # seconds between two lines in the log
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardOptions:
+    """What a run must not do without being told to.
+
+    :param max_changed: which share of the records that Halo is known to have may change, or be missing; None for any.
+    :param force: do it all the same.
+    """
+
+    max_changed: float | None = None
+    force: bool = False
+
+
+def parse_max_changed(text: str | float | None) -> float | None:
+    """Read a limit for changed records: a share such as ``50%``, or none at all. Gives it as a number from 0 to 1.
+
+    :raises SetupError: for anything else.
+    """
+    word = "" if text is None else str(text).strip().lower()
+    if word in {"", "none"}:
+        return None
+    try:
+        share = float(word.removesuffix("%")) / 100 if word.endswith("%") else -1.0
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise SetupError(f"max_changed must be a share such as 50%, or none, not {text!r}.")
+    return share
+
+
+def guard(
+    plan: LoadedPlan,
+    selection: Selection,
+    batches: Sequence[Batch],
+    *,
+    sources: Sources,
+    run: Run,
+    options: GuardOptions,
+) -> None:
+    """Look before a run: compare what the source gives with what the ledger has.
+
+    The share of changed records costs a reading of the source, which ends as soon as enough is known to be unchanged: at
+    half of it, in most weeks.
+
+    :param batches: the run's.
+    :raises UnlikelyChange: when it should not go on.
+    :raises SourceError: when a database can't be reached or refuses a query.
+    """
+    if options.force:
+        return
+    _refuse_emptiness(plan, selection, sources, run)
+    if options.max_changed is not None:
+        _refuse_upheaval(plan, selection, batches, sources, run, options.max_changed)
+
+
+def _refuse_emptiness(plan: LoadedPlan, selection: Selection, sources: Sources, run: Run) -> None:
+    last = run.pages.runs.last_whole(run.id)
+    if last is None:
+        return
+    run_key, found = last
+    for query in _queries(plan, selection):
+        count = found.get(query.name, 0)
+        if count and not _gives_rows(query, sources):
+            what = "records" if query.entry is None else f"{query.scope} with it"
+            raise UnlikelyChange(
+                f"{query.name} ({query.file}, line {query.line}) gives no row, and the last run ({run_key}) had {count:,} "
+                f"{what}; nothing was sent, so Halo keeps what it has. If it is right that there are none, run it "
+                "with force (--force)."
+            )
+
+
+def _queries(plan: LoadedPlan, selection: Selection) -> list[Query]:
+    queries: list[Query] = []
+    for scope in SCOPES:
+        driver = plan.traits(scope)
+        if driver is not None and selection.reads(scope):
+            queries += [driver, *selection.entries(scope)]
+    return queries
+
+
+def _gives_rows(query: Query, sources: Sources) -> bool:
+    rows = unnarrowed(query, query.key)
+    return bool(ask(engine_of(query, sources), query, sa.select(rows.c[query.key]).limit(1)))
+
+
+class _Survey:
+    """Counts the records that a run would leave as they are.
+
+    :param enough: of them; the reading ends there.
+    """
+
+    def __init__(self, enough: float) -> None:
+        self.enough = enough
+        self.unchanged = 0
+        self.seen = 0
+        self._said = time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        return self.unchanged >= self.enough
+
+    def note(self, count: int, *, unchanged: bool) -> None:
+        self.seen += count
+        if unchanged:
+            self.unchanged += count
+        if time.monotonic() - self._said >= _EVERY:
+            self._said = time.monotonic()
+            log.info("comparing with the ledger: %d records read, %d unchanged", self.seen, self.unchanged)
+
+
+def _refuse_upheaval(  # noqa: PLR0917 (as of `guard`)
+    plan: LoadedPlan, selection: Selection, batches: Sequence[Batch], sources: Sources, run: Run, most: float
+) -> None:
+    scopes: list[QueryScope] = [scope for scope in SCOPES if selection.sends(scope)]
+    known = run.pages.book.counts(scopes)
+    if known < LEAST_KNOWN:
+        return
+    survey = _Survey(enough=known * (1 - most))
+    for batch in batches:
+        for scope in scopes:
+            if survey.is_over:
+                return
+            _survey(survey, scope, plan, selection, batch, sources, run)
+    if survey.is_over:
+        return
+    differing = known - survey.unchanged
+    raise UnlikelyChange(
+        f"Of {known:,} records that Halo is known to have, {differing:,} ({differing / known:.0%}) would change or are "
+        f"no longer there; more than max_changed={most:.0%}. The source gives {survey.seen:,} records. Nothing was sent. "
+        "Look at a few of them with --dry-run; if it is right so, run it with force (--force)."
+    )
+
+
+def _survey(  # noqa: PLR0917 (as of `guard`)
+    survey: _Survey,
+    scope: QueryScope,
+    plan: LoadedPlan,
+    selection: Selection,
+    batch: Batch,
+    sources: Sources,
+    run: Run,
+) -> None:
+    memory = Memory(
+        run,
+        plan,
+        selection,
+        batch,
+        Notes(),
+        links=False,
+        full=False,
+        retry_rejected=True,
+        activity=False,
+        writes=False,
+    )
+    with closing(read_records(scope, plan, selection, batch, sources, lambda *_: None)) as records:
+        for change in memory.changes(scope, (made_of(record) for record in records)):
+            survey.note(getattr(change, "count", 1), unchanged=getattr(change, "status", "") == "unchanged")
+            if survey.is_over:
+                return

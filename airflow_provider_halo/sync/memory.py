@@ -1,0 +1,167 @@
+"""What one batch and the ledger have to do with each other: the diff before it, the answers after it, its own row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final, final
+
+from airflow_provider_halo.contract import COMPANIES_IDENTIFY, USERS_IDENTIFY, USERS_UPDATE
+from airflow_provider_halo.ledger.book import Entry
+from airflow_provider_halo.ledger.ledger import Run
+from airflow_provider_halo.ledger.runs import State
+from airflow_provider_halo.plan.mapping import mappings, scope_digest
+from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.selection import Selection
+from airflow_provider_halo.records.fingerprint import Fingerprinter, merged
+from airflow_provider_halo.records.model import ContextEntry
+from airflow_provider_halo.records.payload import Payload
+from airflow_provider_halo.sync.assembly import Notes
+from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.sync.diff import Diff, DiffOptions
+from airflow_provider_halo.sync.outcome import Outcome
+from airflow_provider_halo.sync.recording import Recorder, Rejected
+from airflow_provider_halo.sync.report import Report
+
+SCOPES: Final[tuple[QueryScope, ...]] = ("companies", "users")
+
+
+@final
+class Memory:
+    """The ledger's part in one batch, as a context manager that waits until every answer is written down.
+
+    :param notes: filled in while the batch is read.
+    :param activity: whether users are sent by users/identify: each of them then, whatever the ledger has.
+    :param writes: False for a run that sends nothing, and leaves the ledger as it is.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        plan: LoadedPlan,
+        selection: Selection,
+        batch: Batch,
+        notes: Notes,
+        *,
+        links: bool,
+        full: bool,
+        retry_rejected: bool,
+        activity: bool,
+        writes: bool,
+    ) -> None:
+        self._run = run
+        self._selection = selection
+        self._batch = batch
+        self._notes = notes
+        self._writes = writes
+        self._named: set[QueryScope] = set()
+        endpoints: dict[QueryScope, str] = {
+            "companies": COMPANIES_IDENTIFY,
+            "users": USERS_IDENTIFY if activity else USERS_UPDATE,
+        }
+        self._fingerprints = {
+            scope: Fingerprinter(endpoints[scope], mappings(selection, plan, scope)) for scope in SCOPES
+        }
+        self._diffs = {
+            scope: Diff(
+                run,
+                scope,
+                self._fingerprints[scope],
+                scope_digest(plan, scope),
+                DiffOptions(
+                    records=selection.sends(scope),
+                    links=links and scope == "users",
+                    full=full or (activity and scope == "users"),
+                    retry_rejected=retry_rejected or activity,
+                    writes=writes,
+                ),
+            )
+            for scope in SCOPES
+        }
+        has_rejects = writes and run.pages.rejects.any()
+        self._recorder = Recorder(run, self._written, has_rejects=has_rejects) if writes else None
+
+    def __enter__(self) -> Memory:
+        if self._recorder is not None:
+            self._run.pages.runs.begin_batch(self._run.id, self._batch.index, self._batch.label)
+            self._recorder.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._recorder is not None:
+            self._recorder.__exit__(kind, error, trace)
+
+    def end(self, report: Report) -> None:
+        """Write down how the batch ended."""
+        if self._writes:
+            state: State = "failed" if report.stopped or report.total("failed") else "done"
+            self._run.pages.runs.end_batch(
+                self._run.id, self._batch.index, state, report.to_dict(), dict(self._notes.found)
+            )
+
+    def changes(self, scope: QueryScope, made: Iterator[Payload | Outcome]) -> Iterator[Payload | Outcome]:
+        """What of a scope's records is to be sent, and the outcomes of what isn't. Reads no faster than is written."""
+        for change in self._diffs[scope].of(made):
+            if self._recorder is not None:
+                self._note_names(scope)
+                self._recorder.wait_for_room()
+            yield change
+
+    def record(self, outcome: Outcome) -> None:
+        """Write down what Halo said of records, or why they couldn't be sent."""
+        if self._recorder is not None and outcome.status in {"stored", "rejected"}:
+            self._recorder.put(outcome)
+
+    def _note_names(self, scope: QueryScope) -> None:
+        """Note what is sent, before it is: what Halo was ever given must be known when it leaves the plan."""
+        if scope in self._named or not self._selection.sends(scope):
+            return
+        self._named.add(scope)
+        names: dict[str, ContextEntry | None] = {}
+        if self._selection.traits(scope):
+            names = dict.fromkeys(f"{scope}.traits.{name}" for name in self._notes.traits.get(scope, ()))
+        for query in self._selection.entries(scope):
+            if query.entry is not None:
+                names[query.name] = ContextEntry(query.entry.label, query.empty, query.entry.type)
+        pages = self._run.pages
+        pages.book.database.write(lambda connection: pages.names.sent(connection, self._run.id, names))
+
+    def _written(self, outcome: Outcome) -> tuple[list[Entry], list[Rejected]]:
+        """What an outcome is written down as. Who was stored isn't known of an answer that only counts."""
+        if outcome.status == "stored":
+            return [entry for payload in outcome.payloads if (entry := self._stored(outcome, payload))], []
+        if outcome.problem is None:
+            return [], []
+        size = outcome.payloads[0].size if outcome.payloads and outcome.scope != "links" else None
+        return [entry for payload in outcome.payloads if (entry := self._refused(outcome, payload))], [
+            (outcome.problem, size)
+        ]
+
+    def _stored(self, outcome: Outcome, payload: Payload) -> Entry | None:
+        if outcome.scope == "links":
+            link = payload.link
+            if link is None:
+                return None
+            return Entry(scope="links", key=payload.key, token=link.token, fingerprint=link.fingerprint)
+        mark = payload.mark
+        if mark is None:
+            return None
+        parts = merged(mark.parts, self._fingerprints[outcome.scope].parts(payload))
+        return Entry(scope=outcome.scope, key=payload.key, token=mark.token, fingerprint=mark.fingerprint, parts=parts)
+
+    def _refused(self, outcome: Outcome, payload: Payload) -> Entry | None:
+        if outcome.scope == "links":
+            link = payload.link
+            return None if link is None else Entry(scope="links", key=payload.key, token=link.token, fingerprint=None)
+        mark = payload.mark
+        if mark is None:
+            return None
+        return Entry(
+            scope=outcome.scope,
+            key=payload.key,
+            token=mark.token,
+            fingerprint=None,
+            refused=self._diffs[outcome.scope].refusal(mark.fingerprint),
+        )
