@@ -76,6 +76,21 @@ _CONFIG: dict[str, Any] = {
                 "Path of the plan file, as the workers see it.", None, example="/opt/airflow/plans/halo.yaml"
             ),
             "conn_id": _option("Airflow connection of HaloAgents.", "halo_default"),
+            "ledger_conn_id": _option(
+                "Airflow connection of the database that keeps the ledger: what Halo has acknowledged, so that only what "
+                "changed is sent. SQLite, PostgreSQL, MySQL or MariaDB; its tables are made on first use. Empty: no ledger, "
+                "and every sync sends everything.",
+                "",
+                example="halo_ledger",
+            ),
+            "ledger_keep_days": _option(
+                "Days after which the ledger's runs and rejections are deleted; 0 keeps them.", "90", kind="integer"
+            ),
+            "max_changed": _option(
+                "With a ledger, the weekly sync stops before it sends anything when more of the records that Halo has would "
+                "change, or are no longer there: a share (50%), or none. In airflow.cfg a percent sign is written twice.",
+                "50%%",
+            ),
             "pool": _option("Pool that bounds how many batches talk to Halo at once, in the shipped DAGs.", "halo_api"),
             "pool_slots": _option(
                 "Slots of that pool when it is made; a pool that exists is never changed.", "4", kind="integer"

@@ -10,7 +10,8 @@
 ### Good to know
 - `dry_run` reads and checks everything and sends nothing: the report says what a real run would take.
 - The batches are planned once and cover companies that are created meanwhile. A batch that failed can be cleared and
-  runs alone; sending a record twice does no harm.
+  runs alone; sending a record twice does no harm. With a ledger (`AIRFLOW__HALO__LEDGER_CONN_ID`) it goes on where it
+  stopped: what Halo has acknowledged isn't sent again.
 - The report of the run is the XCom of `report`, a batch's own that of its `sync` task.
 """
 
@@ -64,6 +65,20 @@ with DAG(
             description="About so many; each batch is one task, and there are at most 1,000.",
             section="How to send it",
         ),
+        "retry_rejected": Param(
+            False,
+            type="boolean",
+            title="Try rejected records again",
+            description="Also such as Halo has refused before and that have not changed since.",
+            section="How to send it",
+        ),
+        "force": Param(
+            False,
+            type="boolean",
+            title="Force",
+            description="Send also when a query of the plan gives nothing any more.",
+            section="How to send it",
+        ),
         "max_rejected": Param(
             conf.get("halo", "max_rejected", fallback="1%"),
             type="string",
@@ -81,12 +96,14 @@ with DAG(
         only=dag.param("only"),
         batch_size=dag.param("batch_size"),
         company_ids=dag.param("company_ids"),
+        force=dag.param("force"),
     )
     sync = SyncOperator.partial(
         task_id="sync",
         only=dag.param("only"),
         dry_run=dag.param("dry_run"),
         full=dag.param("full"),
+        retry_rejected=dag.param("retry_rejected"),
         link_users=True,
         pool=conf.get("halo", "pool", fallback="halo_api"),
     ).expand(batch=plan_batches.output)

@@ -7,15 +7,23 @@
    `[halo] create_pool` is off, make it by `airflow pools set halo_api 4 "Batches that talk to HaloAgents at once"`.
    Batches that stay in the state *scheduled* wait for that pool.
 
+4. A ledger, so that only what changed is sent: `AIRFLOW__HALO__LEDGER_CONN_ID`, a connection of a database where the
+   provider may make its tables. Without one every run sends everything, which is right, only slower.
+
 ### What it does
 `plan_batches` cuts the companies into batches of about equally many users, `sync` brings each one to Halo, `report`
 sums them up and fails when the run isn't done: when a batch failed, when more records were rejected than
-`[halo] max_rejected` allows, or when the plan's queries gave nothing at all.
+`[halo] max_rejected` allows, or when the plan's queries gave nothing at all. When it is done, other DAGs may go on:
+`schedule=[Asset("halo://halo_weekly_sync")]`.
+
+### When it stops before it sends anything
+With a ledger, `plan_batches` looks first: a query that gives no row any more, or more than `[halo] max_changed` (50 %) of
+the records changed at once, look like a broken source or a wrong plan. If it is right so, trigger the DAG with *force*.
 """
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, conf
+from airflow.sdk import DAG, Param, conf
 
 from airflow_provider_halo.operators import PlanBatchesOperator, ReportOperator, SyncOperator
 
@@ -30,10 +38,22 @@ with DAG(
         "retry_exponential_backoff": 2,
         "max_retry_delay": timedelta(minutes=30),
     },
+    params={
+        "force": Param(
+            False,
+            type="boolean",
+            title="Force",
+            description="Send also when a query gives nothing any more, or when most records have changed.",
+        ),
+    },
     doc_md=__doc__,
     tags=["halo"],
-):
-    plan_batches = PlanBatchesOperator(task_id="plan_batches")
+) as dag:
+    plan_batches = PlanBatchesOperator(
+        task_id="plan_batches",
+        max_changed=conf.get("halo", "max_changed", fallback="50%"),
+        force=dag.param("force"),
+    )
     sync = SyncOperator.partial(
         task_id="sync",
         pool=conf.get("halo", "pool", fallback="halo_api"),

@@ -60,6 +60,13 @@ _HALO_CONN = _argument(
     help="Airflow connection of type halo (default: %(default)s)",
 )
 
+_LEDGER = _argument(
+    "--ledger",
+    metavar="CONN_ID",
+    default=None,
+    help="Airflow connection of the ledger's database; none for no ledger (default: [halo] ledger_conn_id)",
+)
+
 _EXIT = "Exit code: 0 done, 1 the run failed, 2 the plan or the arguments are wrong."
 
 COMMANDS: tuple[Command, ...] = (
@@ -95,13 +102,32 @@ COMMANDS: tuple[Command, ...] = (
                 default=None,
                 help="only this company and its users; may be given more than once",
             ),
+            _LEDGER,
             _argument("--full", action="store_true", help="send everything again; without a ledger every sync does"),
+            _argument(
+                "--retry-rejected",
+                action="store_true",
+                help="with a ledger: try records again that Halo has refused and that haven't changed since",
+            ),
+            _argument(
+                "--max-changed",
+                metavar="P%",
+                default="50%",
+                help="with a ledger: stop before anything is sent when more of the records that Halo has would change or "
+                "are no longer there; none for no limit (default: 50 percent)",
+            ),
+            _argument(
+                "--force",
+                action="store_true",
+                help="send also when a query gives nothing any more, or when more would change than --max-changed",
+            ),
             _argument("--dry-run", action="store_true", help="read, check and count, but send nothing"),
             _argument(
                 "--link-users",
                 action=argparse.BooleanOptionalAction,
                 default=None,
-                help="link each user to its company, one request per user (default: yes)",
+                help="link each user to its company, one request per user; with a ledger only links that are new or have "
+                "moved (default: yes)",
             ),
             _argument("--update-only", action="store_true", help="skip users that Halo doesn't know"),
             _argument(
@@ -123,6 +149,64 @@ COMMANDS: tuple[Command, ...] = (
             _argument(
                 "--report", metavar="FILE", default=None, help="write the report there as JSON; - for standard output"
             ),
+        ),
+    ),
+    Command(
+        name="status",
+        help="show what the ledger knows: runs, counts, rejected records, age",
+        description="Show the last runs of each plan in the ledger, what became of its records, which were rejected and why, "
+        "and how old the oldest acknowledgement is. Needs no Halo connection. " + _EXIT,
+        run="airflow_provider_halo.cli.status:run",
+        arguments=(
+            _argument(
+                "plan", metavar="PLAN", nargs="?", default=None, help="only this plan (default: all in the ledger)"
+            ),
+            _LEDGER,
+            _argument("--runs", metavar="N", type=int, default=5, help="runs to show (default: %(default)s)"),
+            _argument("--rejects", metavar="N", type=int, default=20, help="rejects to show (default: %(default)s)"),
+            _argument("--json", action="store_true", help="as JSON, on standard output"),
+        ),
+    ),
+    Command(
+        name="retire",
+        help="empty in Halo what was sent and the plan no longer has",
+        description="A trait or entry that leaves the plan stays in Halo, where the AI goes on reading it. This sends its empty "
+        "value (null for a trait) to every record that the ledger knows. Only what a run of the whole plan has reported as "
+        "retired. " + _EXIT,
+        run="airflow_provider_halo.cli.retire:run",
+        arguments=(
+            _argument("plan", metavar="PLAN", help="the plan file, for example halo.yaml"),
+            _argument(
+                "--only",
+                metavar="NAME,…",
+                default="",
+                help="only these, for example companies.traits.mrr (default: all)",
+            ),
+            _argument("--dry-run", action="store_true", help="say what would be emptied, but send nothing"),
+            _LEDGER,
+            _HALO_CONN,
+        ),
+    ),
+    Command(
+        name="ledger",
+        help="forget records, or sweep out old runs",
+        description="forget: the next sync sends these records again, whatever Halo has. prune: delete runs and rejections "
+        "that are older than so many days. " + _EXIT,
+        run="airflow_provider_halo.cli.ledger:run",
+        arguments=(
+            _argument("action", metavar="ACTION", choices=("forget", "prune"), help="forget or prune"),
+            _argument("plan", metavar="PLAN", help="the plan file, for example halo.yaml"),
+            _argument("--company", metavar="ID", action="append", default=[], help="forget this company"),
+            _argument("--user", metavar="ID", action="append", default=[], help="forget this user and its link"),
+            _argument("--all", action="store_true", help="forget all records"),
+            _argument(
+                "--days",
+                metavar="N",
+                type=int,
+                default=None,
+                help="prune: older than (default: [halo] ledger_keep_days)",
+            ),
+            _LEDGER,
         ),
     ),
     Command(

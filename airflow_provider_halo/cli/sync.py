@@ -6,10 +6,16 @@ import argparse
 import json
 from pathlib import Path
 
+from airflow_provider_halo.cli.ledger import run_key_of
 from airflow_provider_halo.cli.main import DONE, FAILED, WRONG, complain, say
-from airflow_provider_halo.exceptions import HaloError
+from airflow_provider_halo.exceptions import HaloError, LedgerError, SetupError
+from airflow_provider_halo.ledger.ledger import Ledger, Run
 from airflow_provider_halo.plan.loader import load_plan
+from airflow_provider_halo.plan.query import LoadedPlan
+from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.sync.closing import close_run
 from airflow_provider_halo.sync.engine import SyncOptions
+from airflow_provider_halo.sync.guard import GuardOptions, parse_max_changed
 from airflow_provider_halo.sync.report import Report, failure_of, parse_max_rejected
 from airflow_provider_halo.sync.run import sync_plan
 
@@ -22,7 +28,9 @@ def run(arguments: argparse.Namespace) -> int:
         return WRONG
     plan = load_plan(arguments.plan)
     # Airflow takes seconds to import, and a plan's mistakes are told without it.
+    from airflow_provider_halo.hooks import config  # noqa: PLC0415 (slow, see above)
     from airflow_provider_halo.hooks.halo import HaloHook  # noqa: PLC0415 (slow, see above)
+    from airflow_provider_halo.hooks.ledger import airflow_ledger  # noqa: PLC0415 (slow, see above)
     from airflow_provider_halo.hooks.sources import airflow_sources  # noqa: PLC0415 (slow, see above)
 
     options = SyncOptions(
@@ -31,34 +39,68 @@ def run(arguments: argparse.Namespace) -> int:
         dry_run=arguments.dry_run,
         link_users=arguments.link_users,
         update_only=arguments.update_only,
+        retry_rejected=arguments.retry_rejected,
     )
-    try:
-        with airflow_sources() as sources:
+    settings = HaloHook(arguments.halo_conn).settings
+    with airflow_sources() as sources, airflow_ledger(arguments.ledger) as ledger:
+        ledger_run = None if ledger is None else _open(ledger, plan, settings, arguments)
+
+        def end(report: Report) -> str | None:
+            reason = report.stopped or failure_of(
+                report, max_rejected=arguments.max_rejected, allow_empty=arguments.allow_empty
+            )
+            if ledger_run is not None and ledger_run.id:
+                close_run(ledger_run, report, reason=reason, keep_days=config.ledger_keep_days())
+            _show(report, arguments.report)
+            return reason
+
+        try:
             report = sync_plan(
                 plan,
                 sources=sources,
-                settings=HaloHook(arguments.halo_conn).settings,
+                settings=settings,
                 options=options,
                 batch_size=arguments.batch_size,
                 company_ids=arguments.company,
                 jobs=arguments.jobs,
+                run=ledger_run,
+                guarding=GuardOptions(
+                    # Whoever asks for everything, or for one company, knows that much will change.
+                    max_changed=None
+                    if arguments.full or arguments.company
+                    else parse_max_changed(arguments.max_changed),
+                    force=arguments.force,
+                ),
             )
-    except HaloError as error:
-        if error.report is not None:
-            _show(Report.from_dict(error.report), arguments.report)
-        raise
-    _show(report, arguments.report)
-    reason = failure_of(report, max_rejected=arguments.max_rejected, allow_empty=arguments.allow_empty)
+        except LedgerError as error:
+            if error.report is not None:
+                _show(Report.from_dict(error.report), arguments.report)
+            raise
+        except HaloError as error:
+            end(Report.from_dict(error.report) if error.report is not None else Report(stopped=str(error)))
+            raise
+        reason = end(report)
     if reason:
         complain(f"halo sync: {reason}")
         return FAILED
     return DONE
 
 
+def _open(ledger: Ledger, plan: LoadedPlan, settings: HaloSettings, arguments: argparse.Namespace) -> Run:
+    return ledger.open_run(
+        plan.name,
+        settings,
+        run_key_of("halo sync"),
+        whole=not arguments.only and not arguments.company,
+        writes=not arguments.dry_run,
+    )
+
+
 def _wrong_words(arguments: argparse.Namespace) -> str | None:
     try:
         parse_max_rejected(arguments.max_rejected)
-    except ValueError as error:
+        parse_max_changed(arguments.max_changed)
+    except (ValueError, SetupError) as error:
         return str(error)
     for name in ("batch_size", "jobs"):
         if getattr(arguments, name) < 1:

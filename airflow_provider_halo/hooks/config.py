@@ -28,6 +28,22 @@ def conn_id() -> str:
     return _text("conn_id", "halo_default")
 
 
+def ledger_conn_id() -> str:
+    """Id of the connection of the ledger's database; empty for no ledger."""
+    return _text("ledger_conn_id", "")
+
+
+def ledger_keep_days() -> int:
+    """Days after which the ledger's runs and rejections are deleted; 0 keeps them.
+
+    :raises SetupError: when it is no whole number from 0.
+    """
+    days = _text("ledger_keep_days", "90")
+    if not days.isdecimal():
+        raise SetupError(f"[halo] ledger_keep_days must be a whole number from 0, not {days!r}.")
+    return int(days)
+
+
 def pool() -> str:
     """Name of the pool of the shipped DAGs."""
     return _text("pool", "halo_api")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
 
 from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient, Stats
 from airflow_provider_halo.contract import USERS_PER_UPDATE
+from airflow_provider_halo.hooks.ledger import Forgetting
+from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.settings import HaloSettings
@@ -26,6 +28,7 @@ def send(
     activity: bool = False,
     update_only: bool = False,
     link_users: bool = True,
+    ledger: Ledger | None = None,
 ) -> Stats:
     """Send companies, then users, and link each stored user that names a company.
 
@@ -33,21 +36,36 @@ def send(
     :param companies: read as they are sent, in a thread of their own; so are ``users``.
     :param activity: send users by users/identify, which marks each of them as active now.
     :param update_only: skip users that Halo doesn't know.
+    :param ledger: forgets what is sent, so that the next sync of a plan restores the plan's truth.
     :return: how many requests it took.
     :raises HaloError: when it can't go on.
     """
+    forgetting = None if ledger is None else Forgetting(ledger, settings)
+
+    def told(outcome: Outcome) -> None:
+        emit(outcome)
+        if forgetting is not None:
+            forgetting.sent(outcome)
+
+    def made(records: Iterable[Payload | Problem]) -> Iterator[Payload | Outcome]:
+        found = map(outcome_of, records)
+        return found if forgetting is None else forgetting.before(found)
 
     def decide_link(user: Payload) -> bool:
         return user.company_id is not None
 
     async def run() -> Stats:
         async with HaloClient(settings) as client:
-            delivery = Delivery(client, emit, update_only=update_only)
-            async with aclosing(chunks_of(map(outcome_of, companies), USERS_PER_UPDATE, emit)) as chunks:
-                await delivery.companies(chunks)
-            async with aclosing(chunks_of(map(outcome_of, users), USERS_PER_UPDATE, emit)) as chunks:
-                store = delivery.identify if activity else delivery.users
-                await store(chunks, decide_link=decide_link if link_users else None)
+            delivery = Delivery(client, told, update_only=update_only)
+            try:
+                async with aclosing(chunks_of(made(companies), USERS_PER_UPDATE, emit)) as chunks:
+                    await delivery.companies(chunks)
+                async with aclosing(chunks_of(made(users), USERS_PER_UPDATE, emit)) as chunks:
+                    store = delivery.identify if activity else delivery.users
+                    await store(chunks, decide_link=decide_link if link_users else None)
+            finally:
+                if forgetting is not None:
+                    await forgetting.finish()
             return client.stats
 
     return run_blocking(run())

@@ -40,14 +40,14 @@ def airflow_sources() -> Iterator[Sources]:
     engines: dict[str, sqlalchemy.Engine] = {}
     lock = threading.Lock()
 
-    def engine_of(conn_id: str) -> sqlalchemy.Engine:
+    def source(conn_id: str) -> sqlalchemy.Engine:
         with lock:
             if conn_id not in engines:
-                engines[conn_id] = _engine(conn_id)
+                engines[conn_id] = engine_of(conn_id, "The source connection", poolclass=sqlalchemy.NullPool)
             return engines[conn_id]
 
     try:
-        yield engine_of
+        yield source
     finally:
         for engine in engines.values():
             engine.dispose()
@@ -64,49 +64,55 @@ def missing_connection(conn_id: str, what: str) -> SetupError:
     )
 
 
-def _engine(conn_id: str) -> sqlalchemy.Engine:
+def engine_of(conn_id: str, what: str, **engine_options: Any) -> sqlalchemy.Engine:
+    """The engine of a connection's database.
+
+    :param what: what the connection is for, as the start of a sentence.
+    :param engine_options: for SQLAlchemy.
+    :raises SetupError: naming what is missing and the mend.
+    """
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        raise missing_connection(conn_id, "The source connection") from None
-    hook = _sql_hook(connection, conn_id)
+        raise missing_connection(conn_id, what) from None
+    hook = _sql_hook(connection, conn_id, what)
     try:
-        engine: sqlalchemy.Engine = hook.get_sqlalchemy_engine({"poolclass": sqlalchemy.NullPool})
+        engine: sqlalchemy.Engine = hook.get_sqlalchemy_engine(engine_options)
     except (ImportError, AirflowOptionalProviderFeatureException, NoSuchModuleError) as error:
-        raise _driver_missing(connection, conn_id, error) from None
+        raise _driver_missing(connection, conn_id, what, error) from None
     except (ArgumentError, TypeError, ValueError):  # their text may show the URL, password included
         raise SetupError(
-            f"The source connection {conn_id!r} makes no usable database URL: check its host, port, schema and extras."
+            f"{what} {conn_id!r} makes no usable database URL: check its host, port, schema and extras."
         ) from None
     return engine
 
 
-def _sql_hook(connection: Connection, conn_id: str) -> DbApiHook:
+def _sql_hook(connection: Connection, conn_id: str, what: str) -> DbApiHook:
     kind = connection.conn_type
     if not kind or kind in {"generic", "email", "mesos_framework-id"}:
         raise SetupError(
-            f"The source connection {conn_id!r} has the type {kind or 'none'!r}: give it the type of its database, "
+            f"{what} {conn_id!r} has the type {kind or 'none'!r}: give it the type of its database, "
             "for example postgres."
         )
     try:
         hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]  # Airflow's method has no types
     except ImportError as error:
-        raise _driver_missing(connection, conn_id, error) from None
+        raise _driver_missing(connection, conn_id, what, error) from None
     except AirflowException:  # Airflow knows no hook for the type, so its provider isn't installed
         raise SetupError(
-            f"The source connection {conn_id!r} has the type {kind!r}, which no installed Airflow provider knows: "
+            f"{what} {conn_id!r} has the type {kind!r}, which no installed Airflow provider knows: "
             f"pip install {_package(kind)}, wherever tasks run."
         ) from None
     if not isinstance(hook, DbApiHook):
-        raise SetupError(f"The source connection {conn_id!r} has the type {kind!r}, which is no SQL database.")
+        raise SetupError(f"{what} {conn_id!r} has the type {kind!r}, which is no SQL database.")
     return hook
 
 
-def _driver_missing(connection: Connection, conn_id: str, error: Exception) -> SetupError:
+def _driver_missing(connection: Connection, conn_id: str, what: str, error: Exception) -> SetupError:
     missing = getattr(error, "name", None)
-    what = f"the Python package {missing!r}" if missing else "the SQLAlchemy driver"
+    package = f"the Python package {missing!r}" if missing else "the SQLAlchemy driver"
     return SetupError(
-        f"The source connection {conn_id!r} needs {what} of its database, which is not installed: "
+        f"{what} {conn_id!r} needs {package} of its database, which is not installed: "
         f"pip install {_package(connection.conn_type)} with the driver that its documentation names, wherever tasks run."
     )
 

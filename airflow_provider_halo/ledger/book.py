@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -61,7 +62,9 @@ class Book:
         here = {"plan_id": plan_id, "scope": sa.bindparam("of_scope")}
         self._known = rows_by_key(dialect, RECORDS, ["key", "fingerprint", "token", "refused"], here)
         self._parts = rows_by_key(dialect, RECORDS, ["key", "parts"], here)
+        self._run_ids = rows_by_key(dialect, RECORDS, ["key", "run_id"], here)
         self._unlearn = Upsert(dialect, RECORDS, ["plan_id", "scope", "key", "token"], _unlearned)
+        self._forget = Upsert(dialect, RECORDS, ["plan_id", "scope", "key", "token"], _forgotten)
         self._acknowledge = Upsert(dialect, RECORDS, [column.name for column in RECORDS.c], _acknowledged)
 
     def known(self, scope: Scope, keys: Sequence[str]) -> dict[str, Known]:
@@ -85,6 +88,27 @@ class Book:
         rows = [{"plan_id": self.plan_id, "scope": scope, "key": key, "token": token} for key in sorted(keys)]
         self.database.write(lambda connection: self._unlearn.run(connection, rows))
         return token
+
+    def forget(self, scope: Scope, keys: Iterable[str]) -> None:
+        """Make records unknown that somebody else has written.
+
+        Also such as the ledger doesn't know yet: a sync that is sending them now must not take them for its own.
+        """
+        kept = sorted({key for key in keys if is_keepable(key)})
+        for at in range(0, len(kept), AT_ONCE):
+            rows = [
+                {"plan_id": self.plan_id, "scope": scope, "key": key, "token": 1} for key in kept[at : at + AT_ONCE]
+            ]
+            self.database.write(partial(self._forget.run, rows=rows))
+
+    def forget_all(self) -> int:
+        """Make all records unknown; returns how many there were."""
+        statement = (
+            sa.update(RECORDS)
+            .where(RECORDS.c.plan_id == self.plan_id)
+            .values(fingerprint=None, parts=None, refused=None, token=RECORDS.c.token + 1)
+        )
+        return int(self.database.write(lambda connection: connection.execute(statement).rowcount))
 
     def acknowledge(self, connection: sa.Connection, run_id: int, entries: Iterable[Entry]) -> None:
         """Write answers down.
@@ -120,6 +144,15 @@ class Book:
         )
         return int(self.database.read(lambda connection: connection.scalar(statement)) or 0)
 
+    def size(self, scope: Scope) -> int:
+        """How many records of a scope have a row, whatever is known of them."""
+        statement = (
+            sa.select(sa.func.count())
+            .select_from(RECORDS)
+            .where(RECORDS.c.plan_id == self.plan_id, RECORDS.c.scope == scope)
+        )
+        return int(self.database.read(lambda connection: connection.scalar(statement)) or 0)
+
     def oldest(self) -> datetime | None:
         """When the record was acknowledged that has waited longest for news (UTC)."""
         statement = sa.select(sa.func.min(RECORDS.c.acknowledged_at)).where(
@@ -127,6 +160,10 @@ class Book:
         )
         moment: datetime | None = self.database.read(lambda connection: connection.scalar(statement))
         return moment
+
+    def acknowledged_in(self, scope: Scope, keys: Sequence[str]) -> dict[str, int]:
+        """The run in which each of some records was written down last, at most `AT_ONCE`."""
+        return {key: run_id for key, run_id in self._read(self._run_ids, scope, keys) if run_id is not None}
 
     def keys_after(self, scope: Scope, key: str, count: int) -> list[str]:
         """The next keys of a scope, in their order; for whoever walks through all of them."""
@@ -151,6 +188,11 @@ def is_keepable(key: str) -> bool:
 def utc_now() -> datetime:
     """This moment in UTC, without an offset, to the second: as every database keeps it."""
     return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
+
+
+def _forgotten(_: object) -> Mapping[str, Any]:
+    one: sa.ColumnElement[int] = sa.literal_column("1")
+    return {"fingerprint": sa.null(), "parts": sa.null(), "refused": sa.null(), "token": RECORDS.c.token + one}
 
 
 def _unlearned(new: Any) -> Mapping[str, Any]:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from hashlib import blake2b
 
 import msgspec
 import sqlalchemy as sa
 
-from airflow_provider_halo.ledger.book import AT_ONCE, Book, is_keepable
-from airflow_provider_halo.ledger.database import PATIENCE, Database, Upsert
+from airflow_provider_halo.ledger.book import Book
+from airflow_provider_halo.ledger.database import PATIENCE, Database
 from airflow_provider_halo.ledger.names import Names
 from airflow_provider_halo.ledger.rejects import Rejects
 from airflow_provider_halo.ledger.runs import Runs
-from airflow_provider_halo.ledger.schema import PLANS, RECORDS
+from airflow_provider_halo.ledger.schema import PLANS, RUNS
 from airflow_provider_halo.records.problem import Scope
 from airflow_provider_halo.settings import HaloSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pages:
-    """What the ledger has of one plan in one workspace."""
+    """What the ledger has of one plan in one workspace.
 
+    :param workspace: what stands for the workspace, see `workspace_of`.
+    """
+
+    plan: str
+    workspace: str
     book: Book
     rejects: Rejects
     names: Names
@@ -33,13 +37,13 @@ class Pages:
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a plan, which all its batches share.
 
-    :param id: its row in the ledger.
-    :param whole: whether it is of the whole plan and all companies.
+    :param id: its row in the ledger; 0 of a run that leaves no trace.
+    :param task: of Airflow's tasks the one that runs the batches, where a run has several.
     """
 
     pages: Pages
     id: int
-    whole: bool
+    task: str = ""
 
 
 class Ledger:
@@ -65,50 +69,66 @@ class Ledger:
         :raises LedgerError: when the database can't be used.
         """
         self._database.prepare()
-        plan_id = self._plan_id(workspace_of(settings), plan)
+        workspace = workspace_of(settings)
+        found = sa.select(PLANS.c.id).where(PLANS.c.workspace == workspace, PLANS.c.name == plan)
+        return self._pages(self._database.id_of(PLANS, found, {"workspace": workspace, "name": plan}), workspace, plan)
+
+    def plans(self, *, name: str | None = None, settings: HaloSettings | None = None) -> list[Pages]:
+        """The pages of all plans.
+
+        :param name: only of plans of this name.
+        :param settings: only in the workspace that this connection leads to.
+        :raises LedgerError: when the database can't be used.
+        """
+        self._database.prepare()
+        statement = sa.select(PLANS.c.id, PLANS.c.workspace, PLANS.c.name).order_by(PLANS.c.name, PLANS.c.id)
+        if name is not None:
+            statement = statement.where(PLANS.c.name == name)
+        if settings is not None:
+            statement = statement.where(PLANS.c.workspace == workspace_of(settings))
+        rows = self._database.read(lambda connection: connection.execute(statement).all())
+        return [self._pages(row.id, row.workspace, row.name) for row in rows]
+
+    def open_run(self, plan: str, settings: HaloSettings, run_key: str, *, whole: bool, writes: bool = True) -> Run:
+        """One run of a plan; all its batches give the same key, and get the same run.
+
+        :param whole: whether it reads the whole plan and all companies.
+        :param writes: False for a run that sends nothing, and leaves no trace.
+        :raises LedgerError: when the database can't be used.
+        """
+        pages = self.pages(plan, settings)
+        return Run(pages=pages, id=pages.runs.open(run_key, whole=whole) if writes else 0)
+
+    def runs_of(self, run_key: str) -> list[Run]:
+        """The runs of a key, one of each plan that it brought to Halo.
+
+        :raises LedgerError: when the database can't be used.
+        """
+        pages = {one.book.plan_id: one for one in self.plans()}
+        statement = sa.select(RUNS.c.id, RUNS.c.plan_id).where(RUNS.c.run_key == run_key)
+        rows = self._database.read(lambda connection: connection.execute(statement).all())
+        return [Run(pages=pages[row.plan_id], id=row.id) for row in rows if row.plan_id in pages]
+
+    def forget(self, settings: HaloSettings, scope: Scope, keys: Iterable[str]) -> None:
+        """Make records unknown in all plans of a workspace, since somebody else has written them.
+
+        :raises LedgerError: when the database can't be used.
+        """
+        listed = list(keys)
+        for pages in self.plans(settings=settings):
+            pages.book.forget(scope, listed)
+
+    def _pages(self, plan_id: int, workspace: str, name: str) -> Pages:
         return Pages(
+            plan=name,
+            workspace=workspace,
             book=Book(self._database, plan_id),
             rejects=Rejects(self._database, plan_id),
             names=Names(self._database, plan_id),
             runs=Runs(self._database, plan_id),
         )
 
-    def open_run(self, plan: str, settings: HaloSettings, run_key: str, *, whole: bool, writes: bool = True) -> Run:
-        """One run of a plan; all its batches give the same key, and get the same run.
-
-        :param writes: False for a run that sends nothing, and leaves no trace.
-        :raises LedgerError: when the database can't be used.
-        """
-        pages = self.pages(plan, settings)
-        return Run(pages=pages, id=pages.runs.open(run_key, whole=whole) if writes else 0, whole=whole)
-
-    def forget(self, settings: HaloSettings, scope: Scope, keys: Iterable[str]) -> None:
-        """Make records unknown in all plans of a workspace, since somebody else has written them.
-
-        Also such as the ledger doesn't know yet: a sync that is sending them now must not take them for its own.
-
-        :raises LedgerError: when the database can't be used.
-        """
-        self._database.prepare()
-        plans = sa.select(PLANS.c.id).where(PLANS.c.workspace == workspace_of(settings))
-        plan_ids: Sequence[int] = self._database.read(lambda connection: connection.scalars(plans).all())
-        kept = sorted({key for key in keys if is_keepable(key)})
-        forget = Upsert(self._database.engine.dialect, RECORDS, ["plan_id", "scope", "key", "token"], _forgotten)
-        for plan_id in plan_ids:
-            for at in range(0, len(kept), AT_ONCE):
-                rows = [{"plan_id": plan_id, "scope": scope, "key": key, "token": 1} for key in kept[at : at + AT_ONCE]]
-                self._database.write(partial(forget.run, rows=rows))
-
-    def _plan_id(self, workspace: str, name: str) -> int:
-        found = sa.select(PLANS.c.id).where(PLANS.c.workspace == workspace, PLANS.c.name == name)
-        return self._database.id_of(PLANS, found, {"workspace": workspace, "name": name})
-
 
 def workspace_of(settings: HaloSettings) -> str:
     """What stands for the workspace of a connection in the ledger: a digest of its base URL and widget key."""
     return blake2b(f"{settings.base_url}\n{settings.widget_key}".encode(), digest_size=8).hexdigest()
-
-
-def _forgotten(_: object) -> dict[str, sa.ColumnElement[object]]:
-    one: sa.ColumnElement[int] = sa.literal_column("1")
-    return {"fingerprint": sa.null(), "parts": sa.null(), "refused": sa.null(), "token": RECORDS.c.token + one}

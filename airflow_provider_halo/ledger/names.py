@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -22,11 +22,13 @@ class Retired(msgspec.Struct, frozen=True, kw_only=True):
     :param name: for example ``companies.traits.mrr`` or ``users.context.onboarding``.
     :param entry: of an entry: its label and type, with the value that empties it; None for a trait.
     :param since: when a run of the whole plan first went without it (UTC).
+    :param last_run: id of the last run that sent it.
     """
 
     name: str
     entry: ContextEntry | None
     since: datetime
+    last_run: int
 
     @property
     def scope(self) -> Scope:
@@ -61,7 +63,7 @@ class Names:
         ]
         self._sent.run(connection, rows)
 
-    def close(self, run_id: int, scopes: Sequence[Scope]) -> list[Retired]:
+    def close(self, run_id: int) -> list[Retired]:
         """After a run of the whole plan: what it went without is retired from now on.
 
         :return: all that is retired, also from earlier on.
@@ -70,7 +72,7 @@ class Names:
         absent = sa.select(NAMES.c.name).where(mine, NAMES.c.run_id != run_id, NAMES.c.retired_at.is_(None))
 
         def work(connection: sa.Connection) -> None:
-            gone = [name for name in connection.scalars(absent) if name.split(".", 1)[0] in scopes]
+            gone = list(connection.scalars(absent))
             if gone:
                 connection.execute(sa.update(NAMES).where(mine, NAMES.c.name.in_(gone)).values(retired_at=utc_now()))
 
@@ -85,7 +87,9 @@ class Names:
             .order_by(NAMES.c.name)
         )
         rows = self._database.read(lambda connection: connection.execute(statement).all())
-        return [Retired(name=row.name, entry=_entry(row.entry), since=row.retired_at) for row in rows]
+        return [
+            Retired(name=row.name, entry=_entry(row.entry), since=row.retired_at, last_run=row.run_id) for row in rows
+        ]
 
     def forget(self, names: Iterable[str]) -> None:
         """Forget names that were emptied in Halo."""
@@ -94,7 +98,7 @@ class Names:
 
 
 def _entry(text: str | None) -> ContextEntry | None:
-    return None if text is None else msgspec.json.decode(text, type=ContextEntry)
+    return None if text is None else ContextEntry(**msgspec.json.decode(text))
 
 
 def _sent_again(new: Any) -> Mapping[str, Any]:

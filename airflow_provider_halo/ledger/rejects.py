@@ -88,11 +88,9 @@ class Rejects:
         """Forget the rejections of records that have been stored since."""
         connection.execute(sa.delete(REJECTS).where(self._mine(scope), REJECTS.c.key.in_(keys)))
 
-    def close(self, run_id: int, scopes: Sequence[Scope]) -> None:
-        """After a run that read everything of some scopes: who wasn't met is no longer rejected, or no longer there."""
-        statement = sa.delete(REJECTS).where(
-            REJECTS.c.plan_id == self._plan_id, REJECTS.c.scope.in_(scopes), REJECTS.c.run_id != run_id
-        )
+    def close(self, run_id: int) -> None:
+        """After a run of the whole plan: who wasn't met in it is no longer rejected, or no longer there."""
+        statement = sa.delete(REJECTS).where(REJECTS.c.plan_id == self._plan_id, REJECTS.c.run_id != run_id)
         self._database.write(lambda connection: connection.execute(statement))
 
     def any(self) -> bool:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from airflow_provider_halo.ledger.book import utc_now
 from airflow_provider_halo.ledger.database import Database, Upsert
-from airflow_provider_halo.ledger.schema import BATCHES, RECORDS, REJECTS, RUNS
+from airflow_provider_halo.ledger.schema import BATCHES, REJECTS, RUNS
 
 State = Literal["running", "done", "failed"]
 _STATUSES: Final = ("stored", "unchanged", "skipped", "rejected", "failed")
@@ -60,7 +60,10 @@ class Runs:
         self._begun = Upsert(self._dialect, BATCHES, [column.name for column in BATCHES.c], _begun_again)
 
     def open(self, run_key: str, *, whole: bool) -> int:
-        """The id of a run, which is made when it isn't there: all tasks of a run find the same one."""
+        """The id of a run, which is made when it isn't there: all tasks of a run find the same one.
+
+        :param whole: whether whoever opens it reads everything; a run is whole when all of them do.
+        """
         found = sa.select(RUNS.c.id).where(RUNS.c.plan_id == self._plan_id, RUNS.c.run_key == run_key)
         made = {
             "plan_id": self._plan_id,
@@ -71,12 +74,17 @@ class Runs:
             **dict.fromkeys((*_STATUSES, *_SUMS), 0),
         }
 
-        return self._database.id_of(RUNS, found, made)
+        run_id = self._database.id_of(RUNS, found, made)
+        if not whole:
+            partial = sa.update(RUNS).where(RUNS.c.id == run_id).values(whole=False)
+            self._database.write(lambda connection: connection.execute(partial))
+        return run_id
 
-    def begin_batch(self, run_id: int, number: int, label: str) -> None:
-        """Note that a batch begins, perhaps once more. Its run runs again, should it have been closed."""
+    def begin_batch(self, run_id: int, task: str, number: int, label: str) -> None:
+        """Note that a batch begins, perhaps once more."""
         row = {
             "run_id": run_id,
+            "task": task,
             "number": number,
             "label": label[:_LABEL],
             "state": "running",
@@ -89,8 +97,8 @@ class Runs:
         }
         self._database.write(lambda connection: self._begun.run(connection, [row]))
 
-    def end_batch(
-        self, run_id: int, number: int, state: State, report: Mapping[str, Any], found: Mapping[str, int]
+    def end_batch(  # noqa: PLR0917 (which batch, and how it ended)
+        self, run_id: int, task: str, number: int, state: State, report: Mapping[str, Any], found: Mapping[str, int]
     ) -> None:
         """Note how a batch ended.
 
@@ -105,8 +113,10 @@ class Runs:
             **_totals(report),
             **{name: BATCHES.c[name] + report[name] for name in _SUMS},
         }
-        statement = sa.update(BATCHES).where(BATCHES.c.run_id == run_id, BATCHES.c.number == number).values(values)
-        self._database.write(lambda connection: connection.execute(statement))
+        statement = sa.update(BATCHES).where(
+            BATCHES.c.run_id == run_id, BATCHES.c.task == task, BATCHES.c.number == number
+        )
+        self._database.write(lambda connection: connection.execute(statement.values(values)))
 
     def close(self, run_id: int, state: State, reason: str | None, report: Mapping[str, Any]) -> None:
         """Note how a run ended, with its report as in XCom."""
@@ -122,14 +132,19 @@ class Runs:
             lambda connection: connection.execute(sa.update(RUNS).where(RUNS.c.id == run_id).values(values))
         )
 
-    def last_whole(self, before: int) -> tuple[str, dict[str, int]] | None:
-        """The last run of the whole plan that read something, before another one: its key, and what each query found.
+    def is_whole(self, run_id: int) -> bool:
+        """Whether a run is of the whole plan and all companies."""
+        statement = sa.select(RUNS.c.whole).where(RUNS.c.id == run_id)
+        return bool(self._database.read(lambda connection: connection.scalar(statement)))
+
+    def last_whole(self) -> tuple[str, dict[str, int]] | None:
+        """The last run of the whole plan that read something: its key, and how many records each query had rows for.
 
         A run counts by what its batches found, also when some of them failed.
         """
         statement = (
             sa.select(RUNS.c.id, RUNS.c.run_key)
-            .where(RUNS.c.plan_id == self._plan_id, RUNS.c.whole, RUNS.c.id < before)
+            .where(RUNS.c.plan_id == self._plan_id, RUNS.c.whole)
             .order_by(RUNS.c.id.desc())
             .limit(10)
         )
@@ -141,7 +156,7 @@ class Runs:
                     sa.select(BATCHES.c.found).where(BATCHES.c.run_id == run.id, BATCHES.c.found.is_not(None))
                 ):
                     found.update(msgspec.json.decode(text, type=dict[str, int]))
-                if found.total():
+                if any(found.values()):
                     return run.run_key, dict(found)
             return None
 
@@ -193,12 +208,6 @@ class Runs:
             return len(ids)
 
         return self._database.write(work)
-
-
-def forget_records(connection: sa.Connection, plan_id: int, *conditions: sa.ColumnElement[bool]) -> int:
-    """Delete rows of records; the next run sends them again. Only while no run is under way."""
-    deleted = connection.execute(sa.delete(RECORDS).where(RECORDS.c.plan_id == plan_id, *conditions))
-    return deleted.rowcount
 
 
 def _totals(report: Mapping[str, Any]) -> dict[str, int]:

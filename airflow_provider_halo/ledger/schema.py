@@ -122,6 +122,7 @@ BATCHES: Final = sa.Table(
     "halo_ledger_batches",
     METADATA,
     sa.Column("run_id", _ID, primary_key=True, autoincrement=False),
+    sa.Column("task", _text_key(250), primary_key=True),  # of a DAG, which may have several that sync; else empty
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("label", sa.String(255), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
@@ -144,9 +145,6 @@ NAMES: Final = sa.Table(
     sa.Column("run_id", _ID, nullable=False),  # the last run that sent it
     sa.Column("retired_at", sa.DateTime),  # when a run of the whole plan first went without it
 )
-
-_OF_A_PLAN: Final = (RECORDS, REJECTS, NAMES)
-
 # What brings a ledger from a version to the next one. Each takes a connection that is in a transaction.
 _MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {}
 

@@ -10,7 +10,6 @@ from airflow_provider_halo.api.client import Stats
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks.halo import HaloHook
 from airflow_provider_halo.hooks.records import payload_from
-from airflow_provider_halo.hooks.sending import send
 from airflow_provider_halo.operators.arguments import as_key
 from airflow_provider_halo.operators.delivery import DeliveryOperator
 from airflow_provider_halo.sync.report import Tally
@@ -37,11 +36,21 @@ class ContextOperator(DeliveryOperator):
     :param halo_conn_id: connection of type ``halo``; None takes ``[halo] conn_id``. Templated.
     :param activity: send the user by users/identify: **sets last_seen to now** and may start automations. Only for one
         who is present.
+    :param ledger_conn_id: the ledger that forgets what is sent here, so that the next sync of a plan restores the plan's
+        truth; None takes ``[halo] ledger_conn_id``, ``none`` no ledger. Templated.
     :param max_rejected: 0 (the default) fails the task when the entry is rejected.
     :param fail_open: a delivery that fails is a warning and ``{"delivered": False}``.
     """
 
-    template_fields: Sequence[str] = ("user_id", "company_id", "key", "entry_label", "type", "halo_conn_id")
+    template_fields: Sequence[str] = (
+        "user_id",
+        "company_id",
+        "key",
+        "entry_label",
+        "type",
+        "halo_conn_id",
+        "ledger_conn_id",
+    )
     data_fields: ClassVar[tuple[str, ...]] = ("value", "entries")
     ui_color = "#fef7e0"
 
@@ -92,4 +101,4 @@ class ContextOperator(DeliveryOperator):
         if self.activity:
             self.log.warning("activity=True: users/identify marks 1 person as active now")
         records: dict[str, Any] = {made.scope: [made]}
-        return send(HaloHook(self.halo_conn_id).settings, tally.emit, activity=self.activity, **records)
+        return self.send(HaloHook(self.halo_conn_id).settings, tally.emit, activity=self.activity, **records)

@@ -10,21 +10,35 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_halo.api.client import Stats
 from airflow_provider_halo.exceptions import HaloError, SetupError
+from airflow_provider_halo.hooks.ledger import airflow_ledger
+from airflow_provider_halo.hooks.sending import send
 from airflow_provider_halo.operators.data import DataOperator
 from airflow_provider_halo.operators.failures import airflow_failures
+from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.sync.outcome import Outcome
 from airflow_provider_halo.sync.report import Report, Tally, failure_of, parse_max_rejected
 
 
 class DeliveryOperator(DataOperator):
     """An operator that sends records and gives the counts.
 
+    :param ledger_conn_id: connection of the ledger's database, which forgets what is sent here, so that the next sync of
+        a plan restores the plan's truth. None takes ``[halo] ledger_conn_id``, ``none`` no ledger. Templated.
     :param max_rejected: how many records may be rejected, a count or a share, before the task fails.
     :param fail_open: a delivery that fails is a warning and ``{"delivered": False, "reason": …}``, for flows that must
         not break.
     """
 
-    def __init__(self, *, max_rejected: int | str | None = 0, fail_open: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        ledger_conn_id: str | None = None,
+        max_rejected: int | str | None = 0,
+        fail_open: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.ledger_conn_id = ledger_conn_id
         self.max_rejected = max_rejected
         self.fail_open = fail_open
 
@@ -54,6 +68,11 @@ class DeliveryOperator(DataOperator):
             return self._not_delivered(reason)
         # What could not be delivered is worth another try; what was rejected would be rejected again.
         raise (AirflowException if report.total("failed") else AirflowFailException)(reason)
+
+    def send(self, settings: HaloSettings, emit: Callable[[Outcome], None], **records: Any) -> Stats:
+        """Send records, and have the ledger forget them, where there is one."""
+        with airflow_ledger(self.ledger_conn_id) as ledger:
+            return send(settings, emit, ledger=ledger, **records)
 
     def _judge(self, report: Report) -> str | None:
         try:

@@ -11,6 +11,7 @@ from airflow_provider_halo.exceptions import (
     AuthError,
     ContextRefused,
     HaloError,
+    LedgerError,
     PayloadTooLarge,
     PlanError,
     RequestRefused,
@@ -18,6 +19,7 @@ from airflow_provider_halo.exceptions import (
     SourceError,
     SystemicRefusal,
     UnexpectedAnswer,
+    UnlikelyChange,
 )
 
 _INCURABLE = (
@@ -29,6 +31,7 @@ _INCURABLE = (
     SetupError,
     SystemicRefusal,
     UnexpectedAnswer,
+    UnlikelyChange,
 )
 
 
@@ -40,7 +43,10 @@ def airflow_failures() -> Iterator[None]:
     """
     try:
         yield
-    except SourceError as error:  # a database that is down may come back, and a missing table looks much the same
+    except (
+        SourceError,
+        LedgerError,
+    ) as error:  # a database that is down may come back, and a missing table looks alike
         raise AirflowException(str(error)) from None
     except _INCURABLE as error:
         raise AirflowFailException(str(error)) from None

@@ -11,7 +11,6 @@ from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks.halo import HaloHook
 from airflow_provider_halo.hooks.query import records_of
 from airflow_provider_halo.hooks.records import payload_from
-from airflow_provider_halo.hooks.sending import send
 from airflow_provider_halo.hooks.sources import airflow_sources
 from airflow_provider_halo.operators.arguments import as_key
 from airflow_provider_halo.operators.delivery import DeliveryOperator
@@ -49,11 +48,20 @@ class IdentifyOperator(DeliveryOperator):
         people who are present; not for ``sql``.
     :param update_only: skip users that Halo doesn't know.
     :param link_users: link users that name a company to it, one call per user.
+    :param ledger_conn_id: the ledger that forgets what is sent here, so that the next sync of a plan restores the plan's
+        truth; None takes ``[halo] ledger_conn_id``, ``none`` no ledger. Templated.
     :param max_rejected: how many records may be rejected, a count or a share, before the task fails.
     :param fail_open: a delivery that fails is a warning and ``{"delivered": False}``.
     """
 
-    template_fields: Sequence[str] = ("user_id", "company_id", "sql", "source_conn_id", "halo_conn_id")
+    template_fields: Sequence[str] = (
+        "user_id",
+        "company_id",
+        "sql",
+        "source_conn_id",
+        "halo_conn_id",
+        "ledger_conn_id",
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
     data_fields: ClassVar[tuple[str, ...]] = ("traits", "context", "records")
     ui_color = "#fef7e0"
@@ -137,7 +145,7 @@ class IdentifyOperator(DeliveryOperator):
             return self._send(tally, companies=records.made)
 
     def _send(self, tally: Tally, **records: Any) -> Stats:
-        return send(
+        return self.send(
             HaloHook(self.halo_conn_id).settings,
             tally.emit,
             activity=self.activity,

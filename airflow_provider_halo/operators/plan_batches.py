@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, conf
 
+from airflow_provider_halo.exceptions import UnlikelyChange
 from airflow_provider_halo.hooks import config
+from airflow_provider_halo.hooks.halo import HaloHook
+from airflow_provider_halo.hooks.ledger import airflow_ledger
 from airflow_provider_halo.hooks.sources import airflow_sources
-from airflow_provider_halo.operators.arguments import as_count, as_keys, as_names, is_empty
+from airflow_provider_halo.operators.arguments import as_boolean, as_count, as_keys, as_names, is_empty
 from airflow_provider_halo.operators.failures import airflow_failures
+from airflow_provider_halo.operators.runs import run_key_of
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.selection import select
+from airflow_provider_halo.plan.query import LoadedPlan
+from airflow_provider_halo.plan.selection import Selection, select
+from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.sync.closing import close_run
+from airflow_provider_halo.sync.guard import GuardOptions, guard, parse_max_changed
 from airflow_provider_halo.sync.planning import plan_batches
+from airflow_provider_halo.sync.report import Report
+from airflow_provider_halo.sync.source import Sources
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,9 +41,28 @@ class PlanBatchesOperator(BaseOperator):
     :param only: names of the plan's parts to send, as a list or with commas; empty for all. Templated.
     :param batch_size: users in one batch, about; None takes ``[halo] batch_size``. Templated.
     :param company_ids: only these companies and their users; empty for all. Templated.
+
+    With a ledger it looks before the run, and fails before anything is sent when a query of the plan gives nothing any
+    more, or when too much would change:
+
+    :param ledger_conn_id: connection of the ledger's database; None takes ``[halo] ledger_conn_id``, ``none`` no ledger.
+        Templated.
+    :param halo_conn_id: connection of type ``halo`` that the run will use; None takes ``[halo] conn_id``. Templated.
+    :param max_changed: which share of the records that Halo is known to have may change or be missing (``50%``); None for
+        any. Counts from 1,000 known records on. Templated.
+    :param force: don't look. Templated.
     """
 
-    template_fields: Sequence[str] = ("plan", "only", "batch_size", "company_ids")
+    template_fields: Sequence[str] = (
+        "plan",
+        "only",
+        "batch_size",
+        "company_ids",
+        "ledger_conn_id",
+        "halo_conn_id",
+        "max_changed",
+        "force",
+    )
     ui_color = "#e8f0fe"
 
     def __init__(
@@ -43,6 +72,10 @@ class PlanBatchesOperator(BaseOperator):
         only: Sequence[str] | str | None = None,
         batch_size: int | str | None = None,
         company_ids: Sequence[str | int] | str | None = None,
+        ledger_conn_id: str | None = None,
+        halo_conn_id: str | None = None,
+        max_changed: str | float | None = None,
+        force: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -50,9 +83,13 @@ class PlanBatchesOperator(BaseOperator):
         self.only = only
         self.batch_size = batch_size
         self.company_ids = company_ids
+        self.ledger_conn_id = ledger_conn_id
+        self.halo_conn_id = halo_conn_id
+        self.max_changed = max_changed
+        self.force = force
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:  # noqa: ARG002 (Airflow's signature)
-        """Plan the batches with one query in the source database."""
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Plan the batches with one query in the source database, and look before the run."""
         with airflow_failures():
             plan = load_plan(config.plan_path() if is_empty(self.plan) else str(self.plan))
             selection = select(plan, as_names(self.only, "only"))
@@ -66,10 +103,30 @@ class PlanBatchesOperator(BaseOperator):
                     max_batches=min(_MOST_BATCHES, conf.getint("core", "max_map_length", fallback=1024)),
                     company_ids=as_keys(self.company_ids, "company_ids") or None,
                 )
+                self._guard(context, plan, selection, batches, sources)
         for batch in batches:
             self.log.info("%s", batch.label)
         self._name_pools()
         return [batch.to_dict() for batch in batches]
+
+    def _guard(
+        self, context: Context, plan: LoadedPlan, selection: Selection, batches: Sequence[Batch], sources: Sources
+    ) -> None:
+        options = GuardOptions(
+            max_changed=None if is_empty(self.max_changed) else parse_max_changed(self.max_changed),
+            force=as_boolean(self.force, "force") or False,
+        )
+        with airflow_ledger(self.ledger_conn_id) as ledger:
+            if ledger is None:
+                return
+            settings = HaloHook(self.halo_conn_id).settings
+            pages = ledger.pages(plan.name, settings)
+            try:
+                guard(plan, selection, batches, sources=sources, pages=pages, options=options)
+            except UnlikelyChange as stopped:
+                run = ledger.open_run(plan.name, settings, run_key_of(context), whole=False)
+                close_run(run, Report(stopped=str(stopped)), reason=str(stopped))
+                raise
 
     def _name_pools(self) -> None:
         """Say which pool the batches wait for: Airflow lets tasks of a pool that isn't there wait in silence."""

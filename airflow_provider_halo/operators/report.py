@@ -6,14 +6,19 @@ from collections.abc import Sequence, Sized
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
+from airflow.sdk import Asset
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks import config
+from airflow_provider_halo.hooks.ledger import airflow_ledger
 from airflow_provider_halo.operators.arguments import is_empty
 from airflow_provider_halo.operators.data import DataOperator
 from airflow_provider_halo.operators.failures import airflow_failures
+from airflow_provider_halo.operators.runs import run_key_of
+from airflow_provider_halo.sync.closing import close_run
+from airflow_provider_halo.sync.outcome import SCOPES
 from airflow_provider_halo.sync.report import Report, failure_of, merge, parse_max_rejected
 
 if TYPE_CHECKING:
@@ -26,14 +31,20 @@ class ReportOperator(DataOperator):
     It runs whatever became of the batches, and fails when a batch gave no report, when one was stopped or could not
     deliver records, when more were rejected than allowed, or when the plan's queries gave nothing at all.
 
+    With a ledger it writes down how the run ended, and warns of traits and entries that were sent and that the plan no
+    longer has. When the run is done, an asset event of ``halo://DAG_ID`` carries the counts, for DAGs that wait for it:
+    ``schedule=[Asset("halo://halo_weekly_sync")]``; ``outlets=[]`` leaves it out.
+
     :param reports: ``sync.output``: the reports of the batches.
     :param expected: ``plan_batches.output``, or how many reports there must be; None doesn't check.
     :param max_rejected: how many records of the run may be rejected, a count or a share (``1%``); None takes
         ``[halo] max_rejected``. Templated.
     :param allow_empty: a run that read no record at all is fine.
+    :param ledger_conn_id: connection of the ledger's database; None takes ``[halo] ledger_conn_id``, ``none`` no ledger.
+        Templated.
     """
 
-    template_fields: Sequence[str] = ("max_rejected",)
+    template_fields: Sequence[str] = ("max_rejected", "ledger_conn_id")
     data_fields: ClassVar[tuple[str, ...]] = ("reports", "expected")
     ui_color = "#ceead6"
 
@@ -44,6 +55,7 @@ class ReportOperator(DataOperator):
         expected: Any = None,
         max_rejected: int | str | None = None,
         allow_empty: bool = False,
+        ledger_conn_id: str | None = None,
         trigger_rule: str = "all_done",
         **kwargs: Any,
     ) -> None:
@@ -52,6 +64,9 @@ class ReportOperator(DataOperator):
         self.expected = expected
         self.max_rejected = max_rejected
         self.allow_empty = allow_empty
+        self.ledger_conn_id = ledger_conn_id
+        if "outlets" not in kwargs and self.has_dag():  # type: ignore[no-untyped-call]  # Airflow's
+            self.outlets.append(Asset(f"halo://{self.dag_id}"))
         self._counts_batches = expected is not None
         self.depend_on_data()
 
@@ -60,13 +75,28 @@ class ReportOperator(DataOperator):
         with airflow_failures():
             reports = self._reports()
             limit = self._limit()
-        merged = merge(reports)
+            merged = merge(reports)
+            reason = self._missing(len(reports)) or failure_of(merged, max_rejected=limit, allow_empty=self.allow_empty)
+            self._close(context, merged, reason)
         self.log.info("%d batches\n%s", len(reports), merged.to_text())
-        reason = self._missing(len(reports)) or failure_of(merged, max_rejected=limit, allow_empty=self.allow_empty)
         if reason is None:
+            self._tell(context, merged)
             return merged.to_dict()
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=merged.to_dict())
         raise AirflowFailException(reason)
+
+    def _close(self, context: Context, report: Report, reason: str | None) -> None:
+        """Write down how the run ended. A dry run has left no trace, and gets none."""
+        with airflow_ledger(self.ledger_conn_id) as ledger:
+            if ledger is not None and not report.dry_run:
+                for run in ledger.runs_of(run_key_of(context)):
+                    close_run(run, report, reason=reason, keep_days=config.ledger_keep_days())
+
+    def _tell(self, context: Context, report: Report) -> None:
+        counts: dict[str, Any] = {scope: msgspec.to_builtins(report.counts(scope)) for scope in SCOPES}
+        for asset in self.outlets:
+            if isinstance(asset, Asset) and asset.uri.startswith("halo://"):
+                context["outlet_events"][asset].extra = {**counts, "requests": report.requests}
 
     def _reports(self) -> list[Report]:
         given = [self.reports] if isinstance(self.reports, dict) else list(self.reports or ())

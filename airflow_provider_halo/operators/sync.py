@@ -10,15 +10,20 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_provider_halo.exceptions import HaloError, SetupError
+from airflow_provider_halo.exceptions import HaloError, LedgerError, SetupError
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.halo import HaloHook
+from airflow_provider_halo.hooks.ledger import airflow_ledger
 from airflow_provider_halo.hooks.sources import airflow_sources
+from airflow_provider_halo.ledger.ledger import Ledger, Run
 from airflow_provider_halo.operators.arguments import as_boolean, as_key, as_names, is_empty
 from airflow_provider_halo.operators.failures import airflow_failures
+from airflow_provider_halo.operators.runs import run_key_of
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.query import LoadedPlan
+from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.sync.closing import close_run
 from airflow_provider_halo.sync.engine import SyncOptions, sync_batch
 from airflow_provider_halo.sync.report import Report, failure_of, parse_max_rejected
 from airflow_provider_halo.sync.single import batch_for
@@ -41,14 +46,19 @@ class SyncOperator(BaseOperator):
     :param company_id: a company's key. Templated.
     :param user_id: a user's key. Templated.
     :param only: names of the plan's parts to send, as a list or with commas; empty for all. Templated.
-    :param full: send everything again, whatever was sent before. Templated.
+    :param full: send everything again, whatever the ledger says. Templated.
     :param dry_run: read, check and count, but send nothing. Templated.
-    :param link_users: link users to their companies, one call per user; None: yes. Templated.
+    :param link_users: link users to their companies, one call per user, with a ledger only for links that are new or have
+        moved; None: yes. Templated.
+    :param retry_rejected: with a ledger, try records again that Halo has refused and that haven't changed since.
+        Templated.
     :param activity: mark the user as active now (users/identify), for one who is present: needs ``user_id``. Templated.
     :param max_rejected: the task fails when more records are rejected, a count or a share (``1%``). None takes ``[halo]
         max_rejected`` where this task is the whole run, and leaves it to the `ReportOperator` where it is one of many.
         Templated.
     :param halo_conn_id: connection of type ``halo``; None takes ``[halo] conn_id``. Templated.
+    :param ledger_conn_id: connection of the ledger's database, so that only what changed is sent; None takes ``[halo]
+        ledger_conn_id``, ``none`` no ledger. Templated.
     """
 
     template_fields: Sequence[str] = (
@@ -61,8 +71,10 @@ class SyncOperator(BaseOperator):
         "sends_nothing",
         "link_users",
         "activity",
+        "retry_rejected",
         "max_rejected",
         "halo_conn_id",
+        "ledger_conn_id",
     )
     ui_color = "#d2e3fc"
 
@@ -78,8 +90,10 @@ class SyncOperator(BaseOperator):
         dry_run: bool | str = False,
         link_users: bool | str | None = None,
         activity: bool | str = False,
+        retry_rejected: bool | str = False,
         max_rejected: int | str | None = None,
         halo_conn_id: str | None = None,
+        ledger_conn_id: str | None = None,
         map_index_template: str | None = "{{ task.batch_label }}",
         **kwargs: Any,
     ) -> None:
@@ -93,8 +107,10 @@ class SyncOperator(BaseOperator):
         self.sends_nothing = dry_run  # `dry_run` is a method of every operator
         self.link_users = link_users
         self.activity = activity
+        self.retry_rejected = retry_rejected
         self.max_rejected = max_rejected
         self.halo_conn_id = halo_conn_id
+        self.ledger_conn_id = ledger_conn_id
 
     @property
     def batch_label(self) -> str:
@@ -105,32 +121,68 @@ class SyncOperator(BaseOperator):
         """Sync the batch; the report is the task's XCom."""
         with airflow_failures():
             try:
-                report, limit = self._sync()
+                report, reason = self._sync(context)
             except HaloError as error:
                 if error.report is not None:
                     self._push(context, error.report)
                 raise
-        reason = failure_of(report, max_rejected=limit, allow_empty=True)  # a batch may be empty, a run may not
         if reason is None:
             return report.to_dict()
         self._push(context, report.to_dict())
         # Records that could not be delivered are worth another try; rejected ones would be rejected again.
         raise (AirflowException if report.total("failed") else AirflowFailException)(reason)
 
-    def _sync(self) -> tuple[Report, int | str | None]:
+    def _sync(self, context: Context) -> tuple[Report, str | None]:
+        """The batch's report, and why the task counts as failed."""
         plan = load_plan(config.plan_path() if is_empty(self.plan) else str(self.plan))
         options = SyncOptions(
             only=as_names(self.only, "only"),
             full=as_boolean(self.full, "full") or False,
             dry_run=as_boolean(self.sends_nothing, "dry_run") or False,
             link_users=as_boolean(self.link_users, "link_users"),
+            retry_rejected=as_boolean(self.retry_rejected, "retry_rejected") or False,
             activity=as_boolean(self.activity, "activity") or False,
         )
         settings = HaloHook(self.halo_conn_id).settings
-        with airflow_sources() as sources:
+        with airflow_sources() as sources, airflow_ledger(self.ledger_conn_id) as ledger:
             batch = self._batch(plan, sources)
             limit = self._limit(batch)
-            return sync_batch(plan, batch, sources=sources, settings=settings, options=options), limit
+            run = None if ledger is None else self._run(context, ledger, plan, settings, options, batch)
+
+            def end(report: Report) -> str | None:
+                # A batch may be empty, a run may not.
+                reason = report.stopped or failure_of(report, max_rejected=limit, allow_empty=True)
+                if (
+                    run is not None and run.id and batch.is_by_name
+                ):  # of a planned batch, the ReportOperator closes the run
+                    close_run(run, report, reason=reason, keep_days=config.ledger_keep_days())
+                return reason
+
+            try:
+                report = sync_batch(plan, batch, sources=sources, settings=settings, options=options, run=run)
+            except HaloError as error:
+                if error.report is not None and not isinstance(error, LedgerError):
+                    end(Report.from_dict(error.report))
+                raise
+            return report, end(report)
+
+    def _run(  # noqa: PLR0917 (which run of what)
+        self,
+        context: Context,
+        ledger: Ledger,
+        plan: LoadedPlan,
+        settings: HaloSettings,
+        options: SyncOptions,
+        batch: Batch,
+    ) -> Run:
+        run = ledger.open_run(
+            plan.name,
+            settings,
+            run_key_of(context),
+            whole=not options.only and batch.companies is None and batch.user is None,
+            writes=not options.dry_run,
+        )
+        return msgspec.structs.replace(run, task=self.task_id)
 
     def _batch(self, plan: LoadedPlan, sources: Sources) -> Batch:
         company_id, user_id = as_key(self.company_id, "company_id"), as_key(self.user_id, "user_id")

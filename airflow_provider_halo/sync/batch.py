@@ -56,6 +56,11 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
         return msgspec.convert({name: value for name, value in data.items() if name != "label"}, cls)
 
     @property
+    def is_by_name(self) -> bool:
+        """Whether somebody asked for this company or user, so that the batch is all of its run."""
+        return self.of == 1 and (self.user is not None or (self.companies is not None and not self.users_too))
+
+    @property
     def label(self) -> str:
         """The batch in a few words, for task labels and logs."""
         if self.user is not None:

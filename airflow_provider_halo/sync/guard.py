@@ -12,7 +12,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from airflow_provider_halo.exceptions import SetupError, UnlikelyChange
-from airflow_provider_halo.ledger.ledger import Run
+from airflow_provider_halo.ledger.ledger import Pages, Run
 from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.sync.assembly import Notes, read_records
@@ -63,7 +63,7 @@ def guard(
     batches: Sequence[Batch],
     *,
     sources: Sources,
-    run: Run,
+    pages: Pages,
     options: GuardOptions,
 ) -> None:
     """Look before a run: compare what the source gives with what the ledger has.
@@ -72,18 +72,19 @@ def guard(
     half of it, in most weeks.
 
     :param batches: the run's.
+    :param pages: the plan's, in the ledger.
     :raises UnlikelyChange: when it should not go on.
     :raises SourceError: when a database can't be reached or refuses a query.
     """
     if options.force:
         return
-    _refuse_emptiness(plan, selection, sources, run)
+    _refuse_emptiness(plan, selection, sources, pages)
     if options.max_changed is not None:
-        _refuse_upheaval(plan, selection, batches, sources, run, options.max_changed)
+        _refuse_upheaval(plan, selection, batches, sources, pages, options.max_changed)
 
 
-def _refuse_emptiness(plan: LoadedPlan, selection: Selection, sources: Sources, run: Run) -> None:
-    last = run.pages.runs.last_whole(run.id)
+def _refuse_emptiness(plan: LoadedPlan, selection: Selection, sources: Sources, pages: Pages) -> None:
+    last = pages.runs.last_whole()
     if last is None:
         return
     run_key, found = last
@@ -138,10 +139,10 @@ class _Survey:
 
 
 def _refuse_upheaval(  # noqa: PLR0917 (as of `guard`)
-    plan: LoadedPlan, selection: Selection, batches: Sequence[Batch], sources: Sources, run: Run, most: float
+    plan: LoadedPlan, selection: Selection, batches: Sequence[Batch], sources: Sources, pages: Pages, most: float
 ) -> None:
     scopes: list[QueryScope] = [scope for scope in SCOPES if selection.sends(scope)]
-    known = run.pages.book.counts(scopes)
+    known = pages.book.counts(scopes)
     if known < LEAST_KNOWN:
         return
     survey = _Survey(enough=known * (1 - most))
@@ -149,7 +150,7 @@ def _refuse_upheaval(  # noqa: PLR0917 (as of `guard`)
         for scope in scopes:
             if survey.is_over:
                 return
-            _survey(survey, scope, plan, selection, batch, sources, run)
+            _survey(survey, scope, plan, selection, batch, sources, pages)
     if survey.is_over:
         return
     differing = known - survey.unchanged
@@ -167,10 +168,10 @@ def _survey(  # noqa: PLR0917 (as of `guard`)
     selection: Selection,
     batch: Batch,
     sources: Sources,
-    run: Run,
+    pages: Pages,
 ) -> None:
     memory = Memory(
-        run,
+        Run(pages=pages, id=0),
         plan,
         selection,
         batch,

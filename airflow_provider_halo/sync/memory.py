@@ -83,7 +83,7 @@ class Memory:
 
     def __enter__(self) -> Memory:
         if self._recorder is not None:
-            self._run.pages.runs.begin_batch(self._run.id, self._batch.index, self._batch.label)
+            self._run.pages.runs.begin_batch(self._run.id, self._run.task, self._batch.index, self._batch.label)
             self._recorder.__enter__()
         return self
 
@@ -98,16 +98,17 @@ class Memory:
         if self._writes:
             state: State = "failed" if report.stopped or report.total("failed") else "done"
             self._run.pages.runs.end_batch(
-                self._run.id, self._batch.index, state, report.to_dict(), dict(self._notes.found)
+                self._run.id, self._run.task, self._batch.index, state, report.to_dict(), dict(self._notes.found)
             )
 
     def changes(self, scope: QueryScope, made: Iterator[Payload | Outcome]) -> Iterator[Payload | Outcome]:
         """What of a scope's records is to be sent, and the outcomes of what isn't. Reads no faster than is written."""
         for change in self._diffs[scope].of(made):
+            self._note_names(scope)
             if self._recorder is not None:
-                self._note_names(scope)
                 self._recorder.wait_for_room()
             yield change
+        self._note_names(scope)  # also of a scope without records
 
     def record(self, outcome: Outcome) -> None:
         """Write down what Halo said of records, or why they couldn't be sent."""
@@ -116,7 +117,7 @@ class Memory:
 
     def _note_names(self, scope: QueryScope) -> None:
         """Note what is sent, before it is: what Halo was ever given must be known when it leaves the plan."""
-        if scope in self._named or not self._selection.sends(scope):
+        if not self._writes or scope in self._named or not self._selection.sends(scope):
             return
         self._named.add(scope)
         names: dict[str, ContextEntry | None] = {}

@@ -51,7 +51,7 @@ def sync_plan(
     batches = plan_batches(plan, selection, sources, batch_size=batch_size, company_ids=company_ids)
     log.info("%s: %d batches", plan.path, len(batches))
     if run is not None and guarding is not None and not options.dry_run:
-        guard(plan, selection, batches, sources=sources, run=run, options=guarding)
+        guard(plan, selection, batches, sources=sources, pages=run.pages, options=guarding)
     if settings.requests_per_second is not None:
         settings = replace(settings, requests_per_second=settings.requests_per_second / jobs)
 

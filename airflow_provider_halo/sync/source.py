@@ -74,6 +74,19 @@ def ask(engine: sa.Engine, query: Query, statement: sa.Executable) -> list[sa.Ro
         raise explained(error, engine, query) from None
 
 
+def columns_of(engine: sa.Engine, query: Query) -> list[str]:
+    """The columns that a query gives, without the record's key and its company's.
+
+    :raises SourceError: when the database refuses it.
+    """
+    try:
+        with read_only(engine) as connection:
+            names = list(connection.execute(without_rows(query)).keys())
+    except exc.SQLAlchemyError as error:
+        raise explained(error, engine, query) from None
+    return [name for name in names if name not in {query.key, query.company}]
+
+
 def explained(error: Exception, engine: sa.Engine, query: Query) -> SourceError | PlanError:
     """What to raise for an error of a query: where the query runs but lacks a column that the plan names, that."""
     if isinstance(error, (exc.ProgrammingError, exc.OperationalError)) and not error.connection_invalidated:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_halo.ledger.ledger import Ledger, Run
+from airflow_provider_halo.ledger.ledger import Ledger, Pages, Run
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.query import LoadedPlan
 from airflow_provider_halo.plan.selection import select
@@ -18,6 +18,7 @@ from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.sync.closing import close_run
 from airflow_provider_halo.sync.engine import SyncOptions, sync_batch
 from airflow_provider_halo.sync.guard import GuardOptions
 from airflow_provider_halo.sync.planning import plan_batches
@@ -61,8 +62,11 @@ class App:
     server: SandboxServer
     settings: HaloSettings
     ledger: Ledger | None = None
+    ledger_engine: sa.Engine | None = None
     plan: LoadedPlan = field(init=False)
+    plan_text: str = ""
     runs: int = 0
+    last_run: Run | None = None
 
     def __post_init__(self) -> None:
         self.use_plan(PLAN)
@@ -70,6 +74,7 @@ class App:
     def use_plan(self, text: str) -> None:
         path = self.folder / "halo.yaml"
         path.write_text(text, encoding="utf-8")
+        self.plan_text = text
         self.plan = load_plan(path)
 
     def fill(
@@ -94,16 +99,27 @@ class App:
 
     def with_ledger(self, url: str | None = None) -> App:
         """From now on what Halo acknowledges is remembered."""
-        self.ledger = Ledger(sa.create_engine(url or f"sqlite:///{self.folder / 'ledger.db'}"), "ledger", patience=5)
+        self.ledger_engine = sa.create_engine(url or f"sqlite:///{self.folder / 'ledger.db'}")
+        self.ledger = Ledger(self.ledger_engine, "ledger", patience=5)
         return self
 
     def run(self, *, key: str | None = None, whole: bool = True, dry_run: bool = False) -> Run | None:
         self.runs += 1
         if self.ledger is None:
             return None
-        return self.ledger.open_run(
+        self.last_run = self.ledger.open_run(
             self.plan.name, self.settings, key or f"run {self.runs}", whole=whole, writes=not dry_run
         )
+        return self.last_run
+
+    def sync_and_close(self, **given: Any) -> Report:
+        """A run to its end, as the command and the ReportOperator bring it there."""
+        report = self.sync(**given)
+        close_run(self.last_run, report, reason=None)
+        return report
+
+    def pages(self) -> Pages:
+        return self.ledger.pages(self.plan.name, self.settings)
 
     def sync(
         self,
@@ -129,14 +145,14 @@ class App:
             guarding=GuardOptions(max_changed=max_changed, force=force),
         )
 
-    def sync_batch(self, batch: Batch, **options: Any) -> Report:
+    def sync_batch(self, batch: Batch, *, run: Run | None = None, **options: Any) -> Report:
         return sync_batch(
             self.plan,
             batch,
             sources=self.sources,
             settings=self.settings,
             options=SyncOptions(**options),
-            run=self.run(whole=False),
+            run=run or self.run(whole=False),
         )
 
     def batches(self, **given: Any) -> list[Batch]:
@@ -146,6 +162,7 @@ class App:
 @pytest.fixture
 def app_of(tmp_path) -> Iterator[Callable[..., App]]:
     """Makes an `App`; the words are those of the sandbox's and the connection's settings."""
+    apps: list[App] = []
     servers: list[SandboxServer] = []
     engines: list[sa.Engine] = []
 
@@ -162,9 +179,13 @@ def app_of(tmp_path) -> Iterator[Callable[..., App]]:
             )
             connection.exec_driver_sql("CREATE TABLE forms (id INTEGER PRIMARY KEY, team_id INTEGER)")
         given = {"widget_key": "ab_live_sandbox", "identity_secret": SECRET, "base_url": server.url, **settings}
-        return App(engine, tmp_path, server, HaloSettings(**given))
+        apps.append(App(engine, tmp_path, server, HaloSettings(**given)))
+        return apps[-1]
 
     yield make
+    for app in apps:
+        if app.ledger_engine is not None:
+            app.ledger_engine.dispose()
     for server in servers:
         server.close()
     for engine in engines:
