@@ -75,7 +75,7 @@ def _text(status: dict[str, Any]) -> str:
     lines = [f"Plan {status['plan']} (workspace {status['workspace']})", f"Halo is known to have {known}"]
     if status["oldest_acknowledgement"] is not None:
         lines[-1] += (
-            f"; what it has longest without news is {status['oldest_age_days']:.1f} days old "
+            f"; the oldest acknowledgement is {status['oldest_age_days']:.1f} days old "
             f"({status['oldest_acknowledgement']})"
         )
     if status["runs"]:

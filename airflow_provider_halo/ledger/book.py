@@ -102,13 +102,17 @@ class Book:
             self.database.write(partial(self._forget.run, rows=rows))
 
     def forget_all(self) -> int:
-        """Make all records unknown; returns how many there were."""
-        statement = (
-            sa.update(RECORDS)
-            .where(RECORDS.c.plan_id == self.plan_id)
-            .values(fingerprint=None, parts=None, refused=None, token=RECORDS.c.token + 1)
-        )
-        return int(self.database.write(lambda connection: connection.execute(statement).rowcount))
+        """Make all records unknown; returns how many were known."""
+        mine = RECORDS.c.plan_id == self.plan_id
+        known = sa.select(sa.func.count()).select_from(RECORDS).where(mine, RECORDS.c.fingerprint.is_not(None))
+        forget = sa.update(RECORDS).where(mine)
+
+        def work(connection: sa.Connection) -> int:
+            count = int(connection.scalar(known) or 0)
+            connection.execute(forget.values(fingerprint=None, parts=None, refused=None, token=RECORDS.c.token + 1))
+            return count
+
+        return self.database.write(work)
 
     def acknowledge(self, connection: sa.Connection, run_id: int, entries: Iterable[Entry]) -> None:
         """Write answers down.

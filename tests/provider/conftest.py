@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy
 
+from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
 
@@ -50,7 +52,7 @@ class TaskInstance(SimpleNamespace):
     """Airflow's side of a running task: what it pushed, and what others have."""
 
     def __init__(self, xcoms: dict[str, Any] | None = None, **more: Any) -> None:
-        super().__init__(map_index=-1, **more)
+        super().__init__(**{"map_index": -1, "dag_id": "halo_weekly_sync", "run_id": "manual", **more})
         self.pushed: dict[str, Any] = {}
         self._xcoms = xcoms or {}
 
@@ -111,6 +113,17 @@ def plan(tmp_path, monkeypatch, shop):
     path.write_text(PLAN, encoding="utf-8")
     monkeypatch.setenv("AIRFLOW__HALO__PLAN", str(path))
     return path
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    """A ledger, configured as [halo] ledger_conn_id."""
+    path = tmp_path / "ledger.db"
+    monkeypatch.setenv("AIRFLOW_CONN_HALO_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    monkeypatch.setenv("AIRFLOW__HALO__LEDGER_CONN_ID", "halo_ledger")
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
+    yield Ledger(engine, "halo_ledger")
+    engine.dispose()
 
 
 @pytest.fixture

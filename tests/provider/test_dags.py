@@ -84,9 +84,18 @@ def test_the_schedules():
 def test_the_trigger_forms_have_the_promised_fields_with_titles_and_descriptions():
     params = {name: load(name).params for name in FILES}
     assert {name: set(found) for name, found in params.items()} == {
-        "halo_backfill": {"batch_size", "only", "dry_run", "full", "company_ids", "max_rejected"},
+        "halo_backfill": {
+            "batch_size",
+            "only",
+            "dry_run",
+            "full",
+            "company_ids",
+            "max_rejected",
+            "retry_rejected",
+            "force",
+        },
         "halo_event_update": {"company_id", "user_id", "only", "activity"},
-        "halo_weekly_sync": set(),
+        "halo_weekly_sync": {"force"},
     }
     for found in params.values():
         found.validate()
