@@ -47,6 +47,7 @@ class AirflowHome:
     :param sandbox_url: base URL of the sandbox's API.
     :param widget_key: what the sandbox lets in; ``identity_secret``: what it takes signatures of.
     :param batch_size: users in one batch: small enough to see several of them.
+    :param ledger: path of the ledger's SQLite database, which the connection ``halo_ledger`` names; None for no ledger.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class AirflowHome:
     widget_key: str = field(repr=False)
     identity_secret: str = field(repr=False)
     batch_size: int
+    ledger: Path | None = None
     password: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(12))
     ports: tuple[int, int, int] = field(default_factory=three_ports)
 
@@ -74,39 +76,51 @@ class AirflowHome:
         api, worker_logs, trigger_logs = self.ports
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         token_secret = secrets.token_hex(32)
-        return inherited | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-            "NO_PROXY": "127.0.0.1,localhost",
-            "PYTHONUNBUFFERED": "1",
-            "AIRFLOW_HOME": str(self.folder),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder()),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__CORE__PARALLELISM": "4",
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._passwords),
-            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.folder / 'airflow.db'}",
-            "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": str(api),
-            "AIRFLOW__API__BASE_URL": self.url,
-            "AIRFLOW__API__WORKERS": "1",
-            "AIRFLOW__API__SECRET_KEY": token_secret,
-            "AIRFLOW__API_AUTH__JWT_SECRET": token_secret,
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
-            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
-            "AIRFLOW__HALO__PLAN": str(PLAN),
-            "AIRFLOW__HALO__BATCH_SIZE": str(self.batch_size),
-            "AIRFLOW_CONN_FORMS_APP": json.dumps({"conn_type": "sqlite", "host": str(self.database)}),
-            "AIRFLOW_CONN_HALO_DEFAULT": json.dumps(
-                {
-                    "conn_type": "halo",
-                    "host": self.sandbox_url,
-                    "password": self.widget_key,
-                    "extra": {"identity_secret": self.identity_secret},
-                }
-            ),
+        return (
+            inherited
+            | self._ledger()
+            | {
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+                "NO_PROXY": "127.0.0.1,localhost",
+                "PYTHONUNBUFFERED": "1",
+                "AIRFLOW_HOME": str(self.folder),
+                "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder()),
+                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+                "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+                "AIRFLOW__CORE__PARALLELISM": "4",
+                "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._passwords),
+                "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.folder / 'airflow.db'}",
+                "AIRFLOW__API__HOST": "127.0.0.1",
+                "AIRFLOW__API__PORT": str(api),
+                "AIRFLOW__API__BASE_URL": self.url,
+                "AIRFLOW__API__WORKERS": "1",
+                "AIRFLOW__API__SECRET_KEY": token_secret,
+                "AIRFLOW__API_AUTH__JWT_SECRET": token_secret,
+                "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
+                "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
+                "AIRFLOW__HALO__PLAN": str(PLAN),
+                "AIRFLOW__HALO__BATCH_SIZE": str(self.batch_size),
+                "AIRFLOW_CONN_FORMS_APP": json.dumps({"conn_type": "sqlite", "host": str(self.database)}),
+                "AIRFLOW_CONN_HALO_DEFAULT": json.dumps(
+                    {
+                        "conn_type": "halo",
+                        "host": self.sandbox_url,
+                        "password": self.widget_key,
+                        "extra": {"identity_secret": self.identity_secret},
+                    }
+                ),
+            }
+        )
+
+    def _ledger(self) -> dict[str, str]:
+        if self.ledger is None:
+            return {}
+        return {
+            "AIRFLOW__HALO__LEDGER_CONN_ID": "halo_ledger",
+            "AIRFLOW_CONN_HALO_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(self.ledger)}),
         }
 
     @property

@@ -1,4 +1,4 @@
-"""The whole demo, from an empty folder to the proof: backfill, a week later the sync, then an event."""
+"""The whole demo, from an empty folder to the proof: backfill, a week later the sync, an event, and a quiet week."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def run_demo(screen: Screen, *, folder: Path, companies: int, users: int | None,
         story.backfill()
         story.a_week_passes()
         story.something_happens()
+        story.nothing_happens()
         return story.end()
 
     return _guarded(screen, folder, play)
@@ -117,7 +118,15 @@ class _Story:
         self._screen.heading("A week passes; halo_weekly_sync")
         for sentence in change_demo_data(self._stage.engine):
             self._screen.say(f"· {sentence}")
-        self._finish(self._runner.run("halo_weekly_sync", {}))
+        run = self._runner.run("halo_weekly_sync", {})
+        self._finish(run)
+        report = run.report
+        sent = sum(report[scope]["stored"] for scope in _SCOPES)
+        unchanged = sum(report[scope]["unchanged"] for scope in _SCOPES)
+        self._check(
+            0 < sent < unchanged,
+            f"Only what changed was sent: {sent:,} records; {unchanged:,} are as the ledger has them",
+        )
         company = self._stage.sandbox.company(EXAMPLE_TEAM)
         self._check(
             "slack" not in company["context"]["integrations"]["value"],
@@ -140,9 +149,16 @@ class _Story:
                 for part in line.splitlines():
                     self._screen.aside(part)
 
+    def nothing_happens(self) -> None:
+        """One more week, in which nothing changes."""
+        self._screen.heading("Another week, and nothing changes; halo_weekly_sync")
+        run = self._runner.run("halo_weekly_sync", {})
+        self._finish(run)
+        self._check(run.report["requests"] == 0, f"{run.report['requests']:,} requests")
+
     def end(self) -> int:
         """The reports, the last checks, and the exit code."""
-        self._screen.heading("Reports of the three DAGs")
+        self._screen.heading("Reports of the four runs")
         self._screen.table([_TITLES, *(row for run in self._runs for row in _rows(run))])
         self._screen.heading("Proof")
         gaps = missing(self._stage.engine, self._before)

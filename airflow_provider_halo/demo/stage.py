@@ -58,6 +58,7 @@ def build(screen: Screen, processes: Processes, folder: Path, *, companies: int,
         widget_key=widget_key,
         identity_secret=identity_secret,
         batch_size=max(50, (users or companies * 25) // 5),
+        ledger=folder / "ledger.db",
     )
     home.create()
     environment = home.environment()
