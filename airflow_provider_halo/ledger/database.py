@@ -121,10 +121,14 @@ class Database:
         try:
             return retrying(attempt)
         except exc.SQLAlchemyError as error:
+            lost = (
+                "What Halo has stored and the ledger doesn't know is sent once more by the next run."
+                if self._prepared
+                else "Check the connection, and that its login may make tables there."
+            )
             # From None: the text of SQLAlchemy's error, which a traceback prints, holds SQL and parameters.
             raise LedgerError(
-                f"The ledger database (connection {self.conn_id!r}) can't be used: {_said(error)}. What Halo has "
-                "stored and the ledger doesn't know is sent once more by the next run."
+                f"The ledger database (connection {self.conn_id!r}) can't be used: {_said(error)}. {lost}"
             ) from None
 
     def _say(self, state: RetryCallState) -> None:

@@ -97,10 +97,7 @@ def test_the_ten_minutes_run_as_they_are_written(tmp_path):
     port = str(_free_port())
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_CONN_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    commands = [
-        line.replace("8484", port).replace("/absolute/path/of/forms.db", str(tmp_path / "forms.db"))
-        for line in _commands()
-    ]
+    commands = [line.replace("8484", port).replace("/absolute/path/of", str(tmp_path)) for line in _commands()]
     # The database comes first: in the README it stands last, for those who have none.
     commands.sort(key=lambda line: not line.startswith("python -m airflow_provider_halo.demo"))
     sandbox = None
@@ -126,6 +123,7 @@ def test_the_ten_minutes_run_as_they_are_written(tmp_path):
             sandbox.terminate()
             sandbox.wait(timeout=20)
     assert "dry run, nothing sent" in seen["halo sync my_dags/halo.yaml --dry-run"]
+    assert "Halo is known to have 20 companies" in seen["halo status"]
     assert state["companies"] == 20
     assert state["users"] > 100
     assert sorted(path.name for path in (tmp_path / "my_dags").glob("*.py")) == sorted(

@@ -171,7 +171,20 @@ def test_the_halo_connection_is_one_that_the_client_takes(compose, airflow_envir
         identity_secret=connection["extra"]["identity_secret"],
     )
     assert settings.base_url == "http://127.0.0.1:8484/api/sdk"
-    assert compose["services"]["sandbox"]["command"][-3:] == ["--port", "8484", "--open-admin"]
+    words = compose["services"]["sandbox"]["command"]
+    assert words[words.index("--port") + 1] == "8484"
+    assert "--open-admin" in words
+
+
+def test_the_ledger_and_the_sandbox_remember_equally_long(compose, airflow_environment):
+    # A sandbox that forgets at a restart would be missing what the ledger takes for stored.
+    services = compose["services"]
+    assert airflow_environment["AIRFLOW__HALO__LEDGER_CONN_ID"] == "halo_ledger"
+    assert "@postgres:5432/" in airflow_environment["AIRFLOW_CONN_HALO_LEDGER"]
+    words = services["sandbox"]["command"]
+    folder = str(Path(words[words.index("--file") + 1]).parent)
+    assert [volume for volume in services["sandbox"]["volumes"] if volume == f"logs:{folder}"]
+    assert any(volume.startswith("metadata:") for volume in services["postgres"]["volumes"])
 
 
 def test_the_plan_is_where_airflow_is_told(compose, airflow_environment):
