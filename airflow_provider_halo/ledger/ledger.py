@@ -14,7 +14,7 @@ from airflow_provider_halo.ledger.database import PATIENCE, Database
 from airflow_provider_halo.ledger.names import Names
 from airflow_provider_halo.ledger.rejects import Rejects
 from airflow_provider_halo.ledger.runs import Runs
-from airflow_provider_halo.ledger.schema import PLANS, RUNS
+from airflow_provider_halo.ledger.schema import PLANS, RUNS, kept_key
 from airflow_provider_halo.records.problem import Scope
 from airflow_provider_halo.settings import HaloSettings
 
@@ -105,7 +105,7 @@ class Ledger:
         :raises LedgerError: when the database can't be used.
         """
         pages = {one.book.plan_id: one for one in self.plans()}
-        statement = sa.select(RUNS.c.id, RUNS.c.plan_id).where(RUNS.c.run_key == run_key)
+        statement = sa.select(RUNS.c.id, RUNS.c.plan_id).where(RUNS.c.run_key == kept_key(run_key))
         rows = self._database.read(lambda connection: connection.execute(statement).all())
         return [Run(pages=pages[row.plan_id], id=row.id) for row in rows if row.plan_id in pages]
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from airflow_provider_halo.ledger.book import utc_now
 from airflow_provider_halo.ledger.database import Database, Upsert
-from airflow_provider_halo.ledger.schema import NAMES
+from airflow_provider_halo.ledger.schema import KEY_LENGTH, NAMES
 from airflow_provider_halo.records.model import ContextEntry
 from airflow_provider_halo.records.problem import Scope
 
@@ -60,6 +60,7 @@ class Names:
                 "retired_at": None,
             }
             for name, entry in sorted(names.items())
+            if len(name) <= KEY_LENGTH
         ]
         self._sent.run(connection, rows)
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from airflow_provider_halo.ledger.book import is_keepable, utc_now
 from airflow_provider_halo.ledger.database import Database, Upsert, many, rows_by_key
-from airflow_provider_halo.ledger.schema import REJECTS
+from airflow_provider_halo.ledger.schema import REJECTS, kept_text
 from airflow_provider_halo.records.problem import Problem, Scope
 
 _FIELD = 255  # characters
@@ -56,8 +56,8 @@ class Rejects:
                 "plan_id": self._plan_id,
                 "scope": problem.scope,
                 "key": problem.key,
-                "field": problem.field[:_FIELD],
-                "reason": problem.reason[:_REASON],
+                "field": kept_text(problem.field, _FIELD),
+                "reason": kept_text(problem.reason, _REASON),
                 "attempts": 1,
                 "size": size,
                 "first_seen": now,

@@ -12,12 +12,14 @@ import sqlalchemy as sa
 
 from airflow_provider_halo.ledger.book import utc_now
 from airflow_provider_halo.ledger.database import Database, Upsert
-from airflow_provider_halo.ledger.schema import BATCHES, REJECTS, RUNS
+from airflow_provider_halo.ledger.schema import BATCHES, REJECTS, RUNS, kept_key, kept_text
 
 State = Literal["running", "done", "failed"]
 _STATUSES: Final = ("stored", "unchanged", "skipped", "rejected", "failed")
 _SUMS: Final = ("requests", "retries", "bytes", "seconds")  # of a batch they add up over its attempts
 _LABEL: Final = 255
+_REASON: Final = 10_000
+_AT_ONCE: Final = 500  # runs that one statement deletes: an IN list has its limits
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,10 +66,11 @@ class Runs:
 
         :param whole: whether whoever opens it reads everything; a run is whole when all of them do.
         """
-        found = sa.select(RUNS.c.id).where(RUNS.c.plan_id == self._plan_id, RUNS.c.run_key == run_key)
+        key = kept_key(run_key)
+        found = sa.select(RUNS.c.id).where(RUNS.c.plan_id == self._plan_id, RUNS.c.run_key == key)
         made = {
             "plan_id": self._plan_id,
-            "run_key": run_key,
+            "run_key": key,
             "whole": whole,
             "state": "running",
             "started_at": utc_now(),
@@ -86,7 +89,7 @@ class Runs:
             "run_id": run_id,
             "task": task,
             "number": number,
-            "label": label[:_LABEL],
+            "label": kept_text(label, _LABEL),
             "state": "running",
             "attempts": 1,
             "started_at": utc_now(),
@@ -122,7 +125,7 @@ class Runs:
         """Note how a run ended, with its report as in XCom."""
         values = {
             "state": state,
-            "reason": reason,
+            "reason": None if reason is None else kept_text(reason, _REASON),
             "ended_at": utc_now(),
             "report": msgspec.json.encode(report).decode(),
             **_totals(report),
@@ -199,15 +202,19 @@ class Runs:
             mine, sa.func.coalesce(RUNS.c.ended_at, RUNS.c.started_at) < limit, RUNS.c.id != sa.func.coalesce(keep, 0)
         )
 
-        def work(connection: sa.Connection) -> int:
-            ids = list(connection.scalars(old))
+        stale = sa.and_(REJECTS.c.plan_id == self._plan_id, REJECTS.c.last_seen < limit)
+        self._database.write(lambda connection: connection.execute(sa.delete(REJECTS).where(stale)))
+
+        def some(connection: sa.Connection) -> int:
+            ids = list(connection.scalars(old.limit(_AT_ONCE)))
             connection.execute(sa.delete(BATCHES).where(BATCHES.c.run_id.in_(ids)))
             connection.execute(sa.delete(RUNS).where(mine, RUNS.c.id.in_(ids)))
-            stale = sa.and_(REJECTS.c.plan_id == self._plan_id, REJECTS.c.last_seen < limit)
-            connection.execute(sa.delete(REJECTS).where(stale))
             return len(ids)
 
-        return self._database.write(work)
+        deleted = 0
+        while count := self._database.write(some):
+            deleted += count
+        return deleted
 
 
 def _totals(report: Mapping[str, Any]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -147,6 +148,20 @@ NAMES: Final = sa.Table(
 )
 # What brings a ledger from a version to the next one. Each takes a connection that is in a transaction.
 _MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {}
+
+
+def kept_text(text: str, length: int) -> str:
+    """A text as every database takes it: no NUL, no broken Unicode, no more characters than there is room for."""
+    clean = text.replace("\0", "").encode("utf-8", "replace").decode()
+    return clean if len(clean) <= length else clean[: length - 1] + "…"
+
+
+def kept_key(text: str) -> str:
+    """A text that names a row, such as a DAG and its run: where it is too long, its end gives way to a digest of it."""
+    if len(text) <= KEY_LENGTH:
+        return text
+    digest = blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    return f"{text[: KEY_LENGTH - len(digest) - 1]}…{digest}"
 
 
 class NewerSchema(Exception):

@@ -152,10 +152,9 @@ class SyncOperator(BaseOperator):
             def end(report: Report) -> str | None:
                 # A batch may be empty, a run may not.
                 reason = report.stopped or failure_of(report, max_rejected=limit, allow_empty=True)
-                if (
-                    run is not None and run.id and batch.is_by_name
-                ):  # of a planned batch, the ReportOperator closes the run
-                    close_run(run, report, reason=reason, keep_days=config.ledger_keep_days())
+                # Of a planned batch, the ReportOperator closes the run.
+                if run is not None and run.id and batch.is_by_name:
+                    close_run(run, report, reason=reason, keep_days=0)  # events are many; the next sync sweeps
                 return reason
 
             try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import msgspec
 import pytest
 
@@ -392,3 +395,28 @@ def test_a_ledger_that_goes_away_stops_the_run_and_what_it_missed_is_sent_once_m
     ledger.rmdir()
     aside.rename(ledger)
     assert remembering.sync().users == Counts(stored=4)
+
+
+def test_a_second_backfill_at_the_same_time_does_not_send_what_the_first_has_brought(app_of):
+    app = app_of()
+    app.with_ledger().fill(
+        teams=[(team, f"Team {team}", "pro") for team in range(1, 61)],
+        users=[(user, user % 60 + 1, "N", "e", 1) for user in range(1, 301)],
+    )
+    app.server.faults.set([parse_fault("delay:seconds=0.05,contains=user_id")])  # users and links take their time
+    with ThreadPoolExecutor(max_workers=1) as other:
+        first = other.submit(app.sync, key="first")
+        deadline = time.monotonic() + 20
+        while app.pages().book.counts(["users"]) < 300 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        second = app.sync(key="second")
+        assert counts(first.result()) == {
+            "companies": Counts(stored=60),
+            "users": Counts(stored=300),
+            "links": Counts(stored=300),
+        }
+    assert (second.companies, second.users) == (Counts(unchanged=60), Counts(unchanged=300))
+    assert second.links.total == 300
+    # What both had on the way at once is not taken for known, since nobody can tell which request came last.
+    assert app.sync().links.total == 300
+    assert app.sync().requests == 0
