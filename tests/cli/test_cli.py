@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_halo.cli.main import main
-from airflow_provider_halo.sandbox.config import SandboxConfig
-from airflow_provider_halo.sandbox.server import SandboxServer
 
 PLAN = """\
 version: 1
@@ -28,36 +25,17 @@ users:
 """
 
 
-@pytest.fixture
-def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxConfig()) as server:
-        yield server
+PRODUCT = """
+CREATE TABLE teams (id INTEGER, name TEXT);
+CREATE TABLE users (id INTEGER, team_id INTEGER, name TEXT, bio TEXT);
+INSERT INTO teams VALUES (1, 'Acme'), (2, 'Bolt');
+INSERT INTO users VALUES (10, 1, 'Ada', 'b'), (11, 2, 'Bea', 'b'), (12, NULL, 'Cid', 'b');
+"""
 
 
 @pytest.fixture
-def plan(tmp_path, monkeypatch, sandbox) -> str:
-    """A plan over a small product, with its connections in the environment."""
-    with sqlite3.connect(tmp_path / "app.db") as database:
-        database.executescript(
-            """
-            CREATE TABLE teams (id INTEGER, name TEXT);
-            CREATE TABLE users (id INTEGER, team_id INTEGER, name TEXT, bio TEXT);
-            INSERT INTO teams VALUES (1, 'Acme'), (2, 'Bolt');
-            INSERT INTO users VALUES (10, 1, 'Ada', 'b'), (11, 2, 'Bea', 'b'), (12, NULL, 'Cid', 'b');
-            """
-        )
-    database.close()
-    connection = {
-        "conn_type": "halo",
-        "password": "ab_live_sandbox",
-        "host": sandbox.url,
-        "extra": {"identity_secret": "ha_secret_sandbox"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_HALO_DEFAULT", json.dumps(connection))
-    monkeypatch.setenv("AIRFLOW_CONN_APP", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "app.db")}))
-    path = tmp_path / "halo.yaml"
-    path.write_text(PLAN, encoding="utf-8")
-    return str(path)
+def plan(make_plan) -> str:
+    return str(make_plan(PLAN, product=PRODUCT))
 
 
 def test_a_sync_prints_its_report_and_writes_it_as_json(plan, sandbox, tmp_path, capsys):

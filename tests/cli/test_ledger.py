@@ -9,9 +9,7 @@ import sqlite3
 import pytest
 
 from airflow_provider_halo.cli.main import main
-from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.faults import parse_fault
-from airflow_provider_halo.sandbox.server import SandboxServer
 
 PLAN = """\
 version: 1
@@ -29,39 +27,21 @@ users:
 """
 
 
-@pytest.fixture
-def sandbox():
-    with SandboxServer(SandboxConfig()) as server:
-        yield server
+PRODUCT = """
+CREATE TABLE teams (id INTEGER, name TEXT, size INTEGER);
+CREATE TABLE users (id INTEGER, team_id INTEGER, name TEXT);
+INSERT INTO teams VALUES (1, 'Acme', 3), (2, 'Bolt', 5);
+INSERT INTO users VALUES (10, 1, 'Ada'), (11, 2, 'Bea'), (12, NULL, 'Cid');
+"""
 
 
 @pytest.fixture
-def plan(tmp_path, monkeypatch, sandbox):
-    """A plan over a small product, with its connections and its ledger in the environment."""
-    with sqlite3.connect(tmp_path / "app.db") as database:
-        database.executescript(
-            """
-            CREATE TABLE teams (id INTEGER, name TEXT, size INTEGER);
-            CREATE TABLE users (id INTEGER, team_id INTEGER, name TEXT);
-            INSERT INTO teams VALUES (1, 'Acme', 3), (2, 'Bolt', 5);
-            INSERT INTO users VALUES (10, 1, 'Ada'), (11, 2, 'Bea'), (12, NULL, 'Cid');
-            """
-        )
-    database.close()
-    halo = {
-        "conn_type": "halo",
-        "password": "ab_live_sandbox",
-        "host": sandbox.url,
-        "extra": {"identity_secret": "ha_secret_sandbox"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_HALO_DEFAULT", json.dumps(halo))
-    for name in ("app", "ledger"):
-        path = str(tmp_path / f"{name}.db")
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps({"conn_type": "sqlite", "host": path}))
+def plan(make_plan, tmp_path, monkeypatch):
+    """The plan, with a ledger."""
+    path = str(tmp_path / "ledger.db")
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps({"conn_type": "sqlite", "host": path}))
     monkeypatch.setenv("AIRFLOW__HALO__LEDGER_CONN_ID", "ledger")
-    path = tmp_path / "halo.yaml"
-    path.write_text(PLAN, encoding="utf-8")
-    return path
+    return make_plan(PLAN, product=PRODUCT)
 
 
 def change(plan, statement):
