@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 
 # Airflow reads these when it is first imported. The tests never touch the user's Airflow.
-_HOME = tempfile.mkdtemp(prefix="halo-tests-")
+_HOME = tempfile.mkdtemp(prefix="halo-tests-")  # each worker of pytest-xdist has its own
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ.update(
     {
         "AIRFLOW_HOME": _HOME,

@@ -128,14 +128,14 @@ def test_what_broke_is_said_in_words(raw_server, settings):
 
 
 def test_a_closed_port_is_unreachable_and_named(settings):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-
-    async def scenario():
+    async def scenario(port):
         async with HaloClient(settings(base_url=f"http://127.0.0.1:{port}/api/sdk")) as client:
             return await client.test()
 
-    passes, said = asyncio.run(scenario())
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and doesn't listen; held, so that no test beside this one is given the port
+        port = closed.getsockname()[1]
+        passes, said = asyncio.run(scenario(port))
     assert not passes
     assert f"can't be reached at http://127.0.0.1:{port}/api/sdk" in said
     assert f"127.0.0.1:{port}" in said.partition(": ")[2]

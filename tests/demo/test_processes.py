@@ -63,17 +63,39 @@ def test_ctrl_c_at_any_moment_of_a_start_leaves_nothing_running(tmp_path, millis
     assert [child for child in psutil.Process().children() if child.name() == "sleep"] == []
 
 
-SLOW_TO_END = "import signal, sys, time; signal.signal(15, lambda *_: (time.sleep(0.5), sys.exit())); print('up', flush=True); time.sleep(60)"
+# Asked to end, it does half a second after the file of that name is there.
+SLOW_TO_END = """
+import os, signal, sys, time
+
+def end(*_):
+    print("asked", flush=True)
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+    time.sleep(0.5)
+    sys.exit()
+
+signal.signal(signal.SIGTERM, end)
+print("up", flush=True)
+time.sleep(60)
+"""
 
 
 def test_a_second_ctrl_c_waits_until_all_is_stopped(tmp_path):
-    with pytest.raises(KeyboardInterrupt), Processes(tmp_path) as processes:  # noqa: PT012 (what is tested is the exit)
-        log = processes.start("sandbox", [sys.executable, "-c", SLOW_TO_END], os.environ)
+    def wait_for(word):
         deadline = time.monotonic() + 20
-        while not log.read_text().strip() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        while word not in log.read_text().split() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def press_ctrl_c():
+        wait_for("asked")  # now it's being stopped, however busy the machine is
+        os.kill(os.getpid(), signal.SIGINT)
+        (tmp_path / "pressed").touch()
+
+    with pytest.raises(KeyboardInterrupt), Processes(tmp_path) as processes:  # noqa: PT012 (what is tested is the exit)
+        log = processes.start("sandbox", [sys.executable, "-c", SLOW_TO_END, str(tmp_path / "pressed")], os.environ)
+        wait_for("up")
         (process,) = listed(tmp_path)
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Thread(target=press_ctrl_c).start()
         raise ZeroDivisionError
     assert not runs(process.pid)
     assert not (tmp_path / "processes.json").exists()

@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
 
-def make(*words):
+def make(*words, **environment):
     return subprocess.run(
-        ["make", "--no-print-directory", *words], cwd=ROOT, capture_output=True, text=True, check=False
+        ["make", "--no-print-directory", *words],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -31,6 +39,37 @@ def test_without_a_python_it_says_what_to_do(tmp_path):
     done = make("venv", f"VENV={tmp_path}/venv", "PYTHON=")
     assert done.returncode != 0
     assert done.stdout == "No Python 3.10 or later found: install one, or name it by make PYTHON=…\n"
+
+
+@pytest.mark.parametrize(
+    ("others", "scheduler", "succeeds"),
+    [
+        ("passes", None, True),
+        (None, "passes", True),
+        ("fails", "passes", False),
+        ("passes", "fails", False),
+        (None, None, False),  # more likely a misspelt TESTS than what somebody wanted
+    ],
+)
+def test_all_tests_are_green_when_those_of_the_scheduler_and_the_others_are(tmp_path, others, scheduler, succeeds):
+    tests = tmp_path / "test_of_this_folder.py"
+    tests.write_text(
+        "import pytest\n"
+        + (f"def test_other(): assert '{others}' == 'passes'\n" if others else "")
+        + (f"@pytest.mark.scheduler\ndef test_one(): assert '{scheduler}' == 'passes'\n" if scheduler else ""),
+        encoding="utf-8",
+    )
+    # The Python of this test, and an environment that counts as made, whoever made it.
+    bin_folder = Path(sys.executable).parent
+    words = [f"TESTS={tests}", "WORKERS=0", f"VENV={bin_folder.parent}", f"--old-file={bin_folder.parent}/ready"]
+    # Nothing but what the target asks for: the other plugins take as long to start as everything else.
+    done = make("test", *words, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_PLUGINS="xdist.plugin")
+    assert (done.returncode == 0) is succeeds, done.stdout + done.stderr
+    wanted = [kind for kind in (others, scheduler) if kind]
+    assert [done.stdout.count("1 passed"), done.stdout.count("1 failed")] == [
+        wanted.count("passes"),
+        wanted.count("fails"),
+    ], done.stdout
 
 
 def test_the_check_is_a_script_that_bash_can_read():

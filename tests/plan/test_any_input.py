@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+import timeit
 from pathlib import Path
 
 import pytest
@@ -154,10 +155,10 @@ def test_any_literal_survives(text):
 def test_a_long_hostile_text_is_read_in_linear_time(piece):
     def seconds(size: int) -> float:
         sql = "SELECT " + piece * (size // len(piece))
-        start = time.perf_counter()
-        read_statement(sql)
-        return time.perf_counter() - start
+        # This thread's own time, and without the garbage collector (timeit sees to that): what other processes do, and
+        # how much else this one holds in memory, says nothing about the reading.
+        return timeit.timeit(lambda: read_statement(sql), timer=time.thread_time, number=1)
 
     small = min(seconds(12_500) for _ in range(3))
-    # Sixteen times the text: linear reading takes 16 times as long, quadratic reading 256 times.
-    assert seconds(200_000) < 100 * small
+    # Sixteen times the text: linear reading takes 16 times as long, quadratic reading 256 times, each time.
+    assert any(seconds(200_000) < 100 * small for _ in range(3))
