@@ -23,7 +23,7 @@ import sqlalchemy.dialects.sqlite
 from airflow_provider_halo.encoding import to_json
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.query import LoadedPlan, Query
+from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.records.model import Company, ContextEntry, User
 from airflow_provider_halo.records.payload import Payload
@@ -33,13 +33,14 @@ from airflow_provider_halo.sync.batch import Batch
 from airflow_provider_halo.sync.engine import SyncOptions
 from airflow_provider_halo.sync.made import made_of
 from airflow_provider_halo.sync.narrowing import narrowed, range_of
+from airflow_provider_halo.sync.outcome import SCOPES
 from airflow_provider_halo.sync.planning import plan_batches
 from airflow_provider_halo.sync.report import Report
 from airflow_provider_halo.sync.rows import CHUNK_ROWS
 from airflow_provider_halo.sync.run import sync_plan
 from benchmarks.product import change, make, open_database
 
-_SCOPES = ("companies", "users")
+_SCOPES: tuple[QueryScope, ...] = ("companies", "users")
 _SEED = blake2b(b"seed", digest_size=16)
 
 
@@ -102,7 +103,7 @@ class Pass:
             for query, found, columns in values:
                 other = next(found)
                 value = {name: other[at] for at, name in columns}
-                context[query.entry_key] = ContextEntry(query.entry.label, value, query.entry.type)
+                context[query.entry_key or ""] = ContextEntry(query.entry.label, value, query.entry.type)
             record: User | Company
             of_row = {name: row[at] for at, name in traits}
             if driver.scope == "users":
@@ -145,15 +146,14 @@ class Pass:
 
 
 def _counted(report: Report) -> dict[str, int]:
-    scopes = ("companies", "users", "links")
     if report.total("failed") or report.total("rejected") or report.total("skipped"):
         raise SystemExit(report.to_text())
     return {
         "records": sum(report.counts(scope).total for scope in _SCOPES),
         "requests": report.requests,
         "bytes": report.bytes,
-        **{f"{scope}_stored": report.counts(scope).stored for scope in scopes},
-        **{f"{scope}_unchanged": report.counts(scope).unchanged for scope in scopes},
+        **{f"{scope}_stored": report.counts(scope).stored for scope in SCOPES},
+        **{f"{scope}_unchanged": report.counts(scope).unchanged for scope in SCOPES},
     }
 
 
