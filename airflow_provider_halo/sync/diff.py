@@ -84,7 +84,9 @@ class Diff:
             if same:
                 yield Outcome(scope="links", status="unchanged", count=same)
         if unchanged:
-            yield Outcome(scope=self._scope, status="unchanged", count=len(unchanged), payloads=tuple(unchanged))
+            # Which companies there are decides on links; which users, nobody asks, so they needn't be kept.
+            companies = tuple(unchanged) if self._scope == "companies" else ()
+            yield Outcome(scope=self._scope, status="unchanged", count=len(unchanged), payloads=companies)
         yield from changed
 
     def _sorted(self, payloads: Sequence[Payload]) -> tuple[list[Payload], list[Payload], list[Payload]]:
