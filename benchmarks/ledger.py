@@ -69,16 +69,17 @@ class Bench:
 
     def table(self) -> str:
         """The figures for people: medians, and the range of the seconds."""
-        floor = self._median("floor", "seconds")
-        lines = [f"{'':<38}{'seconds':>9}{'range':>14}{'records/s':>11}{'x floor':>9}{'peak MB':>9}{'requests':>10}"]
+        heads = f"{'seconds':>9}{'range':>15}{'records/s':>11}{'x floor':>9}{'CPU s':>8}{'x floor':>9}{'peak MB':>9}"
+        lines = [f"{'':<38}{heads}{'requests':>10}"]
         for name, title in _PASSES.items():
-            seconds = [found["seconds"] for found in self.measured[name]]
-            middle = statistics.median(seconds)
-            rate = self.measured[name][0]["records"] / middle
-            requests = self.measured[name][0].get("requests", "")
+            of_all = [found["seconds"] for found in self.measured[name]]
+            seconds, processor = self._median(name, "seconds"), self._median(name, "cpu_seconds")
+            extent = f"{min(of_all):.2f}-{max(of_all):.2f}"
+            rate = self.measured[name][0]["records"] / seconds
             lines.append(
-                f"{title:<38}{middle:>9.2f}{min(seconds):>7.2f}-{max(seconds):<6.2f}{rate:>11,.0f}{middle / floor:>9.2f}"
-                f"{self._median(name, 'megabytes'):>9.1f}{requests:>10}"
+                f"{title:<38}{seconds:>9.2f}{extent:>15}{rate:>11,.0f}{seconds / self._median('floor', 'seconds'):>9.2f}"
+                f"{processor:>8.2f}{processor / self._median('floor', 'cpu_seconds'):>9.2f}"
+                f"{self._median(name, 'megabytes'):>9.1f}{self.measured[name][0].get('requests', ''):>10}"
             )
         changed = self.measured["changed"][0]
         writing = self._median("first", "seconds") / self._median("everything", "seconds")
@@ -89,7 +90,7 @@ class Bench:
         return "\n".join(lines)
 
     def _median(self, name: str, what: str) -> float:
-        return statistics.median(found[what] for found in self.measured[name])
+        return float(statistics.median(found[what] for found in self.measured[name]))
 
 
 def call(task: str, given: dict[str, Any]) -> dict[str, Any]:

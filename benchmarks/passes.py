@@ -103,6 +103,7 @@ class Pass:
             for query, found, columns in values:
                 other = next(found)
                 value = {name: other[at] for at, name in columns}
+                assert query.entry is not None
                 context[query.entry_key or ""] = ContextEntry(query.entry.label, value, query.entry.type)
             record: User | Company
             of_row = {name: row[at] for at, name in traits}
