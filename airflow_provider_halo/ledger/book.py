@@ -12,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_halo.ledger.database import Database, Upsert, many, rows_by_key
+from airflow_provider_halo.ledger.lookups import RowsUnlike
 from airflow_provider_halo.ledger.schema import KEY_LENGTH, RECORDS
 from airflow_provider_halo.records.problem import Scope
 
@@ -65,6 +66,7 @@ class Book:
         self._run_ids = rows_by_key(dialect, RECORDS, ["key", "run_id"], here)
         self._unlearn = Upsert(dialect, RECORDS, ["plan_id", "scope", "key", "token"], _unlearned)
         self._forget = Upsert(dialect, RECORDS, ["plan_id", "scope", "key", "token"], _forgotten)
+        self._differing = RowsUnlike(dialect, RECORDS, "fingerprint", ["token", "refused"], here)
         self._acknowledge = Upsert(dialect, RECORDS, [column.name for column in RECORDS.c], _acknowledged)
 
     def known(self, scope: Scope, keys: Sequence[str]) -> dict[str, Known]:
@@ -138,6 +140,20 @@ class Book:
             if is_keepable(entry.key)
         ]
         self._acknowledge.run(connection, rows)
+
+    def differing(self, scope: Scope, fingerprints: Mapping[str, bytes]) -> dict[str, Known]:
+        """What the ledger has of those of some records, at most `AT_ONCE`, that it doesn't know to be as they are now.
+
+        The database compares, since a record that is left as it is should cost as little as can be: not even its row.
+
+        :param fingerprints: by key; an empty one is like none that the ledger has.
+        """
+        return {
+            key: Known(fingerprint, token or 0, refused)
+            for key, fingerprint, token, refused in self._differing.run(
+                self.database, {"of_scope": scope}, fingerprints
+            )
+        }
 
     def counts(self, scopes: Sequence[Scope]) -> int:
         """How many records of some scopes Halo is known to have."""

@@ -17,7 +17,6 @@ from airflow_provider_halo.records.payload import Mark, Payload
 from airflow_provider_halo.records.problem import Problem, Scope
 from airflow_provider_halo.sync.outcome import Outcome
 
-_UNKNOWN: Final = Known(None, 0, None)
 AGAIN: Final = "was refused before, and neither it nor the plan has changed: {0}"
 
 
@@ -85,18 +84,20 @@ class Diff:
             if same:
                 yield Outcome(scope="links", status="unchanged", count=same)
         if unchanged:
-            yield Outcome(scope=self._scope, status="unchanged", count=len(unchanged), payloads=tuple(unchanged))
+            # Which companies there are decides on links; which users, nobody asks, so they needn't be kept.
+            companies = tuple(unchanged) if self._scope == "companies" else ()
+            yield Outcome(scope=self._scope, status="unchanged", count=len(unchanged), payloads=companies)
         yield from changed
 
     def _sorted(self, payloads: Sequence[Payload]) -> tuple[list[Payload], list[Payload], list[Payload]]:
         """The records that Halo has as they are, those to be sent, and those that it has refused as they are."""
-        known = self._book.known(self._scope, [payload.key for payload in payloads])
+        made = [(payload, self._fingerprints.whole(payload)) for payload in payloads]
+        has_of = self._has(self._scope, {payload.key: fingerprint for payload, fingerprint in made}, len(made))
         unchanged: list[Payload] = []
         differing: list[tuple[Payload, bytes, Known]] = []
-        for payload in payloads:
-            fingerprint = self._fingerprints.whole(payload)
-            has = known.get(payload.key, _UNKNOWN)
-            if has.fingerprint == fingerprint and not self._options.full:
+        for payload, fingerprint in made:
+            has = has_of.get(payload.key)
+            if has is None or (has.fingerprint == fingerprint and not self._options.full):
                 unchanged.append(payload)
             else:
                 differing.append((payload, fingerprint, has))
@@ -130,13 +131,14 @@ class Diff:
     def _linked(self, changed: Sequence[Payload], unchanged: Sequence[Payload]) -> tuple[int, list[Payload]]:
         """How many unchanged users have an unchanged link, too; and the users to be sent, or to be linked at least."""
         users = [user for user in (*changed, *unchanged) if user.company_id is not None]
-        known = self._book.known("links", [user.key for user in users]) if users else {}
+        prints = {user.key: link_fingerprint(user.company_id or "") for user in users}
+        has_of = self._has("links", prints, len(users))
         at_risk: list[str] = []
 
         def link_of(user: Payload) -> Mark | None:
+            has = has_of.get(user.key)
             fingerprint = link_fingerprint(user.company_id or "")
-            has = known.get(user.key, _UNKNOWN)
-            if has.fingerprint == fingerprint and not self._options.full:
+            if has is None or (has.fingerprint == fingerprint and not self._options.full):
                 return None
             if has.fingerprint is not None:
                 at_risk.append(user.key)
@@ -165,6 +167,16 @@ class Diff:
                 for user in due
             ]
         return same, due
+
+    def _has(self, scope: Scope, fingerprints: dict[str, bytes], count: int) -> dict[str, Known]:
+        """What the ledger has of records; those that it knows to be as they are may be missing.
+
+        :param count: how many records there are. A source that compares its keys without case may give one key twice:
+            then the ledger can't be asked for one fingerprint of it.
+        """
+        if self._options.full or len(fingerprints) < count:
+            fingerprints = dict.fromkeys(fingerprints, b"")
+        return self._book.differing(scope, fingerprints) if fingerprints else {}
 
     def _refused(self, payloads: Sequence[Payload]) -> Iterator[Outcome]:
         keys = [payload.key for payload in payloads]

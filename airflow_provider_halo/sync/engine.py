@@ -23,6 +23,7 @@ from airflow_provider_halo.sync.assembly import Notes, read_records
 from airflow_provider_halo.sync.batch import Batch
 from airflow_provider_halo.sync.chunks import chunks_of
 from airflow_provider_halo.sync.delivery import Delivery
+from airflow_provider_halo.sync.garbage import heap_set_aside
 from airflow_provider_halo.sync.links import KnownCompanies
 from airflow_provider_halo.sync.made import made_of
 from airflow_provider_halo.sync.memory import Memory
@@ -84,7 +85,8 @@ def sync_batch(
     Of an error that ends a batch which had begun, ``report`` holds what was delivered until then.
     """
     batch_run = _BatchRun(plan, batch, sources, settings, options or SyncOptions(), run)
-    return run_blocking(batch_run.run())
+    with heap_set_aside():
+        return run_blocking(batch_run.run())
 
 
 class _BatchRun:

@@ -14,6 +14,7 @@ from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.batch import Batch
 from airflow_provider_halo.sync.engine import SyncOptions, sync_batch
+from airflow_provider_halo.sync.garbage import heap_set_aside
 from airflow_provider_halo.sync.guard import GuardOptions, guard
 from airflow_provider_halo.sync.planning import plan_batches
 from airflow_provider_halo.sync.report import Report, merge
@@ -60,9 +61,11 @@ def sync_plan(
 
     reports: list[Report] = []
     try:
-        for report in _each(batches, sync, jobs):
-            reports.append(report)
-            log.info("%d of %d batches done", len(reports), len(batches))
+        # Around all batches: what one of them leaves behind as garbage mustn't be set aside by the next.
+        with heap_set_aside():
+            for report in _each(batches, sync, jobs):
+                reports.append(report)
+                log.info("%d of %d batches done", len(reports), len(batches))
     except HaloError as error:
         begun = getattr(error, "report", None)
         error.report = merge([*reports, *([Report.from_dict(begun)] if begun else [])]).to_dict()

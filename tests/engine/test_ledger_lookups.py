@@ -1,0 +1,96 @@
+"""The ledger tells which records differ from what it has, on every kind of database alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_halo.ledger.book import Book, Entry, Known
+from airflow_provider_halo.ledger.ledger import Ledger
+from airflow_provider_halo.records.fingerprint import Fingerprinter
+from airflow_provider_halo.records.payload import Payload
+from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.sync.diff import Diff, DiffOptions
+
+SERVERS = {
+    "postgresql": f"postgresql+psycopg2://{os.environ.get('HALO_TEST_POSTGRESQL', 'postgres@127.0.0.1:5432/test')}",
+    "mariadb": f"mysql+pymysql://{os.environ.get('HALO_TEST_MARIADB', 'root@127.0.0.1:3306/test')}?charset=utf8mb4",
+}
+SETTINGS = HaloSettings(widget_key="ab_live_sandbox", base_url="http://127.0.0.1:9")
+ONE, TWO = b"\x00" * 15 + b"\x0f", b"\xff" * 16
+KEYS = ["17", "it's", 'quo"te', "back\\slash", "%s :x {0}", "Zürich", "\U0001f600"]
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.databases),
+        pytest.param("mariadb", marks=pytest.mark.databases),
+    ]
+)
+def book(request, tmp_path) -> Iterator[Book]:
+    if request.param == "sqlite":
+        engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
+        yield Ledger(engine, "ledger").pages("plan", SETTINGS).book
+        engine.dispose()
+        return
+    server = sa.create_engine(SERVERS[request.param], isolation_level="AUTOCOMMIT")
+    try:
+        connection = server.connect()
+    except sa.exc.OperationalError:
+        pytest.skip(f"no {request.param} answers at {server.url.render_as_string(hide_password=True)}")
+    name = f"halo_lookups_{os.getpid()}"
+    with connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        engine = sa.create_engine(server.url.set(database=name))
+        try:
+            yield Ledger(engine, "ledger").pages("plan", SETTINGS).book
+        finally:
+            engine.dispose()
+            connection.exec_driver_sql(f"DROP DATABASE {name}")
+    server.dispose()
+
+
+def _write(book: Book, *entries: Entry) -> None:
+    book.database.write(lambda connection: book.acknowledge(connection, 1, entries))
+
+
+def test_only_what_differs_is_told_with_what_the_ledger_has_of_it(book):
+    _write(book, *(Entry(scope="users", key=key, token=0, fingerprint=ONE) for key in KEYS))
+    _write(book, Entry(scope="users", key="refused", token=0, fingerprint=None, refused=TWO))
+    _write(book, Entry(scope="companies", key="17", token=0, fingerprint=TWO))
+    asked = {**dict.fromkeys(KEYS, ONE), "refused": ONE, "new": ONE}
+
+    assert book.differing("users", asked) == {"refused": Known(None, 1, TWO), "new": Known(None, 0, None)}
+    assert book.differing("users", dict.fromkeys(KEYS, TWO)) == dict.fromkeys(KEYS, Known(ONE, 1, None))
+    assert book.differing("users", dict.fromkeys([*KEYS, "refused"], b"")) == {
+        **dict.fromkeys(KEYS, Known(ONE, 1, None)),
+        "refused": Known(None, 1, TWO),
+    }
+
+
+def test_a_record_that_is_about_to_be_sent_again_differs_from_whatever_it_was(book):
+    _write(book, Entry(scope="users", key="17", token=0, fingerprint=ONE))
+    token = book.unlearn("users", ["17"])
+
+    assert book.differing("users", {"17": ONE}) == {"17": Known(None, token, None)}
+
+
+def test_of_a_key_that_comes_twice_each_is_compared(app):
+    # As from a source that compares its keys without case: a, A, a.
+    run = app.with_ledger().run()
+    fingerprints = Fingerprinter("users/update", {"traits": b"plan"})
+    diff = Diff(run, "users", fingerprints, b"plan", DiffOptions())
+    had, other = (Payload("users", "a", traits, b"") for traits in (b'{"n":1}', b'{"n":2}'))
+    _write(run.pages.book, Entry(scope="users", key="a", token=0, fingerprint=fingerprints.whole(had)))
+
+    for payloads in ([other, had], [had, other]):
+        changes = list(diff._block(payloads))
+        assert [change.traits for change in changes if isinstance(change, Payload)] == [other.traits]
+        _write(
+            run.pages.book,
+            Entry(scope="users", key="a", token=changes[-1].mark.token, fingerprint=fingerprints.whole(had)),
+        )
