@@ -94,7 +94,8 @@ class Names:
 
 
 def _entry(text: str | None) -> ContextEntry | None:
-    return None if text is None else msgspec.json.decode(text, type=ContextEntry)
+    # Its fields by hand: msgspec doesn't follow the type of `value`, which holds itself.
+    return None if text is None else ContextEntry(**msgspec.json.decode(text))
 
 
 def _sent_again(new: Any) -> Mapping[str, Any]:
