@@ -172,7 +172,10 @@ def prepare(connection: sa.Connection) -> None:
     """
     _lock(connection)
     if not sa.inspect(connection).has_table(SCHEMA.name):
-        METADATA.create_all(connection)
+        # That of the schema last, in whose presence all are there: SQLite and MySQL make tables one by one, for all to
+        # see, and another process may look, or this one may end, between two of them.
+        METADATA.create_all(connection, [table for table in METADATA.sorted_tables if table is not SCHEMA])
+        SCHEMA.create(connection)
     version = connection.scalar(sa.select(SCHEMA.c.version))
     if version is None:
         connection.execute(sa.insert(SCHEMA).values(id=1, version=VERSION))

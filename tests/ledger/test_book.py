@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from datetime import datetime, timedelta, timezone
@@ -14,7 +16,7 @@ from airflow_provider_halo.ledger.book import AT_ONCE, Entry, Known, utc_now
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.ledger.names import Retired
 from airflow_provider_halo.ledger.rejects import Reject
-from airflow_provider_halo.ledger.schema import REJECTS, RUNS, SCHEMA, VERSION
+from airflow_provider_halo.ledger.schema import METADATA, REJECTS, RUNS, SCHEMA, VERSION
 from airflow_provider_halo.records.model import ContextEntry
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.settings import HaloSettings
@@ -234,6 +236,81 @@ def test_threads_that_write_the_same_records_neither_lose_one_nor_wait_for_each_
     assert sorted(known) == sorted(keys)
     acknowledge(book, *(entry(key, known[key].token) for key in keys))
     assert set(fingerprints(book, *keys).values()) == {ONE}
+
+
+PROCESS = """
+import sys
+import sqlalchemy as sa
+from airflow_provider_halo.ledger.book import Entry
+from airflow_provider_halo.ledger.ledger import Ledger
+from airflow_provider_halo.settings import HaloSettings
+
+url, number = sys.argv[1:]
+ledger = Ledger(sa.create_engine(url), "ledger", patience=60)
+print("ready", flush=True)
+sys.stdin.readline()
+run = ledger.open_run("halo", HaloSettings(widget_key="ab_live_test"), "one run", whole=True)
+book = run.pages.book
+for _ in range(3):
+    keys = [f"user {key}" for key in range(100)]
+    known = book.known("users", keys)
+    token = book.unlearn("users", list(known))
+    entries = [
+        Entry(scope="users", key=key, token=token if key in known else 0, fingerprint=number.rjust(16).encode())
+        for key in keys
+    ]
+    book.database.write(lambda connection: book.acknowledge(connection, run.id, entries))
+run.pages.runs.begin_batch(run.id, int(number), f"batch {number}")
+print(book.plan_id, run.id)
+"""
+
+
+def test_six_processes_at_once_make_the_tables_once_and_find_the_same_run(ledger, halo, engine, own_database):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, own_database, str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(1, 7)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    ended = [process.communicate(timeout=120) for process in processes]
+    assert [errors for _, errors in ended] == [""] * 6
+    assert len({output for output, _ in ended}) == 1
+    pages = ledger.pages("halo", halo)
+    assert sorted(pages.book.known("users", [f"user {key}" for key in range(100)])) == sorted(
+        f"user {key}" for key in range(100)
+    )
+    assert [(run.run_key, run.batches) for run in pages.runs.last(10)] == [("one run", 6)]
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(SCHEMA)).all() == [(1, VERSION)]
+    assert {table for table in sa.inspect(engine).get_table_names() if table.startswith("halo_")} == set(
+        METADATA.tables
+    )
+
+
+def test_tables_that_a_killed_process_left_half_made_are_completed(engine, ledger, halo):
+    made = []
+
+    def interrupt(_, __, statement, *___):
+        if "CREATE TABLE" in statement:
+            made.append(statement)
+            if len(made) == 4:
+                raise KeyboardInterrupt
+
+    sa.event.listen(engine, "before_cursor_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.pages("halo", halo)
+    sa.event.remove(engine, "before_cursor_execute", interrupt)
+    assert ledger.open_run("halo", halo, "run", whole=True).id == 1
+    assert set(METADATA.tables) <= set(sa.inspect(engine).get_table_names())
 
 
 # Databases that can't be used.
