@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from typing import Any, Final, Literal
 
 import msgspec
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from airflow_provider_halo.ledger.book import utc_now
 from airflow_provider_halo.ledger.database import Database, Upsert
-from airflow_provider_halo.ledger.schema import BATCHES, RECORDS, REJECTS, RUNS
+from airflow_provider_halo.ledger.schema import BATCHES, KEY_LENGTH, RECORDS, REJECTS, RUNS
 
 State = Literal["running", "done", "failed"]
 _STATUSES: Final = ("stored", "unchanged", "skipped", "rejected", "failed")
@@ -61,6 +62,8 @@ class Runs:
 
     def open(self, run_key: str, *, whole: bool) -> int:
         """The id of a run, which is made when it isn't there: all tasks of a run find the same one."""
+        if len(run_key) > KEY_LENGTH:  # Airflow's own limits for the two names in it come to about twice of that
+            run_key = f"{run_key[: KEY_LENGTH - 17]} {blake2b(run_key.encode(), digest_size=8).hexdigest()}"
         found = sa.select(RUNS.c.id).where(RUNS.c.plan_id == self._plan_id, RUNS.c.run_key == run_key)
         made = {
             "plan_id": self._plan_id,

@@ -521,6 +521,15 @@ def test_a_run_that_is_opened_twice_is_the_same_one_and_its_batches_add_up_over_
     assert closed.started_at <= closed.ended_at <= utc_now()
 
 
+def test_runs_whose_keys_are_too_long_for_a_column_are_told_apart_all_the_same(pages):
+    keys = ["d" * 255, "d" * 256, f"{'d' * 250}/scheduled__1", f"{'d' * 250}/scheduled__2"]
+    ids = [pages.runs.open(key, whole=True) for key in keys]
+    assert len(set(ids)) == 4
+    assert [pages.runs.open(key, whole=True) for key in keys] == ids
+    assert {len(run.run_key) for run in pages.runs.last(9)} == {255}
+    assert pages.runs.last(9)[-1].run_key == keys[0]
+
+
 def test_the_last_whole_run_is_the_one_before_that_found_something(pages):
     runs = pages.runs
     first, part, empty, last = (runs.open(key, whole=key != "part") for key in ("first", "part", "empty", "last"))
