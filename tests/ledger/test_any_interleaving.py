@@ -108,7 +108,13 @@ POISONED = st.lists(
     max_size=2,
     unique=True,
 )
-MOMENTS = st.tuples(st.sampled_from(("begin", "commit", "end", "request", "sent", "answer")), st.integers(1, 9))
+# A run that sends two batches begins some 25 transactions; half of them write.
+MOMENTS = st.one_of(
+    st.tuples(st.sampled_from(("begin", "end")), st.integers(5, 25)),
+    st.tuples(st.just("commit"), st.integers(1, 14)),
+    st.tuples(st.sampled_from(("request", "sent", "answer")), st.integers(1, 8)),
+)
+TRANSACTIONS = st.integers(5, 20)  # from where a run has begun to about where its last answers are written down
 SOMEBODY_ELSES = st.tuples(st.sampled_from(("companies", "users", "links")), TEAMS, USERS, NAMES)
 
 
@@ -161,6 +167,18 @@ class World:
             for statement in statements:
                 connection.exec_driver_sql(statement)
 
+    def rows(self) -> dict[str, list[tuple[Any, ...]]]:
+        """What the product's tables hold."""
+        with self.app.engine.connect() as connection:
+            return {
+                table: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}")]
+                for table in ("teams", "users", "forms")
+            }
+
+    def put_back(self, rows: dict[str, list[tuple[Any, ...]]]) -> None:
+        self.execute(*(f"DELETE FROM {table}" for table in rows))
+        self.app.fill(**rows)
+
     def run_and_kill(
         self,
         moment: tuple[str, int],
@@ -212,6 +230,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.without: frozenset[str] = frozenset()
         self.nulls = "send"
         self._plan()
+        self.before = self.world.rows()
 
     # The product's data.
 
@@ -224,10 +243,12 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     @rule(team=TEAMS, name=NAMES, plan=PLANS)
     def change_a_team(self, team, name, plan):
+        self.before = self.world.rows()
         self.put_team(team, name, plan)
 
     @rule(user=USERS, team=TEAM_OF_A_USER, name=NAMES, visits=COUNTS)
     def change_a_user(self, user, team, name, visits):
+        self.before = self.world.rows()
         self.put_user(user, team, name, visits)
 
     @rule(team=TEAMS, count=COUNTS)
@@ -240,6 +261,11 @@ class AnyInterleaving(RuleBasedStateMachine):
     @rule(table=st.sampled_from(("teams", "users")), team=TEAMS, user=USERS)
     def delete(self, table, team, user):
         self.world.execute(f"DELETE FROM {table} WHERE id = {team if table == 'teams' else user}")
+
+    @rule()
+    def bring_the_data_back_to_what_a_run_began_with(self):
+        """Or to what was there before the last change: what a fingerprint that is wrong takes for sent."""
+        self.world.put_back(self.before)
 
     def put_team(self, team, name, plan):
         value = "NULL" if plan is None else f"'{plan}'"
@@ -319,14 +345,16 @@ companies:
     @rule(
         options=OPTIONS,
         others=OPTIONS,
-        at=st.integers(1, 8),
+        at=TRANSACTIONS,
         user=USERS,
         team=TEAM_OF_A_USER,
         name=NAMES,
-        faults=st.one_of(st.just([]), FAULTS),
+        faults=st.one_of(st.just([]), st.just([Fault(kind="reset", when="after")]), FAULTS),
+        back=st.booleans(),
     )
-    def run_that_another_overtakes(self, options, others, at, user, team, name, faults):
+    def run_that_another_overtakes(self, options, others, at, user, team, name, faults, back):
         """Before one of its transactions the data changes, and a whole other run comes and goes."""
+        self.before = self.world.rows()
 
         def overtake():
             self.put_user(user, team, name, visits=1)
@@ -336,8 +364,10 @@ companies:
 
         with self._meanwhile(at, overtake), self._faults([]):
             self._sync(options)
+        if back:
+            self.world.put_back(self.before)
 
-    @rule(options=OPTIONS, at=st.integers(1, 8), written=SOMEBODY_ELSES)
+    @rule(options=OPTIONS, at=TRANSACTIONS, written=SOMEBODY_ELSES)
     def run_while_somebody_else_writes(self, options, at, written):
         with self._meanwhile(at, lambda: self.somebody_else_writes(written)):
             self._sync(options)
