@@ -62,7 +62,7 @@ class Book:
         self._dialect = dialect
         here = {"plan_id": plan_id, "scope": sa.bindparam("of_scope")}
         self._known = rows_by_key(dialect, RECORDS, ["key", "fingerprint", "token", "refused"], here)
-        self._parts = rows_by_key(dialect, RECORDS, ["key", "parts"], here)
+        self._parts = rows_by_key(dialect, RECORDS, ["key", "parts", "token"], here)
         self._run_ids = rows_by_key(dialect, RECORDS, ["key", "run_id"], here)
         self._unlearn = Upsert(dialect, RECORDS, ["plan_id", "scope", "key", "token"], _unlearned)
         self._forget = Upsert(dialect, RECORDS, ["plan_id", "scope", "key", "token"], _forgotten)
@@ -74,9 +74,13 @@ class Book:
         rows = self._read(self._known, scope, keys)
         return {key: Known(fingerprint, token, refused) for key, fingerprint, token, refused in rows}
 
-    def parts(self, scope: Scope, keys: Sequence[str]) -> dict[str, bytes]:
-        """The fingerprints of the parts of some records, at most `AT_ONCE`."""
-        return {key: parts for key, parts in self._read(self._parts, scope, keys) if parts}
+    def parts(self, scope: Scope, keys: Sequence[str], token: int | None = None) -> dict[str, bytes]:
+        """The fingerprints of the parts of some records, at most `AT_ONCE`.
+
+        :param token: only of those that have this one: what they were when `unlearn` made them unknown.
+        """
+        rows = self._read(self._parts, scope, keys)
+        return {key: parts for key, parts, has in rows if parts and token in {None, has}}
 
     def unlearn(self, scope: Scope, keys: Sequence[str]) -> int:
         """Make records unknown that are about to be sent again, at most `AT_ONCE`.
@@ -216,7 +220,13 @@ def _forgotten(_: object) -> Mapping[str, Any]:
 
 
 def _unlearned(new: Any) -> Mapping[str, Any]:
-    return {"fingerprint": sa.null(), "parts": sa.null(), "token": new.token}
+    return {
+        # The parts stay, for whoever sends some of them and writes the others back. But of a record that was unknown
+        # already nobody knows them: another request is on the way.
+        "parts": sa.case((RECORDS.c.fingerprint.is_not(None), RECORDS.c.parts), else_=sa.null()),
+        "fingerprint": sa.null(),
+        "token": new.token,
+    }
 
 
 def _acknowledged(new: Any) -> Mapping[str, Any]:

@@ -99,6 +99,7 @@ class Names:
 
 
 def _entry(text: str | None) -> ContextEntry | None:
+    # Its fields by hand: msgspec doesn't follow the type of `value`, which holds itself.
     return None if text is None else ContextEntry(**msgspec.json.decode(text))
 
 

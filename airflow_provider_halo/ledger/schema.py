@@ -72,7 +72,8 @@ RECORDS: Final = sa.Table(
     sa.Column("scope", _text_key(16), primary_key=True),
     sa.Column("key", _text_key(KEY_LENGTH), primary_key=True),
     sa.Column("fingerprint", _bytes(16)),
-    sa.Column("parts", _bytes(12 * 256)),  # see records.fingerprint
+    # See records.fingerprint. Without a fingerprint: what they were, for the one whose token the row has.
+    sa.Column("parts", _bytes(12 * 256)),
     sa.Column("refused", _bytes(16)),  # of what Halo refused last: the fingerprint of the payload and of the plan
     # Changes with every write. Who read a row and writes it later finds out whether somebody else did in between.
     sa.Column("token", sa.BigInteger, nullable=False),
@@ -184,7 +185,10 @@ def prepare(connection: sa.Connection) -> None:
     """
     _lock(connection)
     if not sa.inspect(connection).has_table(SCHEMA.name):
-        METADATA.create_all(connection)
+        # That of the schema last, in whose presence all are there: SQLite and MySQL make tables one by one, for all to
+        # see, and another process may look, or this one may end, between two of them.
+        METADATA.create_all(connection, [table for table in METADATA.sorted_tables if table is not SCHEMA])
+        SCHEMA.create(connection)
     version = connection.scalar(sa.select(SCHEMA.c.version))
     if version is None:
         connection.execute(sa.insert(SCHEMA).values(id=1, version=VERSION))

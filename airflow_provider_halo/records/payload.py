@@ -27,7 +27,8 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
 
     :param fingerprint: of what is sent now.
     :param token: the ledger's row as it was; 0 where it had none.
-    :param parts: fingerprints of what Halo has of it; empty bytes where that isn't known.
+    :param parts: fingerprints of the parts that Halo has of it, where not all of them are sent now; empty bytes where they
+        are, or where that isn't known.
     """
 
     fingerprint: bytes

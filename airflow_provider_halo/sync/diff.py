@@ -12,7 +12,7 @@ import msgspec
 
 from airflow_provider_halo.ledger.book import AT_ONCE, Book, Known
 from airflow_provider_halo.ledger.ledger import Run
-from airflow_provider_halo.records.fingerprint import Fingerprinter, covers, link_fingerprint
+from airflow_provider_halo.records.fingerprint import Fingerprinter, covers, link_fingerprint, merged
 from airflow_provider_halo.records.payload import Mark, Payload
 from airflow_provider_halo.records.problem import Problem, Scope
 from airflow_provider_halo.sync.outcome import Outcome
@@ -105,24 +105,32 @@ class Diff:
         parts = self._book.parts(self._scope, at_risk) if at_risk else {}
         changed: list[Payload] = []
         refused: list[Payload] = []
+        others: list[str] = []  # records that have parts which aren't sent now
         for payload, fingerprint, has in differing:
             old = parts.get(payload.key, b"")
-            if old and not self._options.full and covers(old, self._fingerprints.parts(payload)):
+            sent = self._fingerprints.parts(payload) if old else b""
+            if old and not self._options.full and covers(old, sent):
                 unchanged.append(payload)  # a run of other parts was the last to send it
             elif has.refused == self.refusal(fingerprint) and not self._options.retry_rejected:
                 refused.append(payload)
             else:
-                changed.append(msgspec.structs.replace(payload, mark=Mark(fingerprint, has.token, old)))
-        return unchanged, self._unlearned(changed, frozenset(at_risk)), refused
+                changed.append(msgspec.structs.replace(payload, mark=Mark(fingerprint, has.token)))
+                if merged(old, sent) != sent:
+                    others.append(payload.key)
+        return unchanged, self._unlearned(changed, frozenset(at_risk), others), refused
 
-    def _unlearned(self, changed: list[Payload], at_risk: frozenset[str]) -> list[Payload]:
+    def _unlearned(self, changed: list[Payload], at_risk: frozenset[str], others: Sequence[str]) -> list[Payload]:
         """Tell the ledger of the records that it knows and that are about to be sent."""
         keys = [payload.key for payload in changed if payload.key in at_risk]
         if not keys or not self._options.writes:
             return changed
         token = self._book.unlearn(self._scope, keys)
+        # Only now: until then another run may have sent what this one leaves out.
+        parts = self._book.parts(self._scope, others, token) if others else {}
         return [
-            msgspec.structs.replace(payload, mark=msgspec.structs.replace(payload.mark, token=token))
+            msgspec.structs.replace(
+                payload, mark=msgspec.structs.replace(payload.mark, token=token, parts=parts.get(payload.key, b""))
+            )
             if payload.mark is not None and payload.key in at_risk
             else payload
             for payload in changed

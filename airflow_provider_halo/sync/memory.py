@@ -111,8 +111,8 @@ class Memory:
         self._note_names(scope)  # also of a scope without records
 
     def record(self, outcome: Outcome) -> None:
-        """Write down what Halo said of records, or why they couldn't be sent."""
-        if self._recorder is not None and outcome.status in {"stored", "rejected"}:
+        """Write down what became of records: what Halo said, that nothing is known, or why they couldn't be sent."""
+        if self._recorder is not None and outcome.status in {"stored", "rejected", "failed"}:
             self._recorder.put(outcome)
 
     def _note_names(self, scope: QueryScope) -> None:
@@ -130,7 +130,14 @@ class Memory:
         pages.book.database.write(lambda connection: pages.names.sent(connection, self._run.id, names))
 
     def _written(self, outcome: Outcome) -> tuple[list[Entry], list[Rejected]]:
-        """What an outcome is written down as. Who was stored isn't known of an answer that only counts."""
+        """What an outcome is written down as.
+
+        Where nobody knows whether Halo has stored a record (a lost answer, one that only counts), that is written down,
+        too, although the ledger has it as unknown: it may not be so any more when another run was at it meanwhile.
+        """
+        if outcome.unsure or outcome.status == "failed":
+            payloads = outcome.unsure or outcome.payloads
+            return [entry for payload in payloads if (entry := self._lost(outcome, payload))], []
         if outcome.status == "stored":
             return [entry for payload in outcome.payloads if (entry := self._stored(outcome, payload))], []
         if outcome.problem is None:
@@ -152,10 +159,13 @@ class Memory:
         parts = merged(mark.parts, self._fingerprints[outcome.scope].parts(payload))
         return Entry(scope=outcome.scope, key=payload.key, token=mark.token, fingerprint=mark.fingerprint, parts=parts)
 
+    def _lost(self, outcome: Outcome, payload: Payload) -> Entry | None:
+        mark = payload.link if outcome.scope == "links" else payload.mark
+        return None if mark is None else Entry(scope=outcome.scope, key=payload.key, token=mark.token, fingerprint=None)
+
     def _refused(self, outcome: Outcome, payload: Payload) -> Entry | None:
         if outcome.scope == "links":
-            link = payload.link
-            return None if link is None else Entry(scope="links", key=payload.key, token=link.token, fingerprint=None)
+            return self._lost(outcome, payload)
         mark = payload.mark
         if mark is None:
             return None

@@ -21,6 +21,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     :param payloads: which ones, where that is known. Of an answer that only counts its skips it isn't, and then
         nothing may be remembered as acknowledged.
     :param problem: why, of a record that was rejected, failed or skipped.
+    :param unsure: of an answer that only counts its skips: the records that some of them are.
     """
 
     scope: Scope
@@ -28,3 +29,4 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
     payloads: tuple[Payload, ...] = ()
     problem: Problem | None = None
+    unsure: tuple[Payload, ...] = ()

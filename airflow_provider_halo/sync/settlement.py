@@ -222,7 +222,7 @@ class Settlement:
             settled.stored.extend(users)
             return
         # Which ones were skipped isn't said, so nobody may be remembered as stored.
-        self._emit(Outcome(scope="users", status="stored", count=len(users) - skipped))
+        self._emit(Outcome(scope="users", status="stored", count=len(users) - skipped, unsure=tuple(users)))
         self._emit(Outcome(scope="users", status="skipped", count=skipped))
         settled.unsure.extend(users)
 

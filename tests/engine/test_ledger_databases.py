@@ -1,0 +1,126 @@
+"""What a run sends doesn't depend on the database that its ledger lives in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_halo.sync.report import Counts, Report
+
+SERVERS = {
+    "postgresql": f"postgresql+psycopg2://{os.environ.get('HALO_TEST_POSTGRESQL', 'postgres@127.0.0.1:5432/test')}",
+    "mariadb": f"mysql+pymysql://{os.environ.get('HALO_TEST_MARIADB', 'root@127.0.0.1:3306/test')}?charset=utf8mb4",
+}
+NOT_LINKED = {"links skipped: its company is not in the companies query": 1}
+
+
+@pytest.fixture
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of this test's own, of the kind that the test names."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        return
+    server = sa.create_engine(SERVERS[request.param], isolation_level="AUTOCOMMIT")
+    try:
+        connection = server.connect()
+    except sa.exc.OperationalError:
+        pytest.skip(f"no {request.param} answers at {server.url.render_as_string(hide_password=True)}")
+    name = f"halo_ledger_runs_{os.getpid()}"
+    with connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        try:
+            yield server.url.set(database=name).render_as_string(hide_password=False)
+        finally:
+            force = " WITH (FORCE)" if request.param == "postgresql" else ""  # the ledger's pool still has connections
+            connection.exec_driver_sql(f"DROP DATABASE {name}{force}")
+    server.dispose()
+
+
+def told(report: Report) -> tuple[Counts, Counts, Counts, int, dict[str, int]]:
+    return report.companies, report.users, report.links, report.requests, report.warnings
+
+
+@pytest.mark.parametrize(
+    "ledger_url",
+    [
+        "sqlite",
+        *(pytest.param(name, marks=pytest.mark.databases) for name in SERVERS),
+    ],
+    indirect=True,
+)
+def test_only_what_changed_is_sent_wherever_the_ledger_lives(app, ledger_url):
+    def change(*statements: str) -> None:
+        with app.engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    def sync(**options: object) -> tuple[Counts, Counts, Counts, int, dict[str, int]]:
+        return told(app.sync(batch_size=2, **options))
+
+    app.with_ledger(ledger_url)
+    app.fill(
+        teams=[(1, "Acme", "pro"), (2, "Bolt", "free")],
+        users=[
+            (10, 1, "Ada", "ada@example.com", 5),
+            (11, 2, "Bea", "bea@example.com", 0),
+            (12, None, "Cid", "cid@example.com", 1),
+            (13, 99, "Dan", "dan@example.com", 2),  # of a team that isn't in the companies query
+        ],
+    )
+    unchanged = Counts(unchanged=2), Counts(unchanged=4), Counts(unchanged=2, skipped=1), 0, NOT_LINKED
+
+    # 2 companies; users of 3 ranges and those without a company; 2 links.
+    assert sync() == (Counts(stored=2), Counts(stored=4), Counts(stored=2, skipped=1), 8, NOT_LINKED)
+    assert sync() == unchanged
+
+    change(
+        "UPDATE teams SET plan = 'pro' WHERE id = 2",
+        "UPDATE users SET visits = 6 WHERE id = 10",
+    )
+    assert sync() == (
+        Counts(stored=1, unchanged=1),
+        Counts(stored=1, unchanged=3),
+        Counts(unchanged=2, skipped=1),
+        2,
+        NOT_LINKED,
+    )
+    assert sync() == unchanged
+
+    # A moved user is one link, and no user: its team is none of its traits.
+    change("UPDATE users SET team_id = 2 WHERE id = 10")
+    assert sync() == (
+        Counts(unchanged=2),
+        Counts(unchanged=4),
+        Counts(stored=1, unchanged=1, skipped=1),
+        1,
+        NOT_LINKED,
+    )
+    assert app.server.store.user("10")["company_id"] == "2"
+    assert sync() == unchanged
+
+    # What a run of one part has sent, a run of all knows.
+    change("INSERT INTO forms (team_id) VALUES (2)")
+    assert sync(only=("companies.context.metrics",)) == (Counts(stored=1, unchanged=1), Counts(), Counts(), 1, {})
+    assert sync() == unchanged
+
+    # A value that returns is a change like any other.
+    change("UPDATE teams SET plan = 'free' WHERE id = 2")
+    assert sync()[3] == 1
+    assert app.server.store.company("2")["traits"]["plan"] == "free"
+    assert sync() == unchanged
+
+    app.ledger.forget(app.settings, "users", ["11", "12"])
+    app.ledger.forget(app.settings, "links", ["11"])
+    assert sync() == (
+        Counts(unchanged=2),
+        Counts(stored=2, unchanged=2),
+        Counts(stored=1, unchanged=1, skipped=1),
+        3,
+        NOT_LINKED,
+    )
+    assert sync(full=True)[:3] == (Counts(stored=2), Counts(stored=4), Counts(stored=2, skipped=1))
+    assert sync() == unchanged

@@ -1,0 +1,572 @@
+"""The ledger's tables on each database, by each driver: what is written is read back, whoever else writes meanwhile."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_halo.exceptions import LedgerError, SetupError
+from airflow_provider_halo.ledger.book import AT_ONCE, Entry, Known, utc_now
+from airflow_provider_halo.ledger.ledger import Ledger
+from airflow_provider_halo.ledger.names import Retired
+from airflow_provider_halo.ledger.rejects import Reject
+from airflow_provider_halo.ledger.schema import METADATA, REJECTS, RUNS, SCHEMA, VERSION
+from airflow_provider_halo.records.model import ContextEntry
+from airflow_provider_halo.records.problem import Problem
+from airflow_provider_halo.settings import HaloSettings
+
+ONE, TWO = b"1" * 16, b"2" * 16
+PARTS = b"p" * 24
+# Keys that one database or another takes for equal, cuts, or can't keep.
+CONFUSING = (
+    "a",
+    "A",
+    "a ",
+    " a",
+    "ä",
+    "á",
+    "é",
+    "e\u0301",  # the same letter, composed otherwise
+    "ß",
+    "ss",
+    "ﬁ",
+    "fi",
+    "1",
+    "01",
+    "1.0",
+    "%",
+    "_",
+    "'",
+    '"',
+    "\\",
+    "{a,b}",
+    "NULL",
+    "😀",
+    "😁",
+    "x" * 255,
+    "😀" * 255,  # 1,020 bytes
+)
+
+
+def acknowledge(book, *entries, run_id=1):
+    book.database.write(lambda connection: book.acknowledge(connection, run_id, entries))
+
+
+def entry(key="a", token=0, fingerprint=ONE, scope="users", **more):
+    return Entry(scope=scope, key=key, token=token, fingerprint=fingerprint, **more)
+
+
+def fingerprints(book, *keys, scope="users"):
+    return {key: known.fingerprint for key, known in book.known(scope, keys).items()}
+
+
+# Records.
+
+
+def test_what_was_acknowledged_is_known_with_its_parts_in_its_scope_of_its_plan_in_its_workspace(ledger, halo, book):
+    assert book.known("users", ["a", "b"]) == {}
+    acknowledge(book, entry(parts=PARTS), entry(scope="links", fingerprint=TWO))
+    assert book.known("users", ["a", "b"]) == {"a": Known(ONE, 1, None)}
+    assert book.known("links", ["a", "b"]) == {"a": Known(TWO, 1, None)}
+    assert book.known("companies", ["a"]) == {}
+    assert (book.parts("users", ["a", "b"]), book.parts("links", ["a"])) == ({"a": PARTS}, {})
+    assert ledger.pages("another plan", halo).book.known("users", ["a"]) == {}
+    elsewhere = HaloSettings(widget_key="ab_live_another_workspace")
+    assert ledger.pages("halo", elsewhere).book.known("users", ["a"]) == {}
+    assert ledger.pages("halo", halo).book.known("users", ["a"]) == {"a": Known(ONE, 1, None)}
+    assert (book.counts(["users"]), book.counts(["users", "links"]), book.counts(["companies"])) == (1, 2, 0)
+
+
+def test_a_record_is_unknown_from_before_it_is_sent_until_its_answer_is_written_down(book):
+    acknowledge(book, entry(parts=PARTS), entry("b"))
+    token = book.unlearn("users", ["a"])
+    assert book.known("users", ["a", "b"]) == {"a": Known(None, token, None), "b": Known(ONE, 1, None)}
+    assert book.counts(["users"]) == 1
+    acknowledge(book, entry(token=token, fingerprint=TWO, parts=PARTS * 2))
+    assert book.known("users", ["a"]) == {"a": Known(TWO, token + 1, None)}
+    assert book.parts("users", ["a"]) == {"a": PARTS * 2}
+
+
+def test_the_parts_of_a_record_that_was_made_unknown_are_for_the_one_who_made_it_so(book):
+    acknowledge(book, entry(parts=PARTS))
+    token = book.unlearn("users", ["a"])
+    assert book.parts("users", ["a"], token) == {"a": PARTS}
+    # Whoever is the second sends while another request is on the way: what Halo has by then, nobody knows.
+    second = book.unlearn("users", ["a"])
+    assert (book.parts("users", ["a"], token), book.parts("users", ["a"], second)) == ({}, {})
+
+
+def test_a_refusal_is_kept_until_the_record_is_acknowledged(book):
+    acknowledge(book, entry(fingerprint=None, refused=TWO))
+    assert book.known("users", ["a"]) == {"a": Known(None, 1, TWO)}
+    assert book.counts(["users"]) == 0
+    acknowledge(book, entry(token=1))
+    assert book.known("users", ["a"]) == {"a": Known(ONE, 2, None)}
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["that was known", "that nobody knew"])
+@pytest.mark.parametrize("writer", ["unlearns", "acknowledges", "forgets"])
+def test_a_record_that_somebody_else_wrote_between_reading_and_writing_is_unknown(ledger, halo, book, writer, known):
+    if known:
+        acknowledge(book, entry(parts=PARTS))
+    token = book.unlearn("users", ["a"]) if known else 0
+    if writer == "unlearns":
+        theirs = book.unlearn("users", ["a"])
+    elif writer == "acknowledges":
+        acknowledge(book, entry(token=token, fingerprint=TWO, parts=PARTS))
+        theirs = token + 1
+    else:
+        ledger.forget(halo, "users", ["a"])
+        theirs = token + 1
+    acknowledge(book, entry(token=token, parts=PARTS, refused=TWO))
+    assert book.known("users", ["a"]) == {"a": Known(None, theirs + 1, None)}
+    assert book.parts("users", ["a"]) == {}
+    # The other one's answer, should it come only now, is no better.
+    acknowledge(book, entry(token=theirs, fingerprint=TWO))
+    assert book.known("users", ["a"]) == {"a": Known(None, theirs + 2, None)}
+    # After them the record is like any other.
+    acknowledge(book, entry(token=theirs + 2))
+    assert fingerprints(book, "a") == {"a": ONE}
+
+
+def test_an_answer_that_is_written_twice_since_the_first_time_was_not_confirmed_leaves_the_record_unknown(book):
+    acknowledge(book, entry())
+    acknowledge(book, entry())
+    assert book.known("users", ["a"]) == {"a": Known(None, 2, None)}
+
+
+def test_records_are_forgotten_in_all_plans_of_a_workspace_and_in_no_other(ledger, halo, book):
+    other = ledger.pages("another plan", halo).book
+    elsewhere = ledger.pages("halo", HaloSettings(widget_key="ab_live_another_workspace")).book
+    for some in (book, other, elsewhere):
+        acknowledge(some, entry("a"), entry("b"), entry("a", scope="links"))
+    ledger.forget(halo, "users", ["a", "never seen", "y" * 256])
+    expected = {"a": Known(None, 2, None), "b": Known(ONE, 1, None), "never seen": Known(None, 1, None)}
+    for some in (book, other):
+        assert some.known("users", ["a", "b", "never seen", "y" * 256]) == expected
+        assert fingerprints(some, "a", scope="links") == {"a": ONE}
+    assert fingerprints(elsewhere, "a", "b", "never seen") == {"a": ONE, "b": ONE}
+
+
+def test_keys_that_databases_confuse_are_different_records(ledger, halo, book):
+    prints = {key: number.to_bytes(16, "big") for number, key in enumerate(CONFUSING)}
+    acknowledge(book, *(entry(key, fingerprint=print_, parts=print_) for key, print_ in prints.items()))
+    assert fingerprints(book, *CONFUSING) == prints
+    assert book.parts("users", CONFUSING) == prints
+    for key in CONFUSING:
+        assert fingerprints(book, key) == {key: prints[key]}
+    token = book.unlearn("users", ["a", "é", "😀"])
+    ledger.forget(halo, "users", ["a "])
+    unknown = dict.fromkeys(("a", "a ", "é", "😀"))
+    assert fingerprints(book, *CONFUSING) == prints | unknown
+    acknowledge(book, *(entry(key, token, TWO) for key in ("a", "é", "😀")))
+    assert fingerprints(book, *CONFUSING) == prints | dict.fromkeys(("a", "é", "😀"), TWO) | {"a ": None}
+
+
+def test_a_key_that_is_too_long_is_not_kept_and_costs_the_others_nothing(book):
+    acknowledge(book, entry("x" * 256), entry("x" * 255), entry("é" * 300))
+    assert fingerprints(book, "x" * 256, "x" * 255, "é" * 300) == {"x" * 255: ONE}
+
+
+def test_thousands_of_records_go_in_blocks(ledger, halo, book):
+    keys = [f"user {number:04}" for number in range(2_500)]
+    acknowledge(book, *(entry(key, parts=PARTS) for key in keys))
+    blocks = [keys[at : at + AT_ONCE] for at in range(0, len(keys), AT_ONCE)]
+    assert [len(book.known("users", block)) for block in blocks] == [1_000, 1_000, 500]
+    assert [len(book.parts("users", block)) for block in blocks] == [1_000, 1_000, 500]
+    for block in blocks:
+        token = book.unlearn("users", block)
+        acknowledge(book, *(entry(key, token, TWO) for key in reversed(block)))
+    assert {known for block in blocks for known in fingerprints(book, *block).values()} == {TWO}
+    walked, last = [], ""
+    while found := book.keys_after("users", last, 1_000):
+        walked += found
+        last = found[-1]
+    assert walked == keys
+    ledger.forget(halo, "users", keys)
+    assert book.counts(["users"]) == 0
+    assert [len(book.known("users", block)) for block in blocks] == [1_000, 1_000, 500]
+
+
+def test_the_oldest_acknowledgement_that_still_holds_is_told(book):
+    assert book.oldest() is None
+    acknowledge(book, entry("a"), entry("b", fingerprint=None))
+    assert timedelta(0) <= utc_now() - book.oldest() < timedelta(minutes=1)
+    book.unlearn("users", ["a"])
+    assert book.oldest() is None
+
+
+# Several at once.
+
+
+def read_and_write(book, name, keys, rounds):
+    """What a run does with its records, again and again: the last writer of each leaves it known or unknown."""
+    for number in range(rounds):
+        known = book.known("users", keys)
+        token = book.unlearn("users", [key for key in keys if key in known])
+        fingerprint = f"{name}{number}".rjust(16).encode()
+        acknowledge(book, *(entry(key, token if key in known else 0, fingerprint) for key in keys))
+
+
+def test_threads_that_write_the_same_records_neither_lose_one_nor_wait_for_each_other_for_good(book):
+    keys = [f"user {number}" for number in range(200)]
+    failures = []
+
+    def work(number):
+        try:
+            # Each in another order: the ledger sorts them, so that nobody waits in a circle.
+            read_and_write(book, f"writer {number}", keys[number * 50 :] + keys[: number * 50], rounds=5)
+        except LedgerError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=[number], daemon=True) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert failures == []
+    assert not any(thread.is_alive() for thread in threads)
+    known = book.known("users", keys)
+    assert sorted(known) == sorted(keys)
+    acknowledge(book, *(entry(key, known[key].token) for key in keys))
+    assert set(fingerprints(book, *keys).values()) == {ONE}
+
+
+PROCESS = """
+import sys
+import sqlalchemy as sa
+from airflow_provider_halo.ledger.book import Entry
+from airflow_provider_halo.ledger.ledger import Ledger
+from airflow_provider_halo.settings import HaloSettings
+
+url, number = sys.argv[1:]
+ledger = Ledger(sa.create_engine(url), "ledger", patience=60)
+print("ready", flush=True)
+sys.stdin.readline()
+run = ledger.open_run("halo", HaloSettings(widget_key="ab_live_test"), "one run", whole=True)
+book = run.pages.book
+for _ in range(3):
+    keys = [f"user {key}" for key in range(100)]
+    known = book.known("users", keys)
+    token = book.unlearn("users", list(known))
+    entries = [
+        Entry(scope="users", key=key, token=token if key in known else 0, fingerprint=number.rjust(16).encode())
+        for key in keys
+    ]
+    book.database.write(lambda connection: book.acknowledge(connection, run.id, entries))
+run.pages.runs.begin_batch(run.id, int(number), f"batch {number}")
+print(book.plan_id, run.id)
+"""
+
+
+def test_six_processes_at_once_make_the_tables_once_and_find_the_same_run(ledger, halo, engine, own_database):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, own_database, str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(1, 7)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    ended = [process.communicate(timeout=120) for process in processes]
+    assert [errors for _, errors in ended] == [""] * 6
+    assert len({output for output, _ in ended}) == 1
+    pages = ledger.pages("halo", halo)
+    assert sorted(pages.book.known("users", [f"user {key}" for key in range(100)])) == sorted(
+        f"user {key}" for key in range(100)
+    )
+    assert [(run.run_key, run.batches) for run in pages.runs.last(10)] == [("one run", 6)]
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(SCHEMA)).all() == [(1, VERSION)]
+    assert {table for table in sa.inspect(engine).get_table_names() if table.startswith("halo_")} == set(
+        METADATA.tables
+    )
+
+
+def test_tables_that_a_killed_process_left_half_made_are_completed(engine, ledger, halo):
+    made = []
+
+    def interrupt(_, __, statement, *___):
+        if "CREATE TABLE" in statement:
+            made.append(statement)
+            if len(made) == 4:
+                raise KeyboardInterrupt
+
+    sa.event.listen(engine, "before_cursor_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.pages("halo", halo)
+    sa.event.remove(engine, "before_cursor_execute", interrupt)
+    assert ledger.open_run("halo", halo, "run", whole=True).id == 1
+    assert set(METADATA.tables) <= set(sa.inspect(engine).get_table_names())
+
+
+# Databases that can't be used.
+
+
+def test_a_ledger_of_a_newer_version_is_refused_by_naming_the_mend(engine, ledger, halo, pages):
+    with engine.begin() as connection:
+        connection.execute(sa.update(SCHEMA).values(version=VERSION + 1))
+    assert ledger.pages("halo", halo)  # looked at once; a running process goes on
+    with pytest.raises(SetupError) as refused:
+        Ledger(engine, "ledger").pages("halo", halo)
+    assert str(refused.value) == (
+        f"The ledger in 'ledger' was made by a newer version of airflow-provider-halo (its tables have version "
+        f"{VERSION + 1}, this package knows {VERSION}): upgrade the package here, too."
+    )
+    assert not isinstance(refused.value, LedgerError)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://halo:s3cret@127.0.0.1:9/ledger",
+        "postgresql+psycopg2://halo:s3cret@127.0.0.1:9/ledger",
+        "mysql+pymysql://halo:s3cret@127.0.0.1:9/ledger",
+    ],
+)
+def test_a_database_that_is_away_is_asked_again_for_a_while_then_told_in_a_sentence(url, halo):
+    pytest.importorskip(sa.make_url(url).get_driver_name())
+    ledger = Ledger(sa.create_engine(url), "ledger", patience=1)
+    began = time.monotonic()
+    with pytest.raises(LedgerError) as away:
+        ledger.open_run("halo", halo, "run", whole=True)
+    assert 0.5 < time.monotonic() - began < 15
+    text = str(away.value)
+    assert text.startswith("The ledger database (connection 'ledger') can't be used: ")
+    assert text.endswith(". What Halo has stored and the ledger doesn't know is sent once more by the next run.")
+    assert "\n" not in text
+    for word in ("SELECT", "INSERT", "s3cret", "sqlalche.me", "halo_ledger"):
+        assert word not in text
+    # A traceback prints what an error came from, and SQLAlchemy's has the statement.
+    assert away.value.__cause__ is None
+    assert away.value.__suppress_context__
+
+
+def test_a_folder_that_is_missing_is_told_at_once(tmp_path, halo):
+    ledger = Ledger(sa.create_engine(f"sqlite:///{tmp_path}/nowhere/ledger.db"), "ledger")
+    with pytest.raises(LedgerError) as missing:
+        ledger.pages("halo", halo)
+    assert str(missing.value) == (
+        "The ledger database (connection 'ledger') can't be used: unable to open database file. What Halo has stored "
+        "and the ledger doesn't know is sent once more by the next run."
+    )
+
+
+def test_what_a_refused_statement_held_is_not_told(engine, book):
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE halo_ledger_records")
+    with pytest.raises(LedgerError) as refused:
+        acknowledge(book, entry("ada@example.com"))
+    assert "ada@example.com" not in str(refused.value)
+    assert "INSERT" not in str(refused.value)
+
+
+def test_a_database_that_can_hold_no_ledger_is_refused():
+    # SQLAlchemy's own stand-in, which needs no driver.
+    oracle = sa.create_mock_engine("oracle+cx_oracle://", print)
+    with pytest.raises(SetupError) as refused:
+        Ledger(oracle, "warehouse")
+    assert str(refused.value) == (
+        "The ledger connection 'warehouse' is a oracle database; a ledger lives in SQLite, PostgreSQL, MySQL or MariaDB."
+    )
+
+
+# Rejects.
+
+
+def note(pages, run_id, *rejected):
+    pages.book.database.write(lambda connection: pages.rejects.note(connection, run_id, rejected))
+
+
+def without_times(listed):
+    count, rejects = listed
+    assert all(reject.first_seen <= reject.last_seen <= utc_now() for reject in rejects)
+    return count, [(reject.problem, reject.attempts, reject.size) for reject in rejects]
+
+
+def test_rejects_count_their_attempts_and_keep_the_last_reason(pages):
+    rejects = pages.rejects
+    assert (rejects.any(), rejects.listed(5)) == (False, (0, []))
+    first = Problem("users", "a", "traits.mrr", "is wrong")
+    note(pages, 1, (first, 120), (Problem("companies", "a", "", "is too large"), None))
+    assert rejects.any()
+    again = Problem("users", "a", "", "Halo refuses it: no")
+    note(pages, 2, (again, 130))
+    assert without_times(rejects.listed(5)) == (
+        2,
+        [(Problem("companies", "a", "", "is too large"), 1, None), (again, 2, 130)],
+    )
+    assert (rejects.listed(1)[0], len(rejects.listed(1)[1])) == (2, 1)
+    assert rejects.reasons("users", ["a", "b"]) == {"a": ("", "Halo refuses it: no")}
+
+
+def test_the_first_sight_of_a_reject_stays_and_the_last_moves(engine, pages):
+    problem = Problem("users", "a", "", "no")
+    note(pages, 1, (problem, 5))
+    then = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 (as every database keeps it)
+    with engine.begin() as connection:
+        connection.execute(sa.update(REJECTS).values(first_seen=then, last_seen=then))
+    note(pages, 2, (problem, 6))
+    [reject] = pages.rejects.listed(5)[1]
+    assert reject == Reject(problem=problem, attempts=2, first_seen=then, last_seen=reject.last_seen, size=6)
+    assert reject.last_seen > then
+    with engine.begin() as connection:
+        connection.execute(sa.update(REJECTS).values(last_seen=then))
+    assert pages.rejects.met(3, "users", ["a", "b"]) == {"a": ("", "no")}
+    [met] = pages.rejects.listed(5)[1]
+    assert (met.attempts, met.first_seen, met.last_seen > then) == (2, then, True)
+
+
+def test_reasons_and_fields_of_any_length_and_script_are_kept_or_cut(pages):
+    note(pages, 1, (Problem("users", "é", "f" * 300, "😀" * 3_000), 1), (Problem("users", "k" * 256, "", "no"), 1))
+    assert pages.rejects.reasons("users", ["é", "k" * 256]) == {"é": ("f" * 255, "😀" * 2_000)}
+
+
+def test_rejects_end_when_the_record_is_stored_or_a_whole_run_does_not_meet_it(pages):
+    for key in ("stored", "gone", "met", "tried"):
+        note(pages, 1, (Problem("users", key, "", "no"), 1))
+    note(pages, 1, (Problem("companies", "gone", "", "no"), 1))
+    pages.book.database.write(lambda connection: pages.rejects.settled(connection, "users", ["stored", "unheard of"]))
+    pages.rejects.met(2, "users", ["met"])
+    note(pages, 2, (Problem("users", "tried", "", "no"), 1))
+    pages.rejects.close(2, ["users"])
+    _, left = pages.rejects.listed(9)
+    assert sorted((reject.problem.scope, reject.problem.key) for reject in left) == [
+        ("companies", "gone"),
+        ("users", "met"),
+        ("users", "tried"),
+    ]
+
+
+# Names.
+
+
+def sent(pages, run_id, names):
+    pages.book.database.write(lambda connection: pages.names.sent(connection, run_id, names))
+
+
+def test_names_are_retired_when_a_whole_run_goes_without_them_and_return_when_they_are_sent_again(pages):
+    entries = {"companies.context.metrics": ContextEntry("Metrics", {"forms": 0}, "metric")}
+    sent(pages, 1, {"companies.traits.mrr": None, "users.traits.name": None, **entries})
+    assert pages.names.close(1, ["companies", "users"]) == []
+    sent(pages, 2, {"users.traits.name": None})
+    # Run 2 sent no companies, so what it says of them is nothing.
+    assert pages.names.close(2, ["users"]) == []
+    retired = pages.names.close(2, ["companies", "users"])
+    assert retired == [
+        Retired(
+            name="companies.context.metrics",
+            entry=ContextEntry("Metrics", {"forms": 0}, "metric"),
+            since=retired[0].since,
+        ),
+        Retired(name="companies.traits.mrr", entry=None, since=retired[1].since),
+    ]
+    assert [(name.scope, name.key) for name in retired] == [("companies", "metrics"), ("companies", "mrr")]
+    assert timedelta(0) <= utc_now() - retired[0].since < timedelta(minutes=1)
+    sent(pages, 3, {"companies.traits.mrr": None})
+    assert [name.name for name in pages.names.retired()] == ["companies.context.metrics"]
+    pages.names.forget(["companies.context.metrics"])
+    assert pages.names.retired() == []
+    assert [name.name for name in pages.names.close(3, ["companies", "users"])] == ["users.traits.name"]
+
+
+# Runs.
+
+REPORT = {
+    **{
+        scope: {"stored": stored, "unchanged": 0, "skipped": 1, "rejected": 0, "failed": 0}
+        for scope, stored in (("companies", 1), ("users", 2), ("links", 3))
+    },
+    "requests": 4,
+    "retries": 1,
+    "bytes": 100,
+    "seconds": 0.5,
+}
+
+
+def test_a_run_that_is_opened_twice_is_the_same_one_and_its_batches_add_up_over_their_attempts(pages):
+    runs = pages.runs
+    run_id = runs.open("dag/é run", whole=True)
+    assert runs.open("dag/é run", whole=True) == run_id
+    assert runs.open("dag/another run", whole=False) != run_id
+    for _ in range(2):
+        runs.begin_batch(run_id, 1, "label " * 100)
+        runs.end_batch(run_id, 1, "failed", REPORT, {"users.traits": 2})
+    runs.begin_batch(run_id, 2, "label")
+    runs.end_batch(run_id, 2, "done", REPORT, {"users.traits": 3, "companies.traits": 1})
+    runs.begin_batch(run_id, 3, "label")
+    other, run = runs.last(5)
+    assert (other.run_key, other.whole, other.state, other.batches) == ("dag/another run", False, "running", 0)
+    assert (run.run_key, run.whole, run.state, run.ended_at, run.report) == ("dag/é run", True, "running", None, None)
+    assert (run.batches, run.batches_done) == (3, 1)
+    # Records are those of a batch's last attempt; what it cost is the sum of all attempts.
+    assert (run.stored, run.skipped, run.requests, run.retries, run.bytes, run.seconds) == (12, 6, 12, 3, 300, 1.5)
+    runs.close(run_id, "done", None, {**REPORT, "warnings": {"é": 1}})
+    closed = runs.last(5)[1]
+    assert (closed.state, closed.stored, closed.requests, closed.seconds) == ("done", 6, 4, 0.5)
+    assert closed.report == {**REPORT, "warnings": {"é": 1}}
+    assert closed.started_at <= closed.ended_at <= utc_now()
+
+
+def test_runs_whose_keys_are_too_long_for_a_column_are_told_apart_all_the_same(pages):
+    keys = ["d" * 255, "d" * 256, f"{'d' * 250}/scheduled__1", f"{'d' * 250}/scheduled__2"]
+    ids = [pages.runs.open(key, whole=True) for key in keys]
+    assert len(set(ids)) == 4
+    assert [pages.runs.open(key, whole=True) for key in keys] == ids
+    assert {len(run.run_key) for run in pages.runs.last(9)} == {255}
+    assert pages.runs.last(9)[-1].run_key == keys[0]
+
+
+def test_the_last_whole_run_is_the_one_before_that_found_something(pages):
+    runs = pages.runs
+    first, part, empty, last = (runs.open(key, whole=key != "part") for key in ("first", "part", "empty", "last"))
+    assert runs.last_whole(last) is None
+    for number in (1, 2):
+        runs.begin_batch(first, number, "label")
+        runs.end_batch(first, number, "failed", REPORT, {"users.traits": 2, "companies.traits": number})
+    runs.begin_batch(part, 1, "label")
+    runs.end_batch(part, 1, "done", REPORT, {"users.traits": 99})
+    runs.begin_batch(empty, 1, "label")
+    runs.end_batch(empty, 1, "done", REPORT, {})
+    assert runs.last_whole(last) == ("first", {"users.traits": 4, "companies.traits": 3})
+    assert runs.last_whole(first) is None
+
+
+def test_old_runs_are_pruned_but_never_the_last_whole_one(engine, pages):
+    runs = pages.runs
+    old = datetime.now(timezone.utc).replace(tzinfo=None) - timedelta(days=40)
+    for key, whole, state in (
+        ("old", True, "done"),
+        ("last whole", True, "done"),
+        ("failed", True, "failed"),
+        ("part", False, "done"),
+        ("never ended", True, "running"),
+    ):
+        run_id = runs.open(key, whole=whole)
+        runs.begin_batch(run_id, 1, "label")
+        if state != "running":
+            runs.end_batch(run_id, 1, state, REPORT, {"users.traits": 1})
+            runs.close(run_id, state, None, REPORT)
+    with engine.begin() as connection:
+        connection.execute(sa.update(RUNS).values(started_at=old))
+        connection.execute(sa.update(RUNS).where(RUNS.c.ended_at.is_not(None)).values(ended_at=old))
+    runs.open("new", whole=True)
+    note(pages, 1, (Problem("users", "new", "", "no"), 1))
+    assert runs.prune(50) == 0
+    assert runs.prune(30) == 4
+    assert [run.run_key for run in runs.last(9)] == ["new", "last whole"]
+    assert pages.rejects.listed(9)[0] == 1
+    assert runs.prune(30) == 0
