@@ -354,11 +354,15 @@ companies:
     )
     def run_that_another_overtakes(self, options, others, at, user, team, name, faults, back):
         """Before one of its transactions the data changes, and a whole other run comes and goes."""
+        a_team = user - 10 if user < 14 else 1
+        # So that both runs have the same records to send, each otherwise.
+        self.put_user(user, team, name, visits=2)
+        self.put_team(a_team, name, "free")
         self.before = self.world.rows()
 
         def overtake():
             self.put_user(user, team, name, visits=1)
-            self.put_team(user - 10 if user < 14 else 1, name, "pro")
+            self.put_team(a_team, name, "pro")
             self._sync(others)
             self.app.server.faults.set(faults)
 
