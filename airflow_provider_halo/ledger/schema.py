@@ -73,7 +73,7 @@ RECORDS: Final = sa.Table(
     sa.Column("key", _text_key(KEY_LENGTH), primary_key=True),
     sa.Column("fingerprint", _bytes(16)),
     # See records.fingerprint. Without a fingerprint: what they were, for the one whose token the row has.
-    sa.Column("parts", _bytes(12 * 256)),
+    sa.Column("parts", sa.LargeBinary()),
     sa.Column("refused", _bytes(16)),  # of what Halo refused last: the fingerprint of the payload and of the plan
     # Changes with every write. Who read a row and writes it later finds out whether somebody else did in between.
     sa.Column("token", sa.BigInteger, nullable=False),

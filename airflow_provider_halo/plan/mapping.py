@@ -22,6 +22,11 @@ def mappings(selection: Selection, plan: LoadedPlan, scope: QueryScope) -> dict[
     return {_part(query): _digest(_said_of(query)) for query in queries}
 
 
+def part_names(plan: LoadedPlan, scope: QueryScope) -> list[str]:
+    """The names of all parts that the plan has of a scope: ``traits``, and ``context.KEY`` of each entry."""
+    return [_part(query) for query in plan.queries if query.scope == scope]
+
+
 def scope_digest(plan: LoadedPlan, scope: QueryScope) -> bytes:
     """A digest of all that the plan says of a scope, SQL included: what was refused is worth another try when it changes."""
     queries = [query for query in plan.queries if query.scope == scope]

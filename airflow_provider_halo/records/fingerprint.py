@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -78,6 +78,12 @@ def covers(known: bytes, parts: bytes) -> bool:
 def merged(known: bytes, parts: bytes) -> bytes:
     """The parts that are known, with these in place of what they were."""
     return _joined({**dict(_split(known)), **dict(_split(parts))})
+
+
+def only(known: bytes, names: Iterable[str]) -> bytes:
+    """The parts that are known, without those of other names: of entries that the plan has no longer."""
+    kept = {blake2b(name.encode(), digest_size=_NAME).digest() for name in names}
+    return _joined({part: content for part, content in _split(known) if part in kept})
 
 
 def without(known: bytes, name: str) -> bytes:

@@ -10,12 +10,13 @@ from airflow_provider_halo.contract import COMPANIES_IDENTIFY, USERS_IDENTIFY, U
 from airflow_provider_halo.ledger.book import Entry
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.ledger.runs import State
-from airflow_provider_halo.plan.mapping import mappings, scope_digest
+from airflow_provider_halo.plan.mapping import mappings, part_names, scope_digest
 from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import Selection
-from airflow_provider_halo.records.fingerprint import Fingerprinter, merged
+from airflow_provider_halo.records.fingerprint import Fingerprinter, merged, only
 from airflow_provider_halo.records.model import ContextEntry
 from airflow_provider_halo.records.payload import Payload
+from airflow_provider_halo.records.problem import Scope
 from airflow_provider_halo.sync.assembly import Notes
 from airflow_provider_halo.sync.batch import Batch
 from airflow_provider_halo.sync.diff import Diff, DiffOptions
@@ -59,6 +60,7 @@ class Memory:
             "companies": COMPANIES_IDENTIFY,
             "users": USERS_IDENTIFY if activity else USERS_UPDATE,
         }
+        self._parts: dict[Scope, frozenset[str]] = {scope: frozenset(part_names(plan, scope)) for scope in SCOPES}
         self._fingerprints = {
             scope: Fingerprinter(endpoints[scope], mappings(selection, plan, scope)) for scope in SCOPES
         }
@@ -156,7 +158,9 @@ class Memory:
         mark = payload.mark
         if mark is None:
             return None
-        parts = merged(mark.parts, self._fingerprints[outcome.scope].parts(payload))
+        parts = self._fingerprints[outcome.scope].parts(payload)
+        if mark.parts:
+            parts = merged(only(mark.parts, self._parts[outcome.scope]), parts)
         return Entry(scope=outcome.scope, key=payload.key, token=mark.token, fingerprint=mark.fingerprint, parts=parts)
 
     def _lost(self, outcome: Outcome, payload: Payload) -> Entry | None:

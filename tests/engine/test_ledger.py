@@ -420,3 +420,16 @@ def test_a_second_backfill_at_the_same_time_does_not_send_what_the_first_has_bro
     # What both had on the way at once is not taken for known, since nobody can tell which request came last.
     assert app.sync().links.total == 300
     assert app.sync().requests == 0
+
+
+def test_the_ledger_does_not_pile_up_what_it_knew_of_entries_that_have_left_the_plan(app):
+    app.with_ledger().fill(teams=TEAMS[:1])
+    lengths = []
+    for number in range(3):
+        app.use_plan(app.plan_text.replace("metrics:", f"metrics_{number}:"))
+        assert app.sync().companies == Counts(stored=1)
+        with app.ledger_engine.connect() as connection:
+            (parts,) = connection.exec_driver_sql("SELECT parts FROM halo_ledger_records").scalars()
+        lengths.append(len(parts))
+        app.use_plan(app.plan_text.replace(f"metrics_{number}:", "metrics:"))
+    assert len(set(lengths)) == 1
