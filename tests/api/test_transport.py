@@ -99,7 +99,8 @@ def test_a_broken_connection_is_unreachable_and_the_next_request_succeeds(raw_se
     async def scenario():
         async with (
             raw_server(FAULTS[fault], ok) as server,
-            Channel(settings(base_url=server.url, timeout=0.3), transport()) as channel,
+            # As long as the bound below lets it be: a right answer must come in time also while the machine is busy.
+            Channel(settings(base_url=server.url, timeout=1), transport()) as channel,
         ):
             began = time.monotonic()
             with pytest.raises(Unreachable) as caught:
@@ -116,13 +117,13 @@ def test_a_broken_connection_is_unreachable_and_the_next_request_succeeds(raw_se
 
 
 def test_what_broke_is_said_in_words(raw_server, settings):
-    async def said(act) -> str:
-        async with raw_server(act) as server, Channel(settings(base_url=server.url, timeout=0.3)) as channel:
+    async def said(act, **given) -> str:
+        async with raw_server(act) as server, Channel(settings(base_url=server.url, **given)) as channel:
             with pytest.raises(Unreachable) as caught:
                 await channel.post("users/update", b"{}")
             return str(caught.value)
 
-    assert asyncio.run(said(stalls())) == "users/update: no answer: no answer within 0.3 s"
+    assert asyncio.run(said(stalls(), timeout=0.3)) == "users/update: no answer: no answer within 0.3 s"
     assert asyncio.run(said(sends(b"", stays=False))) == "users/update: no answer: Server disconnected"
     assert asyncio.run(said(sends(b"SSH\r\n\r\n"))) == "users/update: no answer: the answer isn't HTTP"
 

@@ -89,10 +89,17 @@ class Airflow:
     def get(self, path: str, **params: Any) -> Any:
         return self.client.get(f"/api/v2/{path}", params=params).raise_for_status().json()
 
-    def trigger(self, dag_id: str, **conf: Any) -> str:
-        self.client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+    def queue(self, dag_id: str, **conf: Any) -> str:
+        """Make a run, which begins once its DAG is unpaused."""
         made = self.client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
         return made.raise_for_status().json()["dag_run_id"]
+
+    def unpause(self, dag_id_pattern: str) -> None:
+        """Let the DAGs of this pattern (``%`` for all) run, and what is queued begin."""
+        found = self.client.patch(
+            "/api/v2/dags", params={"dag_id_pattern": dag_id_pattern}, json={"is_paused": False}
+        ).raise_for_status()
+        assert found.json()["total_entries"] > 0
 
     def outcome(self, dag_id: str, run_id: str) -> str:
         """The state that a run ends in."""
