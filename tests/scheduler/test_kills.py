@@ -481,24 +481,26 @@ def test_what_was_acknowledged_is_never_sent_again_and_all_else_that_was_answere
 
 def test_what_is_sent_again_was_under_way_or_had_just_been_answered(story, capsys):
     runs, _ = story
-    kills = [kill for run in runs for kill in run.kills]
+    kills = [(run, kill) for run in runs for kill in run.kills]
     with capsys.disabled():
         print(f"\n{len(kills)} kills in {len(runs)} runs, seed {SEED}")
-        for number, kill in enumerate(kills, 1):
-            print(f"{number:3} {described(kill)}")
-    for kill in kills:
+        for number, (run, kill) in enumerate(kills, 1):
+            print(f"{number:3} {described(run, kill)}")
+    for _, kill in kills:
         assert sum(kill.requests.values()) <= IN_FLIGHT
         assert kill.lag < 3  # on a machine that is busy with other things
 
 
-def described(kill: Kill) -> str:
+def described(run: KilledRun, kill: Kill) -> str:
+    """A kill in figures, all of them of what was really sent."""
     victim = "task and worker" if kill.moment.supervisor else "task"
     requests = ", ".join(f"{count} {scope}" for scope, count in sorted(kill.requests.items())) or "none"
+    again = run.sent_again(kill)
     lag = f" (the oldest for {kill.lag * 1000:.0f} ms)" if kill.not_written_down else ""
     return (
         f"{victim} of batch {kill.moment.batch} at {kill.progress}; requests under way: {requests}\n"
-        f"    acknowledged {len(kill.acknowledged)}, of these sent again 0; sent again {len(kill.under_way)} under way "
-        f"+ {len(kill.not_written_down)} not written down{lag}"
+        f"    acknowledged {len(kill.acknowledged)}, of these sent again {len(again & kill.acknowledged)}; sent again "
+        f"{len(again & kill.under_way)} under way + {len(again & kill.not_written_down)} not written down{lag}"
     )
 
 
