@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import sqlite3
@@ -128,19 +129,31 @@ class Sent:
 
     :param port: the sender's, by which its process can be found.
     :param answered: when it was answered by 200, on the monotonic clock; None while or where it wasn't.
+    :param lost: whether nothing came of it, since its sender had gone.
     """
 
     port: int
     scope: str
     keys: list[str]
     answered: float | None = None
+    lost: bool = False
 
 
 class RecordingSandbox(SandboxServer):
-    """A sandbox that remembers which records came in, and which of them it said yes to, both in their order."""
+    """A sandbox that remembers which records came in, and which of them it said yes to, both in their order.
 
-    def __init__(self, *faults: str) -> None:
-        super().__init__(SandboxConfig(widget_key=KEY, identity_secret=SECRET, faults=faults))
+    Of the requests whose sender dies while they wait, every other one is lost, the rest is stored all the same: a sender
+    can't know which. (The sandbox's own delays store all of them, which would hide a yes that is noted too early.)
+    Whoever kills a sender adds the ports of its connections to ``dead_ports``.
+
+    :param delays: seconds that a request of each scope waits before it is stored.
+    """
+
+    def __init__(self, delays: Mapping[str, float]) -> None:
+        super().__init__(SandboxConfig(widget_key=KEY, identity_secret=SECRET))
+        self._delays = delays
+        self._orphans = 0
+        self.dead_ports: set[int] = set()
         self.sent: list[Sent] = []
         self.answered: list[Sent] = []
 
@@ -157,6 +170,12 @@ class RecordingSandbox(SandboxServer):
                 more = message.get("more_body", False)
             sent = Sent(scope["client"][1], *_named(scope["path"], json.loads(body)))
             self.sent.append(sent)
+            await asyncio.sleep(self._delays[sent.scope])
+            if sent.port in self.dead_ports:
+                self._orphans += 1
+                sent.lost = self._orphans % 2 == 0
+            if sent.lost:
+                return
 
             async def receive_again() -> Message:
                 return {"type": "http.request", "body": body}
@@ -221,7 +240,7 @@ def start_airflow(tmp_path_factory) -> Iterator[Callable[..., Airflow]]:
 
 @pytest.fixture(scope="module")
 def recording_sandbox() -> Callable[..., RecordingSandbox]:
-    """Makes a sandbox that remembers what came in, with these faults."""
+    """Makes a sandbox that remembers what came in."""
     return RecordingSandbox
 
 

@@ -9,8 +9,9 @@ looked at when the dead process's last requests are answered and its database se
 The figures that are printed, for each kill, count records (a company, a user, a link) of the batch that was hit:
 
 - *acknowledged*: the ledger had them from this run. Sent again: none, ever.
-- *under way*: their request had come in and was not yet answered. Halo stores them all the same, and nobody is left to
-  hear of it, so they are sent again. At most `max_in_flight` requests, of which users/update brings up to 1,000 users.
+- *under way*: their request had come in and was not yet answered. Half of these requests are stored all the same, with
+  nobody left to hear of it, so they are sent again; the other half is lost, which nobody is told either, and counts as
+  never sent. At most `max_in_flight` requests, of which users/update brings up to 1,000 users.
 - *not written down*: answered, but the answer not yet read, or the transaction with it not yet committed. They are sent
   again: the group that was being committed and what came in meanwhile, a matter of milliseconds.
 - *sent again*: under way and not written down together, and no others.
@@ -28,6 +29,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,12 +61,8 @@ SECRET = "ha_secret_scheduler_tests_that_is_long_enough"
 TEAMS, USERS = 60, 3_000
 BATCH_SIZE = 800
 IN_FLIGHT = 8
-# Long enough for a kill to find requests of each kind on their way.
-DELAYS = (
-    'delay:path=companies/identify,contains="traits",seconds=0.4',
-    "delay:path=users/update,seconds=1",
-    'delay:path=companies/identify,contains="user_id",seconds=0.05',
-)
+# Seconds; long enough for a kill to find requests of each kind on their way.
+DELAYS = {"companies": 0.4, "users": 1.0, "links": 0.05}
 PHASES = ("companies", "users", "links")
 PLAN = """
 version: 1
@@ -104,7 +102,7 @@ class Kill:
 
     :param at: on the monotonic clock; ``since``: when the batch's last kill had been looked at.
     :param progress: records of each scope that had been answered, of how many.
-    :param requests: of each scope that were under way.
+    :param requests: of each scope that were under way; ``lost``: how many of them came to nothing.
     :param answered: how often each record had been answered by 200 in this run; ``last``: when it was last.
     :param acknowledged: the records that the ledger had from this run.
     """
@@ -114,6 +112,7 @@ class Kill:
     since: float
     progress: str
     requests: Counter[str]
+    lost: int
     answered: Counter[Record]
     last: dict[Record, float]
     acknowledged: frozenset[Record]
@@ -192,7 +191,6 @@ class Executioner:
         self._since = [0.0 for _ in run.batches]
         self._due: dict[Moment, float] = {}
         self._deaths: list[Death] = []
-        self._dead_ports: set[int] = set()
         self._seen = self._heard = 0
 
     def watch(self) -> None:
@@ -215,7 +213,7 @@ class Executioner:
     def _note(self) -> None:
         for sent in self._halo.sent[self._seen :]:
             self._seen += 1
-            if sent.port not in self._dead_ports:
+            if sent.port not in self._halo.dead_ports:
                 self._ports[self._batch_of[sent.scope, sent.keys[0]]].add(sent.port)
         for sent in self._halo.answered[self._heard :]:
             self._heard += 1
@@ -242,12 +240,12 @@ class Executioner:
             if moment.supervisor:
                 worker.kill()
             process.kill()
+            self._halo.dead_ports |= ports
         except psutil.NoSuchProcess:
             self._ports[moment.batch].clear()
             return False
         self._note()
         self._ports[moment.batch].clear()
-        self._dead_ports |= ports
         requests = Counter(sent.scope for sent in self._halo.sent if sent.port in ports and not _in_time(sent, at))
         done, sizes = self._done[moment.batch], self._sizes[moment.batch]
         progress = ", ".join(f"{len(done[scope])}/{sizes[scope]} {scope}" for scope in PHASES)
@@ -264,7 +262,7 @@ class Executioner:
     def _is_over(self, death: Death) -> bool:
         """Whether nothing more will come of a dead process: its requests are answered, its database session has ended."""
         if time.monotonic() < death.at + 0.2 or any(
-            sent.answered is None for sent in self._halo.sent if sent.port in death.ports
+            sent.answered is None and not sent.lost for sent in self._halo.sent if sent.port in death.ports
         ):
             return False
         sessions = sa.text("SELECT count(*) FROM pg_stat_activity WHERE client_port = ANY(:ports)")
@@ -283,6 +281,7 @@ class Executioner:
             since=since,
             progress=death.progress,
             requests=death.requests,
+            lost=sum(sent.lost for sent in self._halo.sent if sent.port in death.ports),
             answered=Counter(record for record, _ in answers),
             last=dict(answers),
             acknowledged=acknowledged,
@@ -413,7 +412,7 @@ def airflow(tmp_path_factory, start_airflow, recording_sandbox, shop, ledger_url
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     }
-    with recording_sandbox(*DELAYS) as halo:
+    with recording_sandbox(DELAYS) as halo:
         yield start_airflow(halo, folder / "dags", count=1, environment=environment), folder / "halo.yaml"
 
 
@@ -429,7 +428,10 @@ def story(airflow, shop, ledger_url) -> Iterator[tuple[list[KilledRun], KilledRu
     count = max(2, -(-KILLS // KILLS_OF_A_RUN))
     number = itertools.count()
     runs: list[KilledRun] = []
-    with SandboxServer(SandboxConfig(widget_key=KEY, identity_secret=SECRET)) as spared:
+    with (
+        SandboxServer(SandboxConfig(widget_key=KEY, identity_secret=SECRET)) as spared,
+        ThreadPoolExecutor(max_workers=1) as thread,
+    ):
         settings = HaloSettings(widget_key=KEY, identity_secret=SECRET, base_url=spared.url)
         for index in range(count + 1):
             if 0 < index < count:
@@ -440,9 +442,10 @@ def story(airflow, shop, ledger_url) -> Iterator[tuple[list[KilledRun], KilledRu
             halo.sent.clear()
             halo.answered.clear()
             run = KilledRun(running.trigger("halo_backfill"), batches, moments)
+            # Beside it, while processes start and heartbeats are missed.
+            reference = thread.submit(sync_plan, plan, sources=lambda _: shop, settings=settings)
             Executioner(running, halo, ledger, pages, run).watch()
-            if index < count:
-                sync_plan(plan, sources=lambda _: shop, settings=settings)
+            reference.result()
             run.digests = (halo.store.digest(), spared.store.digest())
             run.tries = [task["try_number"] for task in running.tasks("halo_backfill", run.run_id, "sync")]
             run.report = running.returned("halo_backfill", run.run_id, "report")
@@ -495,6 +498,7 @@ def described(run: KilledRun, kill: Kill) -> str:
     """A kill in figures, all of them of what was really sent."""
     victim = "task and worker" if kill.moment.supervisor else "task"
     requests = ", ".join(f"{count} {scope}" for scope, count in sorted(kill.requests.items())) or "none"
+    requests += f" ({kill.lost} lost)" if kill.lost else ""
     again = run.sent_again(kill)
     lag = f" (the oldest for {kill.lag * 1000:.0f} ms)" if kill.not_written_down else ""
     return (
