@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -142,8 +143,8 @@ class Sent:
 class RecordingSandbox(SandboxServer):
     """A sandbox that remembers which records came in, and which of them it said yes to, both in their order.
 
-    Of the requests whose sender dies while they wait, every other one is lost, the rest is stored all the same: a sender
-    can't know which. (The sandbox's own delays store all of them, which would hide a yes that is noted too early.)
+    Of the requests whose sender dies while they wait, every other one of a scope is lost, the rest is stored all the same:
+    a sender can't know which. (The sandbox's own delays store all of them, which would hide a yes that is noted too early.)
     Whoever kills a sender adds the ports of its connections to ``dead_ports``.
 
     :param delays: seconds that a request of each scope waits before it is stored.
@@ -152,7 +153,7 @@ class RecordingSandbox(SandboxServer):
     def __init__(self, delays: Mapping[str, float]) -> None:
         super().__init__(SandboxConfig(widget_key=KEY, identity_secret=SECRET))
         self._delays = delays
-        self._orphans = 0
+        self._orphans: Counter[str] = Counter()
         self.dead_ports: set[int] = set()
         self.sent: list[Sent] = []
         self.answered: list[Sent] = []
@@ -172,8 +173,8 @@ class RecordingSandbox(SandboxServer):
             self.sent.append(sent)
             await asyncio.sleep(self._delays[sent.scope])
             if sent.port in self.dead_ports:
-                self._orphans += 1
-                sent.lost = self._orphans % 2 == 0
+                self._orphans[sent.scope] += 1
+                sent.lost = self._orphans[sent.scope] % 2 == 1
             if sent.lost:
                 return
 
