@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from airflow_provider_halo.sandbox.api import API
@@ -92,6 +93,10 @@ class SandboxServer:
         """Whether it answers."""
         return self._thread is not None and self._thread.is_alive()
 
+    def application(self) -> ASGIApp:
+        """What it serves, made anew by each ``start``; whoever wants to see the requests puts something around it."""
+        return create_app(parts=self._parts)
+
     def start(self) -> None:
         """Listen and answer, in a thread.
 
@@ -102,7 +107,7 @@ class SandboxServer:
         self.port = self._socket.getsockname()[1]
         self._parts.closing.clear()
         config = uvicorn.Config(
-            create_app(parts=self._parts),
+            self.application(),
             http=_OpenHandedProtocol,
             lifespan="off",
             log_config=None,  # logging belongs to the process around it, which may be Airflow

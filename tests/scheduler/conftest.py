@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import sqlite3
 import textwrap
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_provider_halo.demo.airflow_home import USER, AirflowHome, airflow
 from airflow_provider_halo.demo.processes import Processes
@@ -22,6 +26,7 @@ from airflow_provider_halo.sandbox.server import SandboxServer
 
 KEY = "ab_live_scheduler_tests"
 SECRET = "ha_secret_scheduler_tests_that_is_long_enough"
+DAGS = Path(__file__).parents[2] / "dags"
 TEAMS, USERS_OF_A_TEAM = 12, 10
 PATIENCE = 90.0  # seconds for Airflow to do one thing; it takes a few, and CI machines are slow
 
@@ -126,6 +131,81 @@ class Airflow:
         return "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.log")))
 
 
+@dataclass(eq=False)
+class Sent:
+    """A request that came in.
+
+    :param port: the sender's, by which its process can be found.
+    :param answered: when it was answered by 200, on the monotonic clock; None while or where it wasn't.
+    :param lost: whether nothing came of it, since its sender had gone.
+    """
+
+    port: int
+    scope: str
+    keys: list[str]
+    answered: float | None = None
+    lost: bool = False
+
+
+class RecordingSandbox(SandboxServer):
+    """A sandbox that remembers which records came in, and which of them it said yes to, both in their order.
+
+    Of the requests whose sender dies while they wait, every other one of a scope is lost, the rest is stored all the same:
+    a sender can't know which. (The sandbox's own delays store all of them, which would hide a yes that is noted too early.)
+    Whoever kills a sender adds the ports of its connections to ``dead_ports``.
+
+    :param delays: seconds that a request of each scope waits before it is stored.
+    """
+
+    def __init__(self, delays: Mapping[str, float]) -> None:
+        super().__init__(SandboxConfig(widget_key=KEY, identity_secret=SECRET))
+        self._delays = delays
+        self._orphans: Counter[str] = Counter()
+        self.dead_ports: set[int] = set()
+        self.sent: list[Sent] = []
+        self.answered: list[Sent] = []
+
+    def application(self) -> ASGIApp:
+        inside = super().application()
+
+        async def record(scope: Scope, receive: Receive, send: Send) -> None:
+            body, more = b"", True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":  # killed in the middle of its request: nothing has come in
+                    return
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+            sent = Sent(scope["client"][1], *_named(scope["path"], json.loads(body)))
+            self.sent.append(sent)
+            await asyncio.sleep(self._delays[sent.scope])
+            if sent.port in self.dead_ports:
+                self._orphans[sent.scope] += 1
+                sent.lost = self._orphans[sent.scope] % 2 == 1
+            if sent.lost:
+                return
+
+            async def receive_again() -> Message:
+                return {"type": "http.request", "body": body}
+
+            async def send_on(message: Message) -> None:
+                if message.get("status") == 200:
+                    sent.answered = time.monotonic()
+                    self.answered.append(sent)
+                await send(message)
+
+            await inside(scope, receive_again, send_on)
+
+        return record
+
+
+def _named(path: str, body: dict[str, Any]) -> tuple[str, list[str]]:
+    """The records that a request brings."""
+    if path.endswith("users/update"):
+        return "users", [user["user_id"] for user in body["users"]]
+    return ("links", [body["user_id"]]) if "user_id" in body else ("companies", [body["company_id"]])
+
+
 def wait_for(ready: Callable[[], Any], what: str) -> Any:
     """Poll until something is there."""
     deadline = time.monotonic() + PATIENCE
@@ -138,41 +218,60 @@ def wait_for(ready: Callable[[], Any], what: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def scheduler(tmp_path_factory):
-    """The Airflow, with the shipped DAGs, a shop of 12 teams and 120 users, and a Halo."""
+def start_airflow(tmp_path_factory) -> Iterator[Callable[..., Airflow]]:
+    """Starts an Airflow that knows a sandbox and the DAGs of a folder; at the end of the module it is stopped."""
+    with ExitStack() as stack:
+
+        def start(halo: SandboxServer, dags: Path, *, count: int, environment: Mapping[str, str]) -> Airflow:
+            folder = tmp_path_factory.mktemp("airflow")
+            home = AirflowHome(
+                folder=folder / "home",
+                database=folder / "unused.db",
+                sandbox_url=halo.url,
+                widget_key=KEY,
+                identity_secret=SECRET,
+                batch_size=1_000,
+            )
+            home.create()
+            settings = {**home.environment(), "AIRFLOW__CORE__DAGS_FOLDER": str(dags), **environment}
+            processes = stack.enter_context(Processes(folder / "processes"))
+            processes.run("migrate", airflow("db", "migrate"), settings)
+            for name in ("api-server", "scheduler", "dag-processor"):
+                processes.start(name, airflow(name), settings)
+            client = stack.enter_context(httpx.Client(base_url=home.url, timeout=30, trust_env=False))
+            made = Airflow(home.folder, halo, client)
+            _wait_until_healthy(made, home, count)
+            return made
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def recording_sandbox() -> Callable[..., RecordingSandbox]:
+    """Makes a sandbox that remembers what came in."""
+    return RecordingSandbox
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory, start_airflow) -> Iterator[Airflow]:
+    """An Airflow with the shipped DAGs and some more, a shop of 12 teams and 120 users, and a Halo."""
     folder = tmp_path_factory.mktemp("scheduler")
     _make_shop(folder / "shop.db")
     (folder / "halo.yaml").write_text(PLAN, encoding="utf-8")
     dags = folder / "dags"
-    shutil.copytree(Path(__file__).parents[2] / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
     (dags / "more.py").write_text(textwrap.dedent(MORE_DAGS), encoding="utf-8")
     with SandboxServer(SandboxConfig(widget_key=KEY, identity_secret=SECRET)) as halo:
-        home = AirflowHome(
-            folder=folder / "home",
-            database=folder / "unused.db",
-            sandbox_url=halo.url,
-            widget_key=KEY,
-            identity_secret=SECRET,
-            batch_size=1_000,
-        )
-        home.create()
-        environment = home.environment() | {
-            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        environment = {
             "AIRFLOW__HALO__PLAN": str(folder / "halo.yaml"),
             "AIRFLOW_CONN_SHOP": json.dumps({"conn_type": "sqlite", "host": str(folder / "shop.db")}),
         }
-        with Processes(folder / "processes") as processes:
-            processes.run("migrate", airflow("db", "migrate"), environment)
-            for name in ("api-server", "scheduler", "dag-processor"):
-                processes.start(name, airflow(name), environment)
-            with httpx.Client(base_url=home.url, timeout=30, trust_env=False) as client:
-                made = Airflow(home.folder, halo, client)
-                _wait_until_healthy(made, home)
-                _add_connections(made)
-                yield made
+        made = start_airflow(halo, dags, count=6, environment=environment)
+        _add_connections(made)
+        yield made
 
 
-def _wait_until_healthy(made: Airflow, home: AirflowHome) -> None:
+def _wait_until_healthy(made: Airflow, home: AirflowHome, count: int) -> None:
     def healthy() -> bool:
         try:
             parts = made.client.get("/api/v2/monitor/health").json()
@@ -183,7 +282,7 @@ def _wait_until_healthy(made: Airflow, home: AirflowHome) -> None:
     wait_for(healthy, "Airflow to start")
     token = made.client.post("/auth/token", json={"username": USER, "password": home.password}).raise_for_status()
     made.client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
-    wait_for(lambda: made.get("dags")["total_entries"] == 6, "the DAGs to be read")
+    wait_for(lambda: made.get("dags")["total_entries"] == count, "the DAGs to be read")
     assert made.get("importErrors")["import_errors"] == []
 
 
