@@ -123,8 +123,8 @@ class Book:
     def acknowledge(self, connection: sa.Connection, run_id: int, entries: Iterable[Entry]) -> None:
         """Write answers down.
 
-        A row that somebody else wrote since it was read becomes unknown: two requests for it were on the way at once,
-        and which of them Halo took last can't be told.
+        A row that somebody else wrote since it was read becomes unknown, unless both have sent the same: two requests for
+        it were on the way at once, and which of them Halo took last can't be told.
         """
         now = utc_now()
         # In the order of the keys, so that two processes never wait for each other's rows.
@@ -232,12 +232,14 @@ def _unlearned(new: Any) -> Mapping[str, Any]:
 def _acknowledged(new: Any) -> Mapping[str, Any]:
     one: sa.ColumnElement[int] = sa.literal_column("1")
     as_read = RECORDS.c.token == new.token - one
+    # Somebody else has sent the very same in between. Whichever of the two came last, Halo has it so.
+    same = RECORDS.c.fingerprint == new.fingerprint
     return {
-        "fingerprint": sa.case((as_read, new.fingerprint), else_=sa.null()),
-        "parts": sa.case((as_read, new.parts), else_=sa.null()),
+        "parts": sa.case((as_read, new.parts), (same, RECORDS.c.parts), else_=sa.null()),
         "refused": sa.case((as_read, new.refused), else_=sa.null()),
         "run_id": new.run_id,
         "acknowledged_at": new.acknowledged_at,
-        # The last one: the others compare with what was there.
+        # These two last: the others compare with what was there.
+        "fingerprint": sa.case((sa.or_(as_read, same), new.fingerprint), else_=sa.null()),
         "token": sa.case((as_read, new.token), else_=RECORDS.c.token + one),
     }
