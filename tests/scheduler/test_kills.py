@@ -441,7 +441,8 @@ def story(airflow, shop, ledger_url) -> Iterator[tuple[list[KilledRun], KilledRu
             moments = moments_of(dice, kills, sum(map(bool, batches)), number)
             halo.sent.clear()
             halo.answered.clear()
-            run = KilledRun(running.trigger("halo_backfill"), batches, moments)
+            run = KilledRun(running.queue("halo_backfill"), batches, moments)
+            running.unpause("halo_backfill")
             # Beside it, while processes start and heartbeats are missed.
             reference = thread.submit(sync_plan, plan, sources=lambda _: shop, settings=settings)
             Executioner(running, halo, ledger, pages, run).watch()
