@@ -10,10 +10,10 @@ USERS ?= 5000
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-fast lint demo up down clean
+.PHONY: help venv test test-fast fault-table lint demo up down clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(VENV)/ready ## an environment of its own in .venv (made by the other targets too)
 
@@ -35,6 +35,9 @@ test: $(VENV)/ready ## all tests; those of databases that don't run here are ski
 
 test-fast: $(VENV)/ready ## the tests that need no database server and no Airflow scheduler: two minutes, about
 	@$(BIN)/python -m pytest -m "not scheduler and not databases" $(TESTS)
+
+fault-table: $(VENV)/ready ## what each fault of Halo or the network costs, in calls, as a table
+	@$(BIN)/python -m pytest -q -s $(TESTS)/faults
 
 lint: $(VENV)/ready ## style, types, layers
 	@$(BIN)/ruff check .

@@ -19,3 +19,5 @@ os.environ.update(
 )
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "AIRFLOW__HALO__"))]:
     del os.environ[name]
+
+pytest_plugins = ["product"]  # `app` and `app_of`, for the folders that bring a plan from database to sandbox
