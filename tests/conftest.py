@@ -20,4 +20,4 @@ os.environ.update(
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "AIRFLOW__HALO__"))]:
     del os.environ[name]
 
-pytest_plugins = ["product"]  # `app` and `app_of`, for the folders that bring a plan from database to sandbox
+pytest_plugins = ["product", "databases"]  # what several folders use: a product to sync, databases to read from
