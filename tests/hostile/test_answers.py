@@ -172,7 +172,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["errors", "failed", "skipped", "updated", "error", "success"]), VALUES))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_whatever_an_answer_says_of_users_is_counted_from_0_up_or_a_refusal(body):
     try:
         answer = read_response(200, {}, json.dumps(body).encode(), path="users/update", now=0)

@@ -53,7 +53,7 @@ def hostile(database):
     return database
 
 
-@pytest.mark.parametrize("batch_size", [4, 1_000])
+@pytest.mark.parametrize("batch_size", [12, 1_000])
 def test_sql_in_keys_is_a_name_like_any_other_also_as_the_bound_of_a_batch(hostile, deliver, sandbox, batch_size):
     report = deliver(hostile, COMPANIES + USERS, batch_size=batch_size)
     there = Counts(stored=len(SQL), rejected=len(BROKEN))
