@@ -14,10 +14,10 @@ WORKERS ?= 2
 PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-fast lint bench-ledger demo up down clean
+.PHONY: help venv test test-fast fault-table lint bench-ledger demo up down clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(VENV)/ready ## an environment of its own in .venv (made by the other targets too)
 
@@ -45,6 +45,9 @@ test: $(VENV)/ready ## all tests, WORKERS=2 at once; those of databases that don
 
 test-fast: $(VENV)/ready ## the tests that need no database server and no Airflow scheduler: a minute, about
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not scheduler and not databases" $(TESTS)
+
+fault-table: $(VENV)/ready ## what each fault of Halo or the network costs, in calls, as a table
+	@$(BIN)/python -m pytest -q -s $(TESTS)/faults
 
 lint: $(VENV)/ready ## style, types, layers
 	@$(BIN)/ruff check .

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import urlsplit
 
 from airflow_provider_halo.contract import DEFAULT_BASE_URL
 from airflow_provider_halo.exceptions import SetupError
+
+MOST_IN_FLIGHT: Final = 1_000  # each is a coroutine, and perhaps a connection; more than a few dozen only queue up
+LEAST_PER_SECOND: Final = 0.001  # one in a quarter of an hour; less is a sync that never ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,23 +46,33 @@ class HaloSettings:
         for name, secret in (("widget key", self.widget_key), ("identity_secret", self.identity_secret or "x")):
             if not secret.isascii() or not secret.isprintable() or " " in secret:
                 raise SetupError(f"{where}: its {name} holds blanks or characters that no key has: paste it again.")
-        url = urlsplit(self.base_url)
+        self._check_url(where)
+        for name in ("timeout", "max_in_flight", "max_retry_seconds"):
+            if not getattr(self, name) > 0:
+                raise SetupError(f"{where}: {name} must be above 0.")
+        if self.max_in_flight > MOST_IN_FLIGHT:
+            raise SetupError(f"{where}: max_in_flight must be at most {MOST_IN_FLIGHT:,}.")
+        if self.requests_per_second is not None and not self.requests_per_second >= LEAST_PER_SECOND:
+            raise SetupError(
+                f"{where}: requests_per_second must be at least {LEAST_PER_SECOND:g}, or left empty for no limit."
+            )
+        if self.verify_identity and not self.identity_secret:
+            raise SetupError(f"{where}: verify_identity is on, so identity_secret must be set too.")
+
+    def _check_url(self, where: str) -> None:
+        try:
+            url = urlsplit(self.base_url)
+        except ValueError as error:  # brackets without an IPv6 address; characters that turn into / or @
+            raise SetupError(f"{where}: its host is no URL: {error}.") from None
         if url.scheme not in {"http", "https"} or not url.hostname:
             raise SetupError(f"{where}: its host must be a URL such as {DEFAULT_BASE_URL}.")
-        if url.username or url.password or url.query or url.fragment:
+        if url.username or url.password or not {"?", "#"}.isdisjoint(self.base_url):
             raise SetupError(f"{where}: its host must be a plain URL, without user, password, ? or #.")
         if url.scheme == "http" and not is_loopback(url.hostname):
             raise SetupError(
                 f"{where}: plain http to {url.hostname} would send the widget key in clear; use https "
                 "(http is for a sandbox on this machine only)."
             )
-        for name in ("timeout", "max_in_flight", "max_retry_seconds"):
-            if not getattr(self, name) > 0:
-                raise SetupError(f"{where}: {name} must be above 0.")
-        if self.requests_per_second is not None and not self.requests_per_second > 0:
-            raise SetupError(f"{where}: requests_per_second must be above 0, or left empty for no limit.")
-        if self.verify_identity and not self.identity_secret:
-            raise SetupError(f"{where}: verify_identity is on, so identity_secret must be set too.")
 
     @property
     def signs_users(self) -> bool:

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import ssl
 import urllib.request
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -36,6 +38,7 @@ from airflow_provider_halo.settings import HaloSettings, is_loopback
 
 _KEEP_ALIVE_SECONDS: Final = 4.0  # idle; below the 5 s after which common servers hang up, so few die on the way out
 _LAST_PORT: Final = 65_535
+_GZIP: Final = 16 + zlib.MAX_WBITS  # zlib's way to say so
 _ANSWER_BYTES: Final = 16 * 2**20  # an answer about 1,000 users is far smaller; more is no answer of an API
 
 
@@ -67,6 +70,7 @@ class Channel:
             "Authorization": f"Bearer {settings.widget_key}",  # documented, and the only place that the key is sent in
             "Content-Type": "application/json",
             "Accept": "application/json",
+            "Accept-Encoding": "gzip",
             "User-Agent": f"airflow-provider-halo/{__version__}",
         }
         self._urls: dict[str, httpx.URL] = {}  # a few paths, each joined once: that takes a tenth of a call
@@ -128,11 +132,21 @@ def _base_url(settings: HaloSettings) -> httpx.URL:
     where = f"Halo connection {settings.conn_id!r}: its host is no URL"
     try:
         url = httpx.URL(settings.base_url.rstrip("/") + "/")
-    except httpx.InvalidURL as error:
+        host = url.host
+    except (httpx.InvalidURL, ValueError) as error:  # ValueError: of names that no IDNA reads, and of IPv6 addresses
         raise SetupError(f"{where}: {error}.") from None
-    if (url.port or 0) > _LAST_PORT:
+    if url.port is not None and not 1 <= url.port <= _LAST_PORT:
         raise SetupError(f"{where}: there is no port {url.port}.")
+    if not _is_host(url.raw_host.decode("ascii")):
+        raise SetupError(f"{where}: {host} is no host name.")
     return url
+
+
+def _is_host(host: str) -> bool:
+    """Whether a host can be looked up at all: an IPv6 address, or labels of letters, digits, - and _ (in DNS's lengths)."""
+    if ":" in host:
+        return re.fullmatch(r"[0-9a-fA-F:.]+", host) is not None
+    return len(host) <= 253 and re.fullmatch(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?", host) is not None
 
 
 def _proxy(base: httpx.URL) -> httpx.Proxy | None:
@@ -147,14 +161,25 @@ def _proxy(base: httpx.URL) -> httpx.Proxy | None:
 
 
 async def _read(response: httpx.Response) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.aiter_bytes():
-        size += len(part)
-        if size > _ANSWER_BYTES:
+    """The body, unpacked piece by piece, so that no small answer can become a large one before it is noticed."""
+    if response.is_closed:
+        return response.content  # a transport that gives answers whole
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"identity", "gzip", "x-gzip"}:  # a list of them would be unpacked again and again
+        raise httpx.StreamError("the answer is packed in a way that wasn't asked for")
+    unpacker = None if encoding == "identity" else zlib.decompressobj(_GZIP)
+    body = bytearray()
+    async for part in response.aiter_raw():
+        try:
+            # One byte more than is taken: enough to see that there is too much.
+            body += part if unpacker is None else unpacker.decompress(part, _ANSWER_BYTES + 1 - len(body))
+        except zlib.error:
+            raise httpx.StreamError("the answer can't be unpacked") from None
+        if len(body) > _ANSWER_BYTES:
             raise httpx.StreamError(f"the answer is longer than {_ANSWER_BYTES:,} bytes")
-        parts.append(part)
-    return b"".join(parts)
+    if unpacker is not None and not unpacker.eof:
+        raise httpx.StreamError("the answer can't be unpacked")
+    return bytes(body)
 
 
 def _cause(error: Exception, timeout: float) -> str:

@@ -24,6 +24,8 @@ DIGITS_LOST = "decimal rounded to a double"
 NOT_BOOLEAN = "boolean column with another number than 0 and 1"
 NOT_MOMENT = "timestamp column with a number"
 
+_LARGEST_EXPONENT = 308  # of a double
+_BEYOND = 10 ** (_LARGEST_EXPONENT + 1)
 _NESTING = 64  # deeper than any value that a support question needs; keeps a hostile JSON column from the stack's end
 
 
@@ -62,9 +64,11 @@ def to_key(value: Any) -> str:
     """
     if isinstance(value, bool):
         raise Unsendable("a boolean can't be a key")
+    if isinstance(value, (int, Decimal)) and not is_countable(value):
+        raise Unsendable("a number beyond the range of a double can't be a key")
     if isinstance(value, int):
         return str(int(value))
-    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+    if isinstance(value, Decimal) and value == value.to_integral_value():
         return str(int(value))
     if isinstance(value, (str, UUID)):
         key = str(value)
@@ -77,6 +81,13 @@ def to_key(value: Any) -> str:
     if not key.isprintable():
         raise Unsendable("the key holds control characters or broken Unicode")
     return key
+
+
+def is_countable(value: float | Decimal) -> bool:
+    """Whether a number is within the range of a double. Far beyond it Python refuses to write an integer as a text."""
+    if isinstance(value, Decimal):
+        return value.is_finite() and value.adjusted() <= _LARGEST_EXPONENT
+    return bool(-_BEYOND < value < _BEYOND)  # false for NaN, too
 
 
 def to_boolean(value: Any, warnings: Warnings) -> Json:
@@ -129,7 +140,7 @@ def _decimal(value: Decimal, warnings: Warnings) -> int | float | None:
     if not value.is_finite():
         warnings[NOT_FINITE] += 1
         return None
-    if value.adjusted() > 308:  # the largest exponent of a double; as an int it would be a text of any length
+    if not is_countable(value):  # as an int it would be a text of any length
         raise Unsendable("holds a number beyond the range of a double")
     if value == value.to_integral_value():
         return int(value)

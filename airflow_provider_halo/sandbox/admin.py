@@ -36,6 +36,7 @@ class Admin:
             "ai/users/{key:path}": self._ai_user,
             "ai/companies/{key:path}": self._ai_company,
             "requests": self._requests,
+            "calls": self._calls,
             "refusals": self._refusals,
             "export": self._export,
             "faults": self._faults,
@@ -80,6 +81,9 @@ class Admin:
     async def _refusals(self, _: Request) -> Response:
         return answer(self._parts.traffic.refusals())
 
+    async def _calls(self, _: Request) -> Response:
+        return answer(self._parts.traffic.calls())
+
     async def _export(self, _: Request) -> Response:
         return StreamingResponse(self._store.export(), media_type="application/x-ndjson")
 
@@ -99,6 +103,7 @@ class Admin:
         self._store.reset()
         self._parts.traffic.reset()
         self._parts.faults.set(())
+        self._parts.expired.clear()
         return answer(self._store.counts())
 
 

@@ -33,6 +33,7 @@ class Api:
         self._config = parts.config
         self._store = parts.store
         self._clock = parts.clock
+        self._expired = parts.expired
 
     def routes(self) -> list[BaseRoute]:
         """The routes, with their full paths."""
@@ -67,7 +68,8 @@ class Api:
 
         :raises Refusal: 400 or 403.
         """
-        tokens.check_bulk_token(body.get("user_token"), secret=self._config.identity_secret, now=self._now())
+        secret, now = self._config.identity_secret, self._now()
+        tokens.check_bulk_token(body.get("user_token"), secret=secret, now=now, expired=self._expired)
         users = rules.read_users(body)
         for user_id, entry in users:
             self._check_poison(user_id)
@@ -135,8 +137,8 @@ class Api:
 
     def _check_user(self, body: Body, user_id: str) -> None:
         if self._config.verify_identity:
-            secret = self._config.identity_secret
-            tokens.check_user_token(body.get("user_token"), user_id, secret=secret, now=self._now())
+            secret, now = self._config.identity_secret, self._now()
+            tokens.check_user_token(body.get("user_token"), user_id, secret=secret, now=now, expired=self._expired)
 
     def _check_poison(self, user_id: str) -> None:
         if user_id in self._config.poison:

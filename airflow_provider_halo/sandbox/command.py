@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import signal
 import sqlite3
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_halo.sandbox.server import SandboxServer
 
 DEFAULT_PORT: Final = 8484
+_YEAR: Final = 366 * 86_400.0
 
 
 class Parser(Protocol):
@@ -62,6 +64,20 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--poison", default="", metavar="ID,...", help="users that are always refused, with a 400 that says nothing"
     )
+    parser.add_argument(
+        "--clock-ahead",
+        type=_seconds,
+        default=default.clock_ahead,
+        metavar="SECONDS",
+        help="set the server's clock ahead, or behind by -SECONDS: times and tokens are judged by it (default: right)",
+    )
+    parser.add_argument(
+        "--keep-alive",
+        type=_some_seconds,
+        default=default.keep_alive,
+        metavar="SECONDS",
+        help="close idle connections after so long, unannounced; 0: after each answer (default %(default)s)",
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
@@ -82,6 +98,8 @@ def read_arguments(args: Namespace) -> SandboxConfig:
         bad_user=args.bad_user,
         refuse_context=args.refuse_context,
         poison=frozenset(filter(None, args.poison.split(","))),
+        clock_ahead=args.clock_ahead,
+        keep_alive=args.keep_alive,
         open_admin=args.open_admin,
     )
 
@@ -165,6 +183,23 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise ArgumentTypeError(f"{text!r} is no port; give a number from 0 to 65535")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not abs(seconds) <= _YEAR:  # false for no number, too
+        raise ArgumentTypeError(f"{text!r} is no number of seconds within a year")
+    return seconds
+
+
+def _some_seconds(text: str) -> float:
+    seconds = _seconds(text)
+    if seconds < 0:
+        raise ArgumentTypeError(f"{text!r} is below 0")
+    return seconds
 
 
 def _stop_by_signal(stopped: threading.Event) -> dict[signal.Signals, Any]:

@@ -26,6 +26,8 @@ class SandboxConfig:
         batch without saying who it was, ``named`` fails it and names the user, ``partial`` stores the others.
     :param refuse_context: answer 400 to a ``users/update`` whose entries carry ``context``, which is unknown too.
     :param poison: ids of users that are always refused with a 400 that says nothing.
+    :param clock_ahead: seconds by which the server's clock is ahead of this machine's; below 0 it is behind.
+    :param keep_alive: seconds after which an idle connection is closed, unannounced, as servers and proxies do.
     :param open_admin: let clients that aren't on this machine use the page and ``/_sandbox``.
     """
 
@@ -39,6 +41,8 @@ class SandboxConfig:
     bad_user: BadUser = "nameless"
     refuse_context: bool = False
     poison: frozenset[str] = frozenset()
+    clock_ahead: float = 0.0
+    keep_alive: float = 5.0
     open_admin: bool = False
 
 

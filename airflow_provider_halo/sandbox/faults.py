@@ -11,13 +11,13 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-Kind = Literal["status", "reset", "truncate", "delay", "empty", "html"]
+Kind = Literal["status", "reset", "truncate", "delay", "empty", "html", "expire"]
 When = Literal["before", "during", "after"]
 
 _RETRY_AFTER: Final = re.compile(r"date\+\d{1,5}(\.\d+)?|(?!date\+)[ -~]*")
 HELP: Final = (
     "KIND[:KEY=VALUE,...], KIND one of a status (429, 500, ...), reset, reset_before, reset_during, reset_after, "
-    "truncate, delay, empty, html; KEYs: path, contains, nth, first, every, times, probability, seed, when, "
+    "truncate, delay, empty, html, expire (the token that is sent expires with this call); KEYs: path, contains, nth, first, every, times, probability, seed, when, "
     "retry_after (seconds or date+SECONDS), seconds, body. Example: 429:every=10,retry_after=2"
 )
 
@@ -30,7 +30,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One rule. A request is hit when all that is given holds; requests are counted per rule, from 1.
 
     :param kind: what happens: another ``status``, a ``reset`` connection, a ``truncate`` (half an answer), a ``delay``, an
-        ``empty`` 200, or a 200 with ``html``.
+        ``empty`` 200, a 200 with ``html``, or an ``expire``: the request's token counts as expired from now on.
     :param path: only requests whose path has this in it.
     :param contains: only requests whose body has this in it.
     :param nth: only this one of the matching requests.

@@ -17,8 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_provider_halo.sandbox.api import API
 from airflow_provider_halo.sandbox.faults import Fault, FaultError, parse_fault
+from airflow_provider_halo.sandbox.leaks import leaks_of
 from airflow_provider_halo.sandbox.parts import Parts
 from airflow_provider_halo.sandbox.refusal import Refusal
+from airflow_provider_halo.sandbox.traffic import Call
 
 TRANSPORT: Final = "halo_transport"  # where the server's protocol leaves the connection, in the ASGI scope's state
 _HTML: Final = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>nginx</body></html>"
@@ -40,6 +42,10 @@ class _Answer:
     @property
     def result(self) -> str:
         return {"reset": "reset", "half": "reset during answer"}.get(self.cut, str(self.status))
+
+    @property
+    def retry_after(self) -> str:
+        return next((value.decode("ascii") for name, value in self.headers if name == b"retry-after"), "")
 
     @property
     def reason(self) -> str:
@@ -67,20 +73,29 @@ class Gate:
             await self._app(scope, receive, send)
             return
         self._parts.traffic.begin()
+        began = ended = self._parts.clock()
         body: bytes | None = None
         answer: _Answer | None = None
         try:
             body = await _read(receive)
             if body is not None:
                 answer = await self._answer(scope, body)
+                ended = self._parts.clock()
+                answer.headers.append((b"date", format_datetime(ended, usegmt=True).encode("ascii")))
                 await _send(answer, scope, receive, send)
         finally:
             # Also when the caller has gone away in the middle of the body.
             self._parts.traffic.end(
-                _known_path(scope, answer),
-                answer.result if answer else "gone",
+                Call(
+                    began.timestamp(),
+                    ended.timestamp(),
+                    _known_path(scope, answer),
+                    answer.result if answer else "gone",
+                    answer.retry_after if answer else "",
+                    leaks_of(self._parts.config, _url(scope), scope["headers"], body or b""),
+                ),
                 size=len(body or b""),
-                at=self._parts.clock(),
+                at=ended,
                 reason=answer.reason if answer else "",
                 injected=answer.injected if answer else False,
             )
@@ -114,6 +129,9 @@ class Gate:
         if fault.kind == "reset":
             answer = _Answer(0, b"") if fault.when == "before" else await self._real(scope, body)
             answer.cut = "half" if fault.when == "during" else "reset"
+        elif fault.kind == "expire":
+            self._expire(body)
+            return await self._real(scope, body)
         elif fault.kind == "truncate":
             answer = await self._real(scope, body)
             answer.body = answer.body[: len(answer.body) // 2]
@@ -123,6 +141,13 @@ class Gate:
             answer = _Answer(200, (fault.body or _HTML.format("Welcome")).encode(), "text/html")
         answer.injected = True
         return answer
+
+    def _expire(self, body: bytes) -> None:
+        """From now on the token that a request carries has expired."""
+        try:
+            self._parts.expired.add(msgspec.json.decode(body)["user_token"])
+        except (ValueError, TypeError, KeyError):
+            return  # a request without a token has none that could expire
 
     def _error(self, fault: Fault) -> _Answer:
         text = _HTML.format(f"{fault.status} injected by the sandbox") if fault.body is None else fault.body
@@ -155,6 +180,10 @@ class Gate:
 
 def _refused(refusal: Refusal) -> _Answer:
     return _Answer(refusal.status, msgspec.json.encode(refusal.body))
+
+
+def _url(scope: Scope) -> bytes:
+    return bytes(scope["raw_path"]) + b"?" + bytes(scope["query_string"])
 
 
 def _known_path(scope: Scope, answer: _Answer | None) -> str:

@@ -113,6 +113,8 @@ class SandboxServer:
             log_config=None,  # logging belongs to the process around it, which may be Airflow
             log_level="error",
             access_log=False,
+            date_header=False,  # the gate's own, by the sandbox's clock
+            timeout_keep_alive=self.config.keep_alive,  # type: ignore[arg-type]  # a float does as well
             timeout_graceful_shutdown=1,  # seconds
         )
         self._server = uvicorn.Server(config)

@@ -6,6 +6,7 @@ import binascii
 import hashlib
 import hmac
 from base64 import urlsafe_b64decode
+from collections.abc import Container
 from typing import Any, Final
 
 import msgspec
@@ -30,13 +31,14 @@ def check_widget_key(authorization: str | None, widget_key: str) -> None:
         raise Refusal(401, "Widget key is unknown")
 
 
-def check_user_token(token: object, user_id: str, *, secret: str, now: float) -> None:
+def check_user_token(token: object, user_id: str, *, secret: str, now: float, expired: Container[str] = ()) -> None:
     """Hold a ``user_token`` against the user whom the body names: ``user_id``, else ``sub``, must be equal.
 
     :param now: seconds since the epoch.
+    :param expired: tokens that have expired before their time.
     :raises Refusal: 403 when the token is missing, malformed, wrongly signed, expired, or somebody else's.
     """
-    claims = _claims(token, secret)
+    claims = _claims(token, secret, now, expired)
     if "exp" in claims:  # documented: `exp` is recommended, so not required
         _unexpired(claims["exp"], now)
     named = claims["user_id"] if "user_id" in claims else claims.get("sub")
@@ -44,14 +46,15 @@ def check_user_token(token: object, user_id: str, *, secret: str, now: float) ->
         raise Refusal(403, "user_token is not for this user_id")
 
 
-def check_bulk_token(token: object, *, secret: str, now: float) -> None:
+def check_bulk_token(token: object, *, secret: str, now: float, expired: Container[str] = ()) -> None:
     """Hold the ``user_token`` of a ``users/update`` against its own rules.
 
     :param now: seconds since the epoch.
+    :param expired: tokens that have expired before their time.
     :raises Refusal: 403 when the token is missing, wrongly signed, expired, without the scope, longer than an hour,
         or names a user.
     """
-    claims = _claims(token, secret)
+    claims = _claims(token, secret, now, expired)
     if claims.get("scope") != BULK_SCOPE:
         raise Refusal(403, f"user_token needs the claim scope '{BULK_SCOPE}'")
     if "user_id" in claims:
@@ -63,6 +66,16 @@ def check_bulk_token(token: object, *, secret: str, now: float) -> None:
         raise Refusal(403, "user_token may expire at most 1 hour ahead")
 
 
+def _begun(claims: dict[str, Any], now: float) -> None:
+    """Refuse a token whose time has not come (RFC 7519): by ``nbf``, and by ``iat`` as many libraries do (assumed)."""
+    for name in ("nbf", "iat"):
+        begins = claims.get(name, now)
+        if isinstance(begins, bool) or not isinstance(begins, int | float):
+            raise Refusal(403, f"user_token has an {name} that is no number")
+        if begins > now:
+            raise Refusal(403, f"user_token is not valid yet: its {name} is ahead")
+
+
 def _unexpired(expires: object, now: float) -> float:
     if isinstance(expires, bool) or not isinstance(expires, int | float):
         raise Refusal(403, "user_token has an exp that is no number")
@@ -71,8 +84,8 @@ def _unexpired(expires: object, now: float) -> float:
     return expires
 
 
-def _claims(token: object, secret: str) -> dict[str, Any]:
-    """Claims of a JWT (RFC 7519) in compact form whose HS256 signature is right."""
+def _claims(token: object, secret: str, now: float, expired: Container[str]) -> dict[str, Any]:
+    """Claims of a JWT (RFC 7519) in compact form whose HS256 signature is right and whose time has come."""
     if token is None:
         raise Refusal(403, "user_token is missing")
     if not isinstance(token, str):
@@ -88,6 +101,9 @@ def _claims(token: object, secret: str) -> dict[str, Any]:
         raise Refusal(403, "user_token must be signed with HS256")
     if not hmac.compare_digest(given, hmac.digest(secret.encode(), head + b"." + payload, hashlib.sha256)):
         raise Refusal(403, "user_token has a wrong signature")
+    if token in expired:
+        raise Refusal(403, "user_token has expired")
+    _begun(claims, now)
     return claims
 
 

@@ -1,4 +1,4 @@
-"""What has come in: requests by path and result, bytes, how many at once, and the last refusals with their reasons."""
+"""What has come in: requests by path and result, bytes, how many at once, the last calls, and refusals with reasons."""
 
 from __future__ import annotations
 
@@ -7,7 +7,29 @@ from collections import Counter, deque
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
+
 KEPT_REFUSALS: Final = 50
+KEPT_CALLS: Final = 10_000
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """One request, as it is remembered: nothing of what it said.
+
+    :param began: when its first byte was here, in seconds since 1970 by the sandbox's clock.
+    :param ended: when its answer was on its way.
+    :param path: the path under the base URL.
+    :param result: the status, or what became of the connection.
+    :param retry_after: the answer's Retry-After; empty where it had none.
+    :param leaks: where a secret was that must not be there.
+    """
+
+    began: float
+    ended: float
+    path: str
+    result: str
+    retry_after: str = ""
+    leaks: tuple[str, ...] = ()
 
 
 class Traffic:
@@ -22,6 +44,7 @@ class Traffic:
         with self._lock:
             self._results: dict[str, Counter[str]] = {}
             self._refusals: deque[dict[str, Any]] = deque(maxlen=KEPT_REFUSALS)
+            self._calls: deque[Call] = deque(maxlen=KEPT_CALLS)
             self._bytes = 0
             self._in_flight = 0
             self._most = 0
@@ -33,11 +56,10 @@ class Traffic:
             self._in_flight += 1
             self._most = max(self._most, self._in_flight)
 
-    def end(self, path: str, result: str, *, size: int, at: datetime, reason: str = "", injected: bool = False) -> None:
+    def end(self, call: Call, *, size: int, at: datetime, reason: str = "", injected: bool = False) -> None:
         """A request is done.
 
-        :param path: the path under the base URL.
-        :param result: the status, or what became of the connection.
+        :param call: what is remembered of it.
         :param size: bytes of the request's body.
         :param reason: why it was refused; names fields and keys, no values of traits and no credentials.
         :param injected: whether a fault did it; a delay by itself leaves the answer whole, so it does not count.
@@ -45,11 +67,12 @@ class Traffic:
         with self._lock:
             self._in_flight = max(0, self._in_flight - 1)  # a reset may have happened in between
             self._bytes += size
-            self._results.setdefault(path, Counter())[result] += 1
+            self._results.setdefault(call.path, Counter())[call.result] += 1
+            self._calls.append(call)
             self._injected += injected
             if reason:
-                seen = {"at": at.isoformat(timespec="milliseconds"), "path": path, "result": result, "reason": reason}
-                self._refusals.append({**seen, "injected": injected})
+                seen = {"at": at.isoformat(timespec="milliseconds"), "path": call.path, "result": call.result}
+                self._refusals.append({**seen, "reason": reason, "injected": injected})
 
     def describe(self) -> dict[str, Any]:
         """All counts as JSON-ready values."""
@@ -62,6 +85,11 @@ class Traffic:
                 "max_in_flight": self._most,
                 "faults_injected": self._injected,
             }
+
+    def calls(self) -> list[Call]:
+        """The last calls, in the order in which they ended."""
+        with self._lock:
+            return list(self._calls)
 
     def refusals(self) -> list[dict[str, Any]]:
         """The last refusals, the newest first."""

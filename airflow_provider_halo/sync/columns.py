@@ -58,7 +58,7 @@ def _missing(query: Query, names: Sequence[str]) -> list[str]:
 
 
 def _twice(names: Sequence[str]) -> list[str]:
-    # SQLite tells two columns of one name in a subquery apart as `name` and `name:1`.
+    # SQLite tells two columns of one name in a subquery apart as `name` and `name:1`; to it `Name` is the same name.
     plain = [_unnumbered(name, names) for name in names]
     return [
         f"gives {count} columns named {name!r}; give each a name of its own by AS"
@@ -69,7 +69,9 @@ def _twice(names: Sequence[str]) -> list[str]:
 
 def _unnumbered(name: str, names: Sequence[str]) -> str:
     numbered = re.fullmatch(r"(.+):\d+", name, re.DOTALL)
-    return numbered[1] if numbered and numbered[1] in names else name
+    if numbered is None:
+        return name
+    return next((first for first in names if first.casefold() == numbered[1].casefold()), name)
 
 
 def _reserved(query: Query, names: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from airflow_provider_halo.exceptions import PlanError, SetupError
 from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.records.values import is_countable
 from airflow_provider_halo.sync.batch import KeyType
 from airflow_provider_halo.sync.narrowing import unnarrowed
 from airflow_provider_halo.sync.source import ask
@@ -45,13 +46,15 @@ def type_of_key(value: Any, query: Query, column: str) -> KeyType:
     raise PlanError([query.problem(message)])
 
 
-def bound_of(value: Any) -> int | str:
+def bound_of(value: Any) -> int | str | None:
     """A key as a bound of batches: what travels through XCom.
 
     A bound need not be a key. Of a number with a fraction it is the whole number below, which cuts at another place
-    but leaves no gap.
+    but leaves no gap. None for what can't travel as a number: infinity, NaN, and what is beyond the range of a double.
     """
-    return math.floor(value) if isinstance(value, (int, float, Decimal)) else str(value)
+    if not isinstance(value, (int, float, Decimal)):
+        return str(value)
+    return math.floor(value) if is_countable(value) else None
 
 
 def coerce_key(text: str | int, key_type: KeyType) -> int | str:
@@ -71,4 +74,6 @@ def coerce_key(text: str | int, key_type: KeyType) -> int | str:
         except ValueError:
             message = f"{key!r} is no key here: the database's keys are UUIDs, such as {UUID(int=17)}."
             raise SetupError(message) from None
+    if not key or not key.isprintable():  # what no record can have for a key; some drivers break on it, too
+        raise SetupError(f"{key!r} is no key: it is empty, or holds control characters or broken Unicode.")
     return key

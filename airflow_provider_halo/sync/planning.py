@@ -84,16 +84,26 @@ def _ranges(users: Query | None, companies: Query | None, sources: Sources, batc
     if not found:
         return [Batch(expected_companies=0 if counts_companies else None, expected_users=0 if users else None)]
     key_type = type_of_key(found[0].k, driver, driver.company)
-    starts: list[int | str | None] = [None, *(bound_of(row.k) for row in found[1:])]
+    # Where there is no bound to cut at (infinity, NaN: the ends of an order), a range goes with the one before.
+    starts: list[int | str | None] = [None]
+    held = [[int(found[0].companies), int(found[0].users)]]
+    for row in found[1:]:
+        bound = bound_of(row.k)
+        if bound is None:
+            held[-1][0] += int(row.companies)
+            held[-1][1] += int(row.users)
+        else:
+            starts.append(bound)
+            held.append([int(row.companies), int(row.users)])
     return [
         Batch(
             key_type=key_type,
             first=first,
             next=following,
-            expected_companies=int(row.companies) if counts_companies else None,
-            expected_users=None if users is None else int(row.users),
+            expected_companies=of_companies if counts_companies else None,
+            expected_users=None if users is None else of_users,
         )
-        for row, first, following in zip(found, starts, [*starts[1:], None], strict=True)
+        for (of_companies, of_users), first, following in zip(held, starts, [*starts[1:], None], strict=True)
     ]
 
 

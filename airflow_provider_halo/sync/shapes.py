@@ -134,7 +134,7 @@ class EntryReader:
             if name is None:
                 self._warnings[NULL_NAME.format(self._query.name)] += 1
                 continue
-            text = name if isinstance(name, str) else to_json(name).decode()
+            text = name if isinstance(name, str) else self._text(name)
             if text in value:
                 self._warnings[SAME_NAME.format(self._query.name)] += 1
                 return LEFT_OUT
@@ -142,6 +142,13 @@ class EntryReader:
         if not value:  # rows without a name say what no row says: there is nothing
             return self._query.empty if self._query.sends_empty else LEFT_OUT
         return dict(sorted(value.items()))
+
+    def _text(self, name: Json) -> str:
+        try:
+            return to_json(name).decode()
+        except UnicodeEncodeError:
+            reason = "holds text that is no Unicode (a lone surrogate)"
+            raise Unsendable(reason, f"context.{self._query.entry_key}") from None
 
     def _ordered(self, rows: list[Row]) -> list[tuple[Row, Values]]:
         """The rows with their values, in the plan's order.

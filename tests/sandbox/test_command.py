@@ -37,7 +37,7 @@ def test_flags_become_settings(tmp_path):
     assert read_arguments(parse()) == SandboxConfig()
     flags = (
         "--widget-key k --identity-secret s --no-verify-identity --fault 429:every=2 --fault reset --max-body-bytes 9 "
-        f"--bad-user named --refuse-context --poison u1,u2 --open-admin --file {tmp_path}/s.sqlite"
+        f"--bad-user named --refuse-context --poison u1,u2 --clock-ahead -5 --keep-alive 0.5 --open-admin --file {tmp_path}/s.sqlite"
     )
     assert read_arguments(parse(*flags.split())) == SandboxConfig(
         widget_key="k",
@@ -48,6 +48,8 @@ def test_flags_become_settings(tmp_path):
         bad_user="named",
         refuse_context=True,
         poison=frozenset({"u1", "u2"}),
+        clock_ahead=-5.0,
+        keep_alive=0.5,
         open_admin=True,
         file=tmp_path / "s.sqlite",
     )
@@ -112,6 +114,21 @@ def test_a_port_that_is_none_is_refused(capsys, port):
     with pytest.raises(SystemExit):
         parse(f"--port={port}")
     assert "give a number from 0 to 65535" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--clock-ahead=soon", "'soon' is no number of seconds within a year"),
+        ("--clock-ahead=nan", "'nan' is no number of seconds within a year"),
+        ("--clock-ahead=-1e9", "'-1e9' is no number of seconds within a year"),
+        ("--keep-alive=-1", "'-1' is below 0"),
+    ],
+)
+def test_seconds_that_are_none_are_refused(capsys, flag, said):
+    with pytest.raises(SystemExit):
+        parse(flag)
+    assert said in capsys.readouterr().err
 
 
 def test_another_host_than_loopback_comes_with_a_warning():

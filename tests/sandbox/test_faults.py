@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -146,6 +147,31 @@ def test_probability_is_seeded(halo):
     assert {200, 500} == set(drawn[0])
 
 
+def test_a_token_can_expire_before_its_time_and_a_new_one_passes(halo):
+    first, second = halo.bulk_token(), halo.bulk_token(exp=int(time.time()) + 900)
+    set_faults(halo, "expire:path=users/update,nth=2")
+
+    def update(token):
+        answer = halo.post("users/update", {"users": [{"user_id": "u1"}], "user_token": token})
+        return answer.status_code, answer.json().get("error")
+
+    refused = (403, "user_token has expired")
+    assert [update(token) for token in (first, first, first, second, second)] == [
+        (200, None),
+        refused,
+        refused,
+        (200, None),
+        (200, None),
+    ]
+    halo.client.post(f"{halo.server.root}/_sandbox/reset")
+    assert update(first) == (200, None)
+
+
+def test_a_users_token_can_expire_and_a_call_without_one_goes_on(halo):
+    set_faults(halo, "expire")
+    assert (halo.user("u1").status_code, halo.company("c1").status_code) == (403, 200)
+
+
 def test_the_first_of_several_faults_wins_and_all_are_counted(halo):
     set_faults(halo, "500:every=2", "429")
     assert statuses(halo, 4) == [429, 500, 429, 500]
@@ -243,6 +269,83 @@ def test_traffic_is_counted_by_path_and_result(halo):
         ("users/identify", "400", "traits use reserved keys: id"),
         ("companies/identify", "200", "fault: unreadable answer"),
         ("companies/identify", "reset", "fault: reset"),
+    ]
+
+
+def test_the_last_calls_are_on_record_with_their_times_and_waits(halo):
+    set_faults(halo, "429:nth=2,retry_after=2", "reset:nth=3")
+    assert statuses(halo, 2) == [200, 429]
+    raw_company(halo)
+    calls = halo.admin("calls")
+    assert [(call["path"], call["result"], call["retry_after"], call["leaks"]) for call in calls] == [
+        ("companies/identify", "200", "", []),
+        ("companies/identify", "429", "2", []),
+        ("companies/identify", "reset", "", []),
+    ]
+    times = [moment for call in calls for moment in (call["began"], call["ended"])]
+    assert times == sorted(times)
+
+
+@pytest.mark.parametrize(
+    ("sent", "leaks"),
+    [
+        ({}, []),
+        ({"path": "companies/identify?token={secret}"}, ["identity secret in the URL"]),
+        ({"path": "companies/identify?key={key}"}, ["widget key in the URL"]),
+        ({"body": {"note": "{secret}"}}, ["identity secret in the body"]),
+        ({"body": {"traits": {"deep": ["{key}"]}}}, ["widget key in the body"]),
+        ({"key": "{secret}"}, ["identity secret in the header authorization"]),
+        ({"headers": {"Cookie": "a={key}"}}, ["widget key in the header cookie"]),
+    ],
+)
+def test_a_secret_in_a_wrong_place_is_on_record(halo, sent, leaks):
+    def filled(text):
+        return text.replace("{key}", halo.key).replace("{secret}", halo.server.config.identity_secret)
+
+    halo.client.post(
+        f"{halo.server.url}/{filled(sent.get('path', 'companies/identify'))}",
+        content=filled(json.dumps({"company_id": "c1", **sent.get("body", {})})),
+        headers={
+            "Authorization": f"Bearer {filled(sent.get('key', '{key}'))}",
+            **{name: filled(value) for name, value in sent.get("headers", {}).items()},
+        },
+    )
+    assert [call["leaks"] for call in halo.admin("calls")] == [leaks]
+
+
+def test_an_idle_connection_is_closed_when_its_time_is_up(halo_with):
+    halo = halo_with(keep_alive=0.2)
+    request = b"GET /api/sdk/config?org_id=o HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", halo.server.port), timeout=5) as connection:
+        for _ in range(2):
+            connection.sendall(request)
+            answer = connection.recv(65_536)
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"connection: close" not in answer.lower()
+        assert connection.recv(65_536) == b""
+
+
+@pytest.mark.parametrize("ahead", [-5, 0, 5])
+def test_times_dates_and_tokens_go_by_the_sandboxs_clock(halo_with, ahead):
+    halo = halo_with(clock_ahead=ahead, faults=("429:nth=1,retry_after=date+9",))
+    answer = halo.company("c1")
+    named, sent = (parsedate_to_datetime(answer.headers[name]) for name in ("retry-after", "date"))
+    assert 8 <= (named - sent).total_seconds() <= 9
+    now = int(time.time())
+    halo.company("c1")
+    created = datetime.fromisoformat(halo.server.store.company("c1")["created_at"])
+    assert 0 <= created.timestamp() - (now + ahead) < 4
+    # A token is judged by that clock, a few seconds from its edges.
+    edges = (
+        {"exp": now + ahead + 4},
+        {"exp": now + ahead - 1},
+        {"exp": now + ahead + 3590},
+        {"exp": now + ahead + 3605},
+    )
+    edges += ({"iat": now + ahead}, {"iat": now + ahead + 4}, {"nbf": now + ahead}, {"nbf": now + ahead + 4})
+    assert [halo.update({"user_id": "u"}, user_token=halo.bulk_token(**claims)).status_code for claims in edges] == [
+        *(200, 403, 200, 403),
+        *(200, 403, 200, 403),
     ]
 
 

@@ -159,6 +159,18 @@ class App:
         return plan_batches(self.plan, select(self.plan), self.sources, **given)
 
 
+def open_product(url: str) -> sa.Engine:
+    """The product's database, with its tables."""
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE teams (id INTEGER PRIMARY KEY, name TEXT, plan TEXT)")
+        connection.exec_driver_sql(
+            "CREATE TABLE users (id INTEGER PRIMARY KEY, team_id INTEGER, name TEXT, email TEXT, visits INTEGER)"
+        )
+        connection.exec_driver_sql("CREATE TABLE forms (id INTEGER PRIMARY KEY, team_id INTEGER)")
+    return engine
+
+
 @pytest.fixture
 def app_of(tmp_path) -> Iterator[Callable[..., App]]:
     """Makes an `App`; the words are those of the sandbox's and the connection's settings."""
@@ -170,14 +182,8 @@ def app_of(tmp_path) -> Iterator[Callable[..., App]]:
         server = SandboxServer(sandbox or SandboxConfig(identity_secret=SECRET))
         server.start()
         servers.append(server)
-        engine = sa.create_engine(f"sqlite:///{tmp_path / 'app.db'}")
+        engine = open_product(f"sqlite:///{tmp_path / 'app.db'}")
         engines.append(engine)
-        with engine.begin() as connection:
-            connection.exec_driver_sql("CREATE TABLE teams (id INTEGER PRIMARY KEY, name TEXT, plan TEXT)")
-            connection.exec_driver_sql(
-                "CREATE TABLE users (id INTEGER PRIMARY KEY, team_id INTEGER, name TEXT, email TEXT, visits INTEGER)"
-            )
-            connection.exec_driver_sql("CREATE TABLE forms (id INTEGER PRIMARY KEY, team_id INTEGER)")
         given = {"widget_key": "ab_live_sandbox", "identity_secret": SECRET, "base_url": server.url, **settings}
         apps.append(App(engine, tmp_path, server, HaloSettings(**given)))
         return apps[-1]
