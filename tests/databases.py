@@ -81,33 +81,40 @@ class Database:
         return sum(engine.pool.checkedout() for engine in (self.engine, *self.others.values()))
 
 
-def _own(name: str, folder: Path, suffix: str = "") -> Iterator[Database]:
-    if name == "sqlite":
-        engine = sa.create_engine(f"sqlite:///{folder}/reading{suffix}.db")
-        yield Database(name, engine)
-        engine.dispose()
+def own_url(driver: str, folder: Path, stem: str, charset: str = "") -> Iterator[str]:
+    """The URL of a database that is this session's own, while it is needed.
+
+    :param stem: part of its name.
+    :param charset: of MariaDB's, as it stands after ``CREATE DATABASE``; without one it is the server's.
+    """
+    if driver == "sqlite":
+        yield f"sqlite:///{folder}/{stem}.db"
         return
-    url = sa.make_url(DRIVERS[name])
+    url = sa.make_url(DRIVERS[driver])
     try:
         server = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     except ModuleNotFoundError as missing:
         pytest.skip(f"the driver {missing.name} isn't installed (it has to be compiled)")
-    own = f"halo_reading_{name}{suffix}_{os.getpid()}"
+    own = f"halo_{stem}_{driver}_{os.getpid()}"
     try:
         with server.connect() as connection:
             connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {own}")
-            charset = " CHARACTER SET utf8mb4" if server.dialect.name == "mysql" else ""
-            connection.exec_driver_sql(f"CREATE DATABASE {own}{charset}")
+            connection.exec_driver_sql(f"CREATE DATABASE {own}{charset if server.dialect.name == 'mysql' else ''}")
     except sa.exc.OperationalError:
         pytest.skip(f"{url.get_backend_name()} doesn't answer at {url.host}:{url.port}")
-    engine = sa.create_engine(url.set(database=own))
-    yield Database(name, engine)
-    engine.dispose()
+    yield url.set(database=own).render_as_string(hide_password=False)
     with server.connect() as connection:
         # A test that failed may still hold a connection.
         force = " WITH (FORCE)" if server.dialect.name == "postgresql" else ""
         connection.exec_driver_sql(f"DROP DATABASE {own}{force}")
     server.dispose()
+
+
+def _own(name: str, folder: Path, suffix: str = "") -> Iterator[Database]:
+    for url in own_url(name, folder, f"reading{suffix}", " CHARACTER SET utf8mb4"):
+        engine = sa.create_engine(url)
+        yield Database(name, engine)
+        engine.dispose()
 
 
 def _param(name: str) -> Any:
