@@ -145,8 +145,10 @@ class Diff:
 
         def link_of(user: Payload) -> Mark | None:
             has = has_of.get(user.key)
+            if has is None:
+                return None
             fingerprint = link_fingerprint(user.company_id or "")
-            if has is None or (has.fingerprint == fingerprint and not self._options.full):
+            if has.fingerprint == fingerprint and not self._options.full:
                 return None
             if has.fingerprint is not None:
                 at_risk.append(user.key)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
+from databases import own_url
 
 import airflow_provider_halo
 from airflow_provider_halo.demo.data import open_database, write_demo_data
@@ -19,28 +18,12 @@ from airflow_provider_halo.sync.run import sync_plan
 
 PLAN = Path(airflow_provider_halo.__file__).parent / "demo" / "halo.yaml"
 SECRET = "ha_secret_for_tests_that_is_long_enough"
-SERVERS = {
-    "postgresql": f"postgresql+psycopg2://{os.environ.get('HALO_TEST_POSTGRESQL', 'postgres@127.0.0.1:5432/test')}",
-    "mariadb": f"mysql+pymysql://{os.environ.get('HALO_TEST_MARIADB', 'root@127.0.0.1:3306/test')}?charset=utf8mb4",
-}
 
 
 @pytest.fixture
-def database_url(request) -> Iterator[str]:
-    """A database of this test's own on the server that the test names."""
-    server = sa.create_engine(SERVERS[request.param], isolation_level="AUTOCOMMIT")
-    try:
-        connection = server.connect()
-    except sa.exc.OperationalError:
-        pytest.skip(f"no {request.param} answers at {server.url.render_as_string(hide_password=True)}")
-    name = f"halo_demo_{os.getpid()}"
-    with connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-        try:
-            yield server.url.set(database=name).render_as_string(hide_password=False)
-        finally:
-            connection.exec_driver_sql(f"DROP DATABASE {name}")
-    server.dispose()
+def database_url(request, tmp_path) -> Iterator[str]:
+    """A database of this test's own, by the driver that the test names."""
+    yield from own_url(request.param, tmp_path, "demo")
 
 
 def _state_from(url: str) -> tuple[str, dict]:
@@ -56,7 +39,7 @@ def _state_from(url: str) -> tuple[str, dict]:
 
 
 @pytest.mark.databases
-@pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("database_url", ["psycopg2", "pymysql"], indirect=True)
 def test_the_same_plan_gives_the_same_state_as_from_sqlite(database_url, tmp_path):
     from_sqlite = _state_from(f"sqlite:///{tmp_path / 'same.db'}")
     assert from_sqlite[1]["companies"]["stored"] == 40

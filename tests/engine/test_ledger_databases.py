@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
+from databases import own_url
 
 from airflow_provider_halo.sync.report import Counts, Report
 
-SERVERS = {
-    "postgresql": f"postgresql+psycopg2://{os.environ.get('HALO_TEST_POSTGRESQL', 'postgres@127.0.0.1:5432/test')}",
-    "mariadb": f"mysql+pymysql://{os.environ.get('HALO_TEST_MARIADB', 'root@127.0.0.1:3306/test')}?charset=utf8mb4",
-}
 NOT_LINKED = {"links skipped: its company is not in the companies query": 1}
 
 
 @pytest.fixture
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of this test's own, of the kind that the test names."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'ledger.db'}"
-        return
-    server = sa.create_engine(SERVERS[request.param], isolation_level="AUTOCOMMIT")
-    try:
-        connection = server.connect()
-    except sa.exc.OperationalError:
-        pytest.skip(f"no {request.param} answers at {server.url.render_as_string(hide_password=True)}")
-    name = f"halo_ledger_runs_{os.getpid()}"
-    with connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-        try:
-            yield server.url.set(database=name).render_as_string(hide_password=False)
-        finally:
-            force = " WITH (FORCE)" if request.param == "postgresql" else ""  # the ledger's pool still has connections
-            connection.exec_driver_sql(f"DROP DATABASE {name}{force}")
-    server.dispose()
+    """A database of this test's own, by the driver that the test names."""
+    yield from own_url(request.param, tmp_path, "ledger_runs")
 
 
 def told(report: Report) -> tuple[Counts, Counts, Counts, int, dict[str, int]]:
@@ -48,7 +27,7 @@ def told(report: Report) -> tuple[Counts, Counts, Counts, int, dict[str, int]]:
     "ledger_url",
     [
         "sqlite",
-        *(pytest.param(name, marks=pytest.mark.databases) for name in SERVERS),
+        *(pytest.param(driver, marks=pytest.mark.databases) for driver in ("psycopg2", "pymysql")),
     ],
     indirect=True,
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
+from databases import own_url
 
 from airflow_provider_halo.ledger.book import Book, Entry, Known
 from airflow_provider_halo.ledger.ledger import Ledger
@@ -15,10 +15,6 @@ from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.diff import Diff, DiffOptions
 
-SERVERS = {
-    "postgresql": f"postgresql+psycopg2://{os.environ.get('HALO_TEST_POSTGRESQL', 'postgres@127.0.0.1:5432/test')}",
-    "mariadb": f"mysql+pymysql://{os.environ.get('HALO_TEST_MARIADB', 'root@127.0.0.1:3306/test')}?charset=utf8mb4",
-}
 SETTINGS = HaloSettings(widget_key="ab_live_sandbox", base_url="http://127.0.0.1:9")
 ONE, TWO = b"\x00" * 15 + b"\x0f", b"\xff" * 16
 KEYS = ["17", "it's", 'quo"te', "back\\slash", "%s :x {0}", "Zürich", "\U0001f600"]
@@ -27,31 +23,15 @@ KEYS = ["17", "it's", 'quo"te', "back\\slash", "%s :x {0}", "Zürich", "\U0001f6
 @pytest.fixture(
     params=[
         "sqlite",
-        pytest.param("postgresql", marks=pytest.mark.databases),
-        pytest.param("mariadb", marks=pytest.mark.databases),
+        pytest.param("psycopg2", marks=pytest.mark.databases),
+        pytest.param("pymysql", marks=pytest.mark.databases),
     ]
 )
 def book(request, tmp_path) -> Iterator[Book]:
-    if request.param == "sqlite":
-        engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
+    for url in own_url(request.param, tmp_path, "lookups"):
+        engine = sa.create_engine(url)
         yield Ledger(engine, "ledger").pages("plan", SETTINGS).book
         engine.dispose()
-        return
-    server = sa.create_engine(SERVERS[request.param], isolation_level="AUTOCOMMIT")
-    try:
-        connection = server.connect()
-    except sa.exc.OperationalError:
-        pytest.skip(f"no {request.param} answers at {server.url.render_as_string(hide_password=True)}")
-    name = f"halo_lookups_{os.getpid()}"
-    with connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-        engine = sa.create_engine(server.url.set(database=name))
-        try:
-            yield Ledger(engine, "ledger").pages("plan", SETTINGS).book
-        finally:
-            engine.dispose()
-            connection.exec_driver_sql(f"DROP DATABASE {name}")
-    server.dispose()
 
 
 def _write(book: Book, *entries: Entry) -> None:
