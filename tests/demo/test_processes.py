@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -47,6 +48,15 @@ def test_children_end_with_their_parents_whatever_went_wrong(tmp_path):
     assert listed(tmp_path) == []
 
 
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """Ctrl-C as in a terminal: a test run that was started in the background may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("milliseconds", range(24))
 def test_ctrl_c_at_any_moment_of_a_start_leaves_nothing_running(tmp_path, milliseconds):
     def press_ctrl_c():
@@ -80,6 +90,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.usefixtures("terminal")
 def test_a_second_ctrl_c_waits_until_all_is_stopped(tmp_path):
     def wait_for(word):
         deadline = time.monotonic() + 20
