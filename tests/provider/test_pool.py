@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +17,8 @@ from airflow_provider_halo.plugin.pool import PoolMaker
 
 
 @pytest.fixture(scope="module")
-def migrated(tmp_path_factory):
-    """The environment of an Airflow whose metadata database is there."""
+def airflow_home(tmp_path_factory):
+    """The environment of an Airflow whose metadata database is there, and nothing in it."""
     home = tmp_path_factory.mktemp("airflow")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     environment |= {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
@@ -24,6 +26,13 @@ def migrated(tmp_path_factory):
     code = "from airflow.utils.db import initdb; initdb()"
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, timeout=120)
     return environment
+
+
+@pytest.fixture
+def migrated(airflow_home, tmp_path):
+    """The same, with a copy of the database for this test alone: the pools of one test would be there for the next."""
+    database = shutil.copy(Path(airflow_home["AIRFLOW_HOME"]) / "airflow.db", tmp_path)
+    return airflow_home | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}"}
 
 
 # Constructs what the scheduler constructs when it starts, once with each setting, and tells the pools afterwards.
