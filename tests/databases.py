@@ -53,8 +53,8 @@ class Database:
             self.run(f"DROP TABLE IF EXISTS {name}")
             self.run(f"CREATE TABLE {name} ({columns})")
             self._tables[name] = columns
-            if self.is_sqlite:
-                self.engine.dispose()  # its other connections would count the columns of the table that was
+            # Its other connections remember the table that was: SQLite how many columns it had, psycopg of which types.
+            self.engine.dispose()
         self.insert(name, rows)
 
     def insert(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
