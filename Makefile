@@ -43,7 +43,9 @@ test: $(VENV)/ready ## all tests, WORKERS=2 at once; those of databases that don
 	$(BIN)/python -m pytest -m scheduler $(TESTS); airflow=$$?; \
 	case $$others,$$airflow in 0,5) ;; 1,*) exit 1 ;; *) exit $$airflow ;; esac
 
-test-fast: $(VENV)/ready ## the tests that need no database server and no Airflow scheduler: a minute, about
+# Three on two cores: much of what these tests take is waiting.
+test-fast: WORKERS = 3
+test-fast: $(VENV)/ready ## the tests that need no database server and no Airflow scheduler: two minutes at most
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not scheduler and not databases" $(TESTS)
 
 fault-table: $(VENV)/ready ## what each fault of Halo or the network costs, in calls, as a table
