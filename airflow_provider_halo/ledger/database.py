@@ -39,7 +39,7 @@ class Database:
     def __init__(self, engine: sa.Engine, conn_id: str, *, patience: float = PATIENCE) -> None:
         if engine.dialect.name not in DIALECTS:
             raise SetupError(
-                f"The ledger connection {conn_id!r} is a {engine.dialect.name} database; a ledger lives in SQLite, "
+                f"The ledger connection {conn_id!r} leads to a database of the kind {engine.dialect.name}; a ledger lives in SQLite, "
                 "PostgreSQL, MySQL or MariaDB."
             )
         self.engine = engine

@@ -391,7 +391,8 @@ def test_a_database_that_can_hold_no_ledger_is_refused():
     with pytest.raises(SetupError) as refused:
         Ledger(oracle, "warehouse")
     assert str(refused.value) == (
-        "The ledger connection 'warehouse' is a oracle database; a ledger lives in SQLite, PostgreSQL, MySQL or MariaDB."
+        "The ledger connection 'warehouse' leads to a database of the kind oracle; a ledger lives in SQLite, PostgreSQL, "
+        "MySQL or MariaDB."
     )
 
 
