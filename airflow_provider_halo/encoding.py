@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -18,3 +19,8 @@ def to_json(value: Any) -> bytes:
     :raises UnicodeEncodeError: for text that is no Unicode (a lone surrogate).
     """
     return _ENCODER.encode(value)
+
+
+def many_to_json(values: Iterable[Any]) -> list[bytes]:
+    """Encode values one by one, each as `to_json` does."""
+    return list(map(_ENCODER.encode, values))

@@ -28,10 +28,9 @@ from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.records.model import Company, ContextEntry, User
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.assembly import read_records
+from airflow_provider_halo.sync.assembly import read_payloads
 from airflow_provider_halo.sync.batch import Batch
 from airflow_provider_halo.sync.engine import SyncOptions
-from airflow_provider_halo.sync.made import made_of
 from airflow_provider_halo.sync.narrowing import narrowed, range_of
 from airflow_provider_halo.sync.outcome import SCOPES
 from airflow_provider_halo.sync.planning import plan_batches
@@ -133,8 +132,8 @@ class Pass:
         count = 0
         for batch in self.batches():
             for scope in _SCOPES:
-                records = read_records(scope, self.plan, self.selection, batch, self.sources, lambda *_: None)
-                count += sum(isinstance(made_of(record), Payload) for record in records)
+                blocks = read_payloads(scope, self.plan, self.selection, batch, self.sources, lambda *_: None)
+                count += sum(isinstance(made, Payload) for block in blocks for made in block)
         return {"records": count}
 
     def sync(self) -> dict[str, int]:

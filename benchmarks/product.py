@@ -53,21 +53,21 @@ WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {1})
 SELECT i, 'Company ' || i, 'company' || i || '.example',
   CASE i % 3 WHEN 0 THEN 'Retail' WHEN 1 THEN 'Logistics' ELSE 'Public services' END,
   CASE i % 2 WHEN 0 THEN 'business' ELSE 'starter' END, i % 900, (i * 37 % 9000) / 4.0,
-  date('2020-01-01', i % 2000 || ' days')
+  date('2020-01-01', (i % 2000) || ' days')
 FROM n;
-INSERT INTO seats SELECT id, 10 + id % 50, id % 10, date('2027-01-01', id % 365 || ' days') FROM companies;
+INSERT INTO seats SELECT id, 10 + id % 50, id % 10, date('2027-01-01', (id % 365) || ' days') FROM companies;
 
 INSERT INTO users
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {0})
-SELECT i, 1 + (i - 1) / {2}, 'Given' || i % 997 || ' Family' || i % 1009, 'user' || i || '@company.example',
+SELECT i, 1 + (i - 1) / {2}, 'Given' || (i % 997) || ' Family' || (i % 1009), 'user' || i || '@company.example',
   CASE i % 4 WHEN 0 THEN 'Owner' ELSE 'Member' END, CASE i % 3 WHEN 0 THEN 'de-AT' ELSE 'en-GB' END,
-  i % 4 = 0, i * 31 % 500, (i * 17 % 1000) / 8.0, date('2021-01-01', i % 1500 || ' days') || 'T08:30:00+00:00'
+  i % 4 = 0, i * 31 % 500, (i * 17 % 1000) / 8.0, date('2021-01-01', (i % 1500) || ' days') || 'T08:30:00+00:00'
 FROM n;
 INSERT INTO activity
-SELECT id, company_id, '/reports/' || id % 40, id * 7 % 300, id * 13 % 2000 FROM users;
+SELECT id, company_id, '/reports/' || (id % 40), id * 7 % 300, id * 13 % 2000 FROM users;
 INSERT INTO onboarding
 SELECT id, company_id, CASE id % 5 WHEN 0 THEN 'invited colleagues' ELSE 'done' END, id % 2,
-  date('2022-01-01', id % 900 || ' days')
+  date('2022-01-01', (id % 900) || ' days')
 FROM users;
 
 CREATE INDEX users_company ON users (company_id);

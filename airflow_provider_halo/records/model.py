@@ -11,12 +11,12 @@ class ContextEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One context entry, as the API takes it (documented).
 
     :param label: heads the section in the AI's prompt.
-    :param value: any JSON value.
+    :param value: any JSON value, or one that is encoded already.
     :param type: one of `contract.CONTEXT_TYPES`; None lets Halo pick a rendering.
     """
 
     label: str
-    value: Json
+    value: Json | msgspec.Raw
     type: str | None = None
 
 

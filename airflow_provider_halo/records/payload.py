@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -18,7 +18,7 @@ from airflow_provider_halo.contract import (
 )
 from airflow_provider_halo.encoding import to_json
 from airflow_provider_halo.records.model import Company, User
-from airflow_provider_halo.records.problem import Problem, Scope
+from airflow_provider_halo.records.problem import BROKEN_TEXT, Problem, Scope
 from airflow_provider_halo.records.values import Json
 
 
@@ -92,7 +92,7 @@ def payload_of(record: Company | User) -> Payload | Problem:
             company_id,
         )
     except UnicodeEncodeError:
-        return Problem(scope, key, _broken_text(record), "holds text that is no Unicode (a lone surrogate)")
+        return Problem(scope, key, _broken_text(record), BROKEN_TEXT)
     if payload.size > limit:
         return Problem(
             scope, key, _largest(record), f"{payload.size:,} bytes of traits and context; Halo takes {limit:,}"
@@ -109,6 +109,16 @@ def payload_of(record: Company | User) -> Payload | Problem:
                 f"{characters:,} characters of custom fields; Halo takes {CUSTOM_FIELDS_CHARACTERS:,}",
             )
     return payload
+
+
+def within_limits(scope: Scope, traits: Sequence[bytes], contexts: Sequence[bytes]) -> bool:
+    """Whether `payload_of` certainly refuses none of some records for its size.
+
+    :param traits: their traits as JSON bytes, at least one; ``contexts``: their contexts.
+    """
+    longest = max(map(len, traits))
+    limit = USER_BYTES if scope == "users" else COMPANY_BYTES
+    return longest <= CUSTOM_FIELDS_CHARACTERS and longest + max(map(len, contexts)) <= limit
 
 
 def users_update_body(users: Iterable[Payload], *, token: str, update_only: bool = False) -> bytes:

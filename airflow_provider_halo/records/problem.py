@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 Scope = Literal["companies", "users", "links"]
+
+BROKEN_TEXT: Final = "holds text that is no Unicode (a lone surrogate)"
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 
 from airflow_provider_halo.api.blocking import run_blocking
@@ -15,21 +15,22 @@ from airflow_provider_halo.exceptions import HaloError, LedgerError, SecretMissi
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import Selection, select
-from airflow_provider_halo.records.model import Company, User
+from airflow_provider_halo.records.model import Company
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.assembly import Notes, read_records
+from airflow_provider_halo.sync.assembly import read_payloads, read_records
 from airflow_provider_halo.sync.batch import Batch
 from airflow_provider_halo.sync.chunks import chunks_of
 from airflow_provider_halo.sync.delivery import Delivery
 from airflow_provider_halo.sync.garbage import heap_set_aside
 from airflow_provider_halo.sync.links import KnownCompanies
-from airflow_provider_halo.sync.made import made_of
+from airflow_provider_halo.sync.made import outcomes_of
 from airflow_provider_halo.sync.memory import Memory
 from airflow_provider_halo.sync.outcome import Outcome
 from airflow_provider_halo.sync.planning import plan_batches
 from airflow_provider_halo.sync.progress import Progress
+from airflow_provider_halo.sync.reading import Notes
 from airflow_provider_halo.sync.rehearsal import Rehearsal
 from airflow_provider_halo.sync.report import Report, Tally
 from airflow_provider_halo.sync.source import Sources
@@ -256,11 +257,9 @@ class _BatchRun:
         return chunks_of(self._changes(scope, batch), size, self._pass_over)
 
     def _changes(self, scope: QueryScope, batch: Batch) -> Iterator[Payload | Outcome]:
-        with contextlib.closing(self._records(scope, batch)) as records:
-            made = (made_of(record) for record in records)
-            yield from made if self._memory is None else self._memory.changes(scope, made)
-
-    def _records(self, scope: QueryScope, batch: Batch) -> Generator[Company | User | Problem, None, None]:
-        return read_records(
+        blocks = read_payloads(
             scope, self._plan, self._selection, batch, self._sources, self._tally.warn, notes=self._notes
         )
+        with contextlib.closing(blocks):
+            made = outcomes_of(blocks)
+            yield from made if self._memory is None else self._memory.changes(scope, made)

@@ -15,11 +15,12 @@ from airflow_provider_halo.exceptions import SetupError, UnlikelyChange
 from airflow_provider_halo.ledger.ledger import Pages, Run
 from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
-from airflow_provider_halo.sync.assembly import Notes, read_records
+from airflow_provider_halo.sync.assembly import read_payloads
 from airflow_provider_halo.sync.batch import Batch
-from airflow_provider_halo.sync.made import made_of
+from airflow_provider_halo.sync.made import outcomes_of
 from airflow_provider_halo.sync.memory import SCOPES, Memory
 from airflow_provider_halo.sync.narrowing import unnarrowed
+from airflow_provider_halo.sync.reading import Notes
 from airflow_provider_halo.sync.source import Sources, ask, engine_of
 
 log = logging.getLogger(__name__)
@@ -182,8 +183,8 @@ def _survey(  # noqa: PLR0917 (as of `guard`)
         activity=False,
         writes=False,
     )
-    with closing(read_records(scope, plan, selection, batch, sources, lambda *_: None)) as records:
-        for change in memory.changes(scope, (made_of(record) for record in records)):
+    with closing(read_payloads(scope, plan, selection, batch, sources, lambda *_: None)) as blocks:
+        for change in memory.changes(scope, outcomes_of(blocks)):
             survey.note(getattr(change, "count", 1), unchanged=getattr(change, "status", "") == "unchanged")
             if survey.is_over:
                 return

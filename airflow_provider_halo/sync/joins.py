@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeAlias
+from itertools import chain
+from typing import NamedTuple, Protocol
 
 from airflow_provider_halo.plan.query import Query
-from airflow_provider_halo.records.problem import Unsendable
-from airflow_provider_halo.records.values import Json
-from airflow_provider_halo.sync.groups import groups
+from airflow_provider_halo.sync.conversion import Row
+from airflow_provider_halo.sync.groups import blocks
 from airflow_provider_halo.sync.narrowing import Records, narrowed
 from airflow_provider_halo.sync.rows import Stream, Streams
-from airflow_provider_halo.sync.shapes import EntryReader, LeftOut, Row
+from airflow_provider_halo.sync.shapes import EntryReader, Found
 
 UNKNOWN_ROWS = "{0}: rows of {1} that {2} doesn't have dropped"
-
-Found: TypeAlias = "Json | LeftOut | Unsendable"
-"""What an entry's rows came to for one record: a value, nothing to send, or the reason why the record can't be sent."""
 
 
 class Join(Protocol):
@@ -41,12 +38,12 @@ class Merge:
     :param unknown: the warning for rows of records that the traits query doesn't give.
     """
 
-    def __init__(self, stream: Stream, warnings: Counter[str], unknown: str) -> None:
+    def __init__(self, stream: Stream, warnings: Counter[str], unknown: str, *, encodes: bool) -> None:
         self.query = stream.query
         self._warnings = warnings
         self._unknown = unknown
-        self._values = _values(stream, warnings, unknown, ordered=True)
-        self._ahead: tuple[str, Found, int] | None = None
+        self._parts = _parts(stream, warnings, unknown, ordered=True, encodes=encodes)
+        self._ahead = _Part({}, {}, "")  # what the records haven't come to yet
 
     def begin(self, records: Records) -> None:
         """Nothing: the stream is being read already."""
@@ -54,37 +51,49 @@ class Merge:
     def values(self, keys: Sequence[str]) -> dict[str, Found]:
         """The values for the block's keys."""
         found: dict[str, Found] = {}
-        ahead = self._ahead or next(self._values, None)
-        for key in keys:
-            while ahead is not None and ahead[0] < key:
-                self._warnings[self._unknown] += ahead[2]
-                ahead = next(self._values, None)
-            if ahead is not None and ahead[0] == key:
-                found[key] = ahead[1]
-                ahead = next(self._values, None)
-        self._ahead = ahead
+        wanted, last = frozenset(keys), keys[-1]
+        part: _Part | None = self._ahead
+        while part is not None:
+            self._ahead = self._taken(part, wanted, last, found)
+            if part.last >= last:
+                break
+            part = next(self._parts, None)
         return found
+
+    def _taken(self, part: _Part, wanted: frozenset[str], last: str, found: dict[str, Found]) -> _Part:
+        """Take what is wanted; what is left is of records that are still to come."""
+        if part.values.keys() <= wanted:
+            found.update(part.values)
+            return _Part({}, {}, part.last)
+        ahead: dict[str, Found] = {}
+        for key, value in part.values.items():
+            if key in wanted:
+                found[key] = value
+            elif key > last:
+                ahead[key] = value
+            else:
+                self._warnings[self._unknown] += part.rows.get(key, 1)
+        return _Part(ahead, part.rows, part.last)
 
     def finish(self) -> None:
         """Read to the end: the rows after the last record belong to none."""
-        if self._ahead is not None:
-            self._warnings[self._unknown] += self._ahead[2]
-        for _, _, rows in self._values:
-            self._warnings[self._unknown] += rows
+        for part in chain([self._ahead], self._parts):
+            self._warnings[self._unknown] += sum(part.rows.get(key, 1) for key in part.values)
 
 
 class Lookup:
     """Asks for the rows of each block's records by their keys, where a batch's range can't be trusted to name them."""
 
-    def __init__(self, query: Query, streams: Streams, warnings: Counter[str]) -> None:
+    def __init__(self, query: Query, streams: Streams, warnings: Counter[str], *, encodes: bool) -> None:
         self.query = query
+        self._encodes = encodes
         self._streams = streams
         self._engine = streams.engine(query)
         self._warnings = warnings
         self._stream: Stream | None = None
 
     def begin(self, records: Records) -> None:
-        """Send the block's query; a thread reads it."""
+        """Send the block's query; where its database is another process, a thread reads it."""
         self._stream = self._streams.open(self.query, narrowed(self.query, records, self._engine.dialect))
 
     def values(self, keys: Sequence[str]) -> dict[str, Found]:
@@ -93,24 +102,33 @@ class Lookup:
             return {}
         wanted = frozenset(keys)
         # A collation without case gives rows of other keys too; they come again with the block that asks for them.
-        values = _values(self._stream, self._warnings, None, ordered=False)
-        return {key: value for key, value, _ in values if key in wanted}
+        parts = _parts(self._stream, self._warnings, None, ordered=False, encodes=self._encodes)
+        return {key: value for part in parts for key, value in part.values.items() if key in wanted}
 
     def finish(self) -> None:
         """Nothing: what wasn't asked for wasn't read."""
 
 
-def _values(
-    stream: Stream, warnings: Counter[str], unknown: str | None, *, ordered: bool
-) -> Iterator[tuple[str, Found, int]]:
-    reader = EntryReader(stream.query, stream.names, warnings)
+class _Part(NamedTuple):
+    """Some of an entry's values by key; how many rows those had that have more than one; and the last key."""
+
+    values: dict[str, Found]
+    rows: dict[str, int]
+    last: str
+
+
+def _parts(
+    stream: Stream, warnings: Counter[str], unknown: str | None, *, ordered: bool, encodes: bool
+) -> Iterator[_Part]:
+    reader = EntryReader(stream.query, stream.names, warnings, encodes=encodes)
 
     def unusable(_: Row) -> None:
         if unknown is not None:
             warnings[unknown] += 1
 
-    for key, rows in groups(stream, reader.keep, ordered=ordered, unusable=unusable):
-        try:
-            yield key, reader.value(rows), len(rows)
-        except Unsendable as problem:
-            yield key, problem, len(rows)
+    for block in blocks(stream, reader.keep, ordered=ordered, unusable=unusable):
+        if not block.keys:
+            continue
+        values = dict(zip(block.keys, reader.found(block), strict=True))
+        rows = {} if block.flat is not None else dict(zip(block.keys, map(len, block.rows), strict=True))
+        yield _Part(values, rows, block.keys[-1])

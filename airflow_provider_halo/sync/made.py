@@ -1,16 +1,12 @@
-"""From a record to the bytes that leave, or to the reason why there are none."""
+"""From what reading makes of records to what is sent of them, or the outcome of those that can't be sent."""
 
 from __future__ import annotations
 
-from airflow_provider_halo.records.model import Company, User
-from airflow_provider_halo.records.payload import Payload, payload_of
+from collections.abc import Iterable, Iterator
+
+from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.sync.outcome import Outcome
-
-
-def made_of(record: Company | User | Problem) -> Payload | Outcome:
-    """What is sent of a record; of one that can't be sent, its rejection."""
-    return outcome_of(record if isinstance(record, Problem) else payload_of(record))
 
 
 def outcome_of(made: Payload | Problem) -> Payload | Outcome:
@@ -18,3 +14,9 @@ def outcome_of(made: Payload | Problem) -> Payload | Outcome:
     if isinstance(made, Payload):
         return made
     return Outcome(scope=made.scope, status="rejected", problem=made)
+
+
+def outcomes_of(blocks: Iterable[Iterable[Payload | Problem]]) -> Iterator[Payload | Outcome]:
+    """`outcome_of` each, block after block."""
+    for block in blocks:
+        yield from map(outcome_of, block)

@@ -17,10 +17,10 @@ from airflow_provider_halo.records.fingerprint import Fingerprinter, merged, onl
 from airflow_provider_halo.records.model import ContextEntry
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Scope
-from airflow_provider_halo.sync.assembly import Notes
 from airflow_provider_halo.sync.batch import Batch
 from airflow_provider_halo.sync.diff import Diff, DiffOptions
 from airflow_provider_halo.sync.outcome import Outcome
+from airflow_provider_halo.sync.reading import Notes
 from airflow_provider_halo.sync.recording import Recorder, Rejected
 from airflow_provider_halo.sync.report import Report
 

@@ -19,12 +19,12 @@ from airflow_provider_halo.ledger.names import Retired
 from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
 from airflow_provider_halo.records.fingerprint import CONTEXT, TRAITS, without
 from airflow_provider_halo.records.model import Company, ContextEntry, User
-from airflow_provider_halo.records.payload import Payload
+from airflow_provider_halo.records.payload import Payload, payload_of
 from airflow_provider_halo.records.values import Json
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.chunks import chunks_of
 from airflow_provider_halo.sync.delivery import Delivery
-from airflow_provider_halo.sync.made import made_of
+from airflow_provider_halo.sync.made import outcome_of
 from airflow_provider_halo.sync.memory import SCOPES
 from airflow_provider_halo.sync.outcome import Outcome
 from airflow_provider_halo.sync.report import Report, Tally
@@ -93,7 +93,7 @@ def _emptied(run: Run, scope: QueryScope, retired: Sequence[Retired]) -> Iterato
     last = ""
     while keys := run.pages.book.keys_after(scope, last, AT_ONCE):
         _unlearn_parts(run, scope, keys, retired)
-        yield from (made_of(make(key)) for key in keys)
+        yield from (outcome_of(payload_of(make(key))) for key in keys)
         last = keys[-1]
 
 

@@ -1,4 +1,4 @@
-"""Rows of several queries at once: each read by a thread of its own, a few chunks ahead of who takes them."""
+"""Rows of several queries at once, each read a few chunks ahead where its database is another process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -71,13 +72,78 @@ class Streams:
         self._open = [stream for stream in self._open if stream.is_alive]
         engine = self.engine(query)
         close_cursors_quietly(engine)
-        stream = Stream(self, query, engine, statement)
+        kind = InPlace if engine.dialect.name == "sqlite" else Ahead
+        stream = kind(self, query, engine, statement)
         self._open.append(stream)
         return stream
 
 
-class Stream:
+class Stream(Protocol):
     """One statement that is being read; iterating gives its rows in chunks."""
+
+    query: Query
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns; waits until the database has answered."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is something to end."""
+
+    def __iter__(self) -> Iterator[Rows]:
+        """The rows, in chunks."""
+
+    def end(self) -> None:
+        """End what still runs. Called once the streams are closed."""
+
+
+class InPlace:
+    """A statement that is read by who takes its rows, in the same thread: the way for SQLite.
+
+    SQLite's queries run in the thread that asks for a row, and for each row it lets go of Python's lock. Threads of their
+    own would take that lock from each other row by row, which costs more than there is to gain.
+    """
+
+    def __init__(self, _: Streams, query: Query, engine: sa.Engine, statement: sa.Executable) -> None:
+        self.query = query
+        self._engine = engine
+        self._resources = ExitStack()
+        with self._explaining():
+            connection = self._resources.enter_context(read_only(engine))
+            streaming = connection.execution_options(stream_results=True)
+            self._result = self._resources.enter_context(streaming.execute(statement))
+            self.names = tuple(self._result.keys())
+            check_columns(query, self.names)
+
+    @property
+    def is_alive(self) -> bool:
+        """Always: its connection is to be closed."""
+        return True
+
+    def __iter__(self) -> Iterator[Rows]:
+        with self._explaining():
+            yield from self._result.partitions(CHUNK_ROWS)
+        self._resources.close()
+
+    def end(self) -> None:
+        """Close the connection, and with it the query."""
+        self._resources.close()
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self._resources.close()
+            if isinstance(error, HaloError) or not isinstance(error, Exception):
+                raise
+            # Not chained: the text of SQLAlchemy's error, which a traceback prints, holds SQL and parameters.
+            raise explained(error, self._engine, self.query) from None
+
+
+class Ahead:
+    """A statement that a thread of its own reads, a few chunks ahead of who takes them."""
 
     def __init__(self, streams: Streams, query: Query, engine: sa.Engine, statement: sa.Executable) -> None:
         self.query = query

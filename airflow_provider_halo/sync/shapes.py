@@ -1,21 +1,24 @@
-"""What the rows of one record become: traits, or the value of a context entry by its shape."""
+"""What the rows of one record become as a context entry, by its shape."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import chain, islice
 from typing import Any, Final, TypeAlias
 
 from airflow_provider_halo.encoding import to_json
 from airflow_provider_halo.plan.query import Query
 from airflow_provider_halo.plan.schema import ordering
-from airflow_provider_halo.records.problem import Unsendable
-from airflow_provider_halo.records.values import Json, to_boolean, to_json_value, to_moment
+from airflow_provider_halo.records.problem import BROKEN_TEXT, Unsendable
+from airflow_provider_halo.records.values import Json
+from airflow_provider_halo.sync.conversion import Row, RowReader, Values, without_nulls
+from airflow_provider_halo.sync.groups import Block
 
-Row: TypeAlias = "Sequence[Any]"
-Values: TypeAlias = "dict[str, Json]"
-Convert: TypeAlias = "Callable[[Any, Counter[str]], Json]"
+Found: TypeAlias = "Json | bytes | LeftOut | Unsendable"
+"""What an entry's rows came to for one record: a value (as JSON bytes where such are asked for), nothing to send, or the
+reason why the record can't be sent."""
 
 
 class LeftOut:
@@ -31,60 +34,21 @@ SAME_NAME = "{0} left out: two rows of one name"
 # rows can't be sent any more; keeping it would only let one record eat the memory.
 _MOST_ROWS = 20_000
 _MOST_BEFORE_CUT = 1_000  # rows that are gathered before a `limit` is applied for the first time
-_PLAIN = frozenset({int, bool, type(None)})
-
-
-class RowReader:
-    """Reads one row of a query as JSON values by column, without the key and company columns. ``names``: what it gives.
-
-    :param names: the result's columns, already held against the plan (`columns.check_columns`).
-    :param warnings: counts what was changed on the way, by kind.
-    :param omit_nulls: leave columns out that are null.
-    """
-
-    def __init__(self, query: Query, names: Sequence[str], warnings: Counter[str], *, omit_nulls: bool) -> None:
-        positions = [(name, at) for at, name in enumerate(names) if name not in {query.key, query.company}]
-        self.names = tuple(name for name, _ in positions)
-        self._pick = _picker([at for _, at in positions])
-        self._prefix = "traits." if query.entry is None else ""
-        self._warnings = warnings
-        self._omit_nulls = omit_nulls
-        self._special: dict[str, Convert] = {}
-        for name in self.names:
-            if name in query.timestamps:
-                self._special[name] = to_moment
-            elif name in query.booleans or name.startswith(("has_", "is_")):
-                self._special[name] = to_boolean
-
-    def __call__(self, row: Row) -> Values:
-        """The row's values by column.
-
-        :raises Unsendable: for a value that has no form in JSON; ``field`` names the column.
-        """
-        values: Values = {}
-        special = self._special
-        for name, value in zip(self.names, self._pick(row)):  # noqa: B905 (one position a name; strict= costs a tenth)
-            kind = type(value)
-            # Most values are plain texts and whole numbers, which their type alone tells, without a call.
-            if name not in special and (kind in _PLAIN or (kind is str and "\0" not in value)):
-                values[name] = value
-                continue
-            try:
-                values[name] = special.get(name, to_json_value)(value, self._warnings)
-            except Unsendable as problem:
-                raise Unsendable(problem.reason, self._prefix + name) from None
-        return without_nulls(values) if self._omit_nulls else values
 
 
 class EntryReader:
-    """Turns all rows of one record into the value of a context entry."""
+    """Turns all rows of one record into the value of a context entry.
 
-    def __init__(self, query: Query, names: Sequence[str], warnings: Counter[str]) -> None:
+    :param encodes: give the values as JSON bytes.
+    """
+
+    def __init__(self, query: Query, names: Sequence[str], warnings: Counter[str], *, encodes: bool) -> None:
         if query.entry is None:
             message = f"{query.name} is no context entry"
             raise ValueError(message)
         self._query = query
         self._warnings = warnings
+        self._encodes = encodes
         self._shape = query.shape
         self._name = query.entry.name or ""
         self._value_column = query.entry.value or ""
@@ -100,36 +64,51 @@ class EntryReader:
             self._most = max(_MOST_BEFORE_CUT, 4 * self._limit)
 
     def keep(self, rows: list[Row], row: Row) -> None:
-        """Add a row to those of its record, unless it can't matter any more.
-
-        :raises Unsendable: as `value` does.
-        """
+        """Add a row to those of its record, unless it can't matter any more."""
         if len(rows) < self._most:
             rows.append(row)
-        elif self._limit is not None and self._most > self._limit:
+        elif len(rows) == self._most and self._limit is not None and self._most > self._limit:
             rows.append(row)
-            rows[:] = [kept for kept, _ in self._ordered(rows)[: self._limit]]
+            # With a row that can't be sent, nor can the record: it is left as it is, and whoever asks is told why.
+            with suppress(Unsendable):
+                rows[:] = [kept for kept, _ in self._ordered(rows, map(self._row, rows))[: self._limit]]
 
-    def value(self, rows: list[Row]) -> Json | LeftOut:
-        """The entry's value; what a record without rows gets (``Query.empty``) isn't decided here.
+    def found(self, block: Block) -> list[Found]:
+        """What the rows of each record of a block come to; what a record without rows gets isn't decided here."""
+        flat = block.flat
+        if flat is not None and self._shape == "object":
+            whole = self._read.encoded(flat) if self._encodes else self._read.many(flat)
+            if whole is not None:
+                return [*whole]
+        values = self._read.many(list(chain.from_iterable(block.rows))) if flat is None else self._read.many(flat)
+        if values is None:
+            return [self._found(rows) for rows in block.rows]
+        left = iter(values)
+        return [self._found(rows, list(islice(left, len(rows)))) for rows in block.rows]
 
-        :param rows: at least one, as `keep` left them.
-        :raises Unsendable: for a value that has no form in JSON; ``field`` names the entry.
-        """
-        if self._shape == "map":
-            return self._map(rows)
-        if self._shape == "array":
-            return [self._finished(values) for _, values in self._ordered(rows)[: self._limit]]
-        if len(rows) > 1:
+    def _found(self, rows: list[Row], values: Iterable[Values] | None = None) -> Found:
+        if len(rows) > 1 and self._shape in {"object", "scalar"}:
             self._warnings[MANY_ROWS.format(self._query.name)] += 1
             return LEFT_OUT
-        values = self._row(rows[0])
-        return values[self._value_column] if self._shape == "scalar" else values
+        try:
+            value = self._value(rows, map(self._row, rows) if values is None else values)
+            return value if isinstance(value, LeftOut) or not self._encodes else to_json(value)
+        except Unsendable as problem:
+            return problem
+        except UnicodeEncodeError:
+            return Unsendable(BROKEN_TEXT, f"context.{self._query.entry_key}")
 
-    def _map(self, rows: list[Row]) -> Json | LeftOut:
+    def _value(self, rows: list[Row], values: Iterable[Values]) -> Json | LeftOut:
+        if self._shape == "map":
+            return self._map(values)
+        if self._shape == "array":
+            return [self._finished(item) for _, item in self._ordered(rows, values)[: self._limit]]
+        (only,) = values
+        return only[self._value_column] if self._shape == "scalar" else only
+
+    def _map(self, rows: Iterable[Values]) -> Json | LeftOut:
         value: Values = {}
-        for row in rows:
-            values = self._row(row)
+        for values in rows:
             name = values.pop(self._name)
             if name is None:
                 self._warnings[NULL_NAME.format(self._query.name)] += 1
@@ -147,16 +126,15 @@ class EntryReader:
         try:
             return to_json(name).decode()
         except UnicodeEncodeError:
-            reason = "holds text that is no Unicode (a lone surrogate)"
-            raise Unsendable(reason, f"context.{self._query.entry_key}") from None
+            raise Unsendable(BROKEN_TEXT, f"context.{self._query.entry_key}") from None
 
-    def _ordered(self, rows: list[Row]) -> list[tuple[Row, Values]]:
+    def _ordered(self, rows: list[Row], values: Iterable[Values]) -> list[tuple[Row, Values]]:
         """The rows with their values, in the plan's order.
 
         Rows that this leaves equal come in the order of their values: a database gives them in any order, and the same
         data must give the same bytes.
         """
-        pairs = [(row, self._row(row)) for row in rows]
+        pairs = list(zip(rows, values, strict=True))
         if len(pairs) > 1:
             pairs.sort(key=lambda pair: _bytes_of(pair[1]))
             for column, descending in reversed(self._order):
@@ -172,18 +150,6 @@ class EntryReader:
 
     def _finished(self, values: Values) -> Values:
         return without_nulls(values) if self._omit_nulls else values
-
-
-def without_nulls(values: Values) -> Values:
-    """The values that are there."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _picker(positions: list[int]) -> Callable[[Row], Sequence[Any]]:
-    """What takes the values at these positions out of a row."""
-    if len(positions) > 1:
-        return itemgetter(*positions)
-    return lambda row: [row[at] for at in positions]
 
 
 def _sort(pairs: list[tuple[Row, Values]], column: str, *, descending: bool) -> None:
