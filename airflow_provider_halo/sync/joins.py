@@ -78,7 +78,8 @@ class Merge:
     def finish(self) -> None:
         """Read to the end: the rows after the last record belong to none."""
         for part in chain([self._ahead], self._parts):
-            self._warnings[self._unknown] += sum(part.rows.get(key, 1) for key in part.values)
+            if part.values:
+                self._warnings[self._unknown] += sum(part.rows.get(key, 1) for key in part.values)
 
 
 class Lookup:

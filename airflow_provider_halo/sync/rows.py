@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.plan.query import Query
 from airflow_provider_halo.sync.columns import check_columns
+from airflow_provider_halo.sync.narrowing import without_rows
 from airflow_provider_halo.sync.source import (
     Sources,
     canceller,
@@ -108,12 +109,12 @@ class InPlace:
     def __init__(self, _: Streams, query: Query, engine: sa.Engine, statement: sa.Executable) -> None:
         self.query = query
         self._engine = engine
+        self._statement = statement
         self._resources = ExitStack()
         with self._explaining():
-            connection = self._resources.enter_context(read_only(engine))
-            streaming = connection.execution_options(stream_results=True)
-            self._result = self._resources.enter_context(streaming.execute(statement))
-            self.names = tuple(self._result.keys())
+            self._connection = self._resources.enter_context(read_only(engine))
+            # What is wrong with a query is told before another one has taken its time.
+            self.names = tuple(self._connection.execute(without_rows(query)).keys())
             check_columns(query, self.names)
 
     @property
@@ -123,7 +124,9 @@ class InPlace:
 
     def __iter__(self) -> Iterator[Rows]:
         with self._explaining():
-            yield from self._result.partitions(CHUNK_ROWS)
+            result = self._connection.execution_options(stream_results=True).execute(self._statement)
+            self._resources.enter_context(result)
+            yield from result.partitions(CHUNK_ROWS)
         self._resources.close()
 
     def end(self) -> None:

@@ -93,7 +93,9 @@ def test_an_early_end_closes_connections_and_threads_at_once(many, plan, caplog)
     loaded = users_plan(plan, "SELECT * FROM users", "SELECT id, team, note AS again FROM users")
     records = reading(many, loaded)
     assert next(records).user_id == "1"
-    assert sorted(our_threads()) == ["halo-users.context.x", "halo-users.traits"]
+    # SQLite's queries run in the thread that takes the rows.
+    in_place = many.engine.dialect.name == "sqlite"
+    assert sorted(our_threads()) == ([] if in_place else ["halo-users.context.x", "halo-users.traits"])
     started = time.monotonic()
     with caplog.at_level(logging.WARNING):
         records.close()
