@@ -75,8 +75,7 @@ def blocks(stream: Stream, keep: Keep, *, ordered: bool, unusable: Callable[[Row
             yield from last.then_one_row_each(keys, chunk)
         else:
             yield from last.then(keys or list(map(_key_of, raw)), chunk)
-    if last.rows:
-        yield Block([last.key], rows=[last.rows])
+    yield from last.complete()
 
 
 class _Last:
@@ -101,11 +100,17 @@ class _Last:
         if len(self.rows) == 1:
             yield Block([self.key, *keys[:-1]], flat=[self.rows[0], *rows[:-1]])
         else:
-            if self.rows:
-                yield Block([self.key], rows=[self.rows])
+            yield from self.complete()
             if len(keys) > 1:
                 yield Block(keys[:-1], flat=rows[:-1])
         self.key, self.rows = keys[-1], [rows[-1]]
+
+    def complete(self) -> Iterator[Block]:
+        """Give it: nothing follows."""
+        if len(self.rows) == 1:
+            yield Block([self.key], flat=self.rows)
+        elif self.rows:
+            yield Block([self.key], rows=[self.rows])
 
     def then(self, keys: Sequence[str], rows: Sequence[Row]) -> Iterator[Block]:
         """Give what is complete when these rows follow, looked at one by one.
