@@ -3,7 +3,7 @@
 from collections import Counter
 
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_halo.plan.loader import load_plan
@@ -55,6 +55,11 @@ def filled(engine, rows):
                 connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({places})", tuple(row))
 
 
+MOMENTS = [(1, 1, "2025-03-01T10:11:12+02:00", 1, "lost"), (2, 1, None, 0, None)]
+
+
+@example(MOMENTS, [(1, "a\0b", "x"), (2, "c", None)], [(1, 1, "a\0b"), (2, 2, "c")], "send", "send", alone=True)
+@example(MOMENTS, [(1, 0.5, float("inf"))], [], "omit", "omit", alone=True)
 @settings(deadline=None, max_examples=100)
 @given(users, entries, entries, st.sampled_from(["send", "omit"]), st.sampled_from(["send", "omit"]), st.booleans())
 def test_payloads_made_many_at_once_are_those_of_the_records_one_by_one(
