@@ -58,10 +58,21 @@ def filled(engine, rows):
 MOMENTS = [(1, 1, "2025-03-01T10:11:12+02:00", 1, "lost"), (2, 1, None, 0, None)]
 
 
-@example(MOMENTS, [(1, "a\0b", "x"), (2, "c", None)], [(1, 1, "a\0b"), (2, 2, "c")], "send", "send", alone=True)
-@example(MOMENTS, [(1, 0.5, float("inf"))], [], "omit", "omit", alone=True)
+def named(users, one, lots, nulls):
+    return {"users": users, "one": one, "lots": lots, "nulls": nulls, "entry_nulls": nulls, "alone": True}
+
+
+@example(**named(MOMENTS, [(1, "a\0b", "x"), (2, "c", None)], [(1, 1, "a\0b"), (2, 2, "c")], "send"))
+@example(**named(MOMENTS, [(1, 0.5, float("inf")), (2, 0.25, 1.0)], [], "omit"))
 @settings(deadline=None, max_examples=100)
-@given(users, entries, entries, st.sampled_from(["send", "omit"]), st.sampled_from(["send", "omit"]), st.booleans())
+@given(
+    users=users,
+    one=entries,
+    lots=entries,
+    nulls=st.sampled_from(["send", "omit"]),
+    entry_nulls=st.sampled_from(["send", "omit"]),
+    alone=st.booleans(),
+)
 def test_payloads_made_many_at_once_are_those_of_the_records_one_by_one(
     tmp_path_factory, users, one, lots, nulls, entry_nulls, alone
 ):
