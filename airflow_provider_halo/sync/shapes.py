@@ -39,7 +39,7 @@ _MOST_BEFORE_CUT = 1_000  # rows that are gathered before a `limit` is applied f
 class EntryReader:
     """Turns all rows of one record into the value of a context entry.
 
-    :param encodes: give the values as JSON bytes.
+    :param encodes: give the values as JSON bytes, made many at once where nothing is wrong with them.
     """
 
     def __init__(self, query: Query, names: Sequence[str], warnings: Counter[str], *, encodes: bool) -> None:
@@ -76,11 +76,13 @@ class EntryReader:
     def found(self, block: Block) -> list[Found]:
         """What the rows of each record of a block come to; what a record without rows gets isn't decided here."""
         flat = block.flat
-        if flat is not None and self._shape == "object":
-            whole = self._read.encoded(flat) if self._encodes else self._read.many(flat)
-            if whole is not None:
-                return [*whole]
-        values = self._read.many(list(chain.from_iterable(block.rows))) if flat is None else self._read.many(flat)
+        values: list[Values] | None = None
+        if self._encodes:
+            if flat is not None and self._shape == "object":
+                encoded = self._read.encoded(flat)
+                if encoded is not None:
+                    return [*encoded]
+            values = self._read.many(flat if flat is not None else list(chain.from_iterable(block.rows)))
         if values is None:
             return [self._found(rows) for rows in block.rows]
         left = iter(values)
