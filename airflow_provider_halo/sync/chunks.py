@@ -6,15 +6,21 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.sync.outcome import Outcome
+
+CHUNK_BYTES: Final = 900_000  # with the keys of 1,000 users still below the 1 MB that a proxy takes without being told
 
 
 async def chunks_of(
     made: Iterator[Payload | Outcome], size: int, emit: Callable[[Outcome], None]
 ) -> AsyncGenerator[list[Payload], None]:
     """Read ahead of whoever takes the chunks.
+
+    A chunk ends early where its payloads come to `CHUNK_BYTES`: many servers and proxies refuse a larger body, and as many
+    chunks as there are requests under way are in the memory at once.
 
     :param made: what is to be sent, and what became of records that aren't. Read in a thread of its own, so that a slow
         database doesn't hold the sender; closed at the end, also an early one, where it is a generator.
@@ -53,15 +59,16 @@ class _Reader:
     def next_chunk(self) -> tuple[list[Payload], bool]:
         """The next payloads, and whether more may follow."""
         payloads: list[Payload] = []
-        links = 0
+        links = weight = 0
         stopped = self.stop.is_set
-        while len(payloads) - links < self._size and links < self._size:
+        while len(payloads) - links < self._size and links < self._size and weight < CHUNK_BYTES:
             record = next(self._made, None)
             if record is None or stopped():
                 return payloads, False
             if isinstance(record, Payload):
                 payloads.append(record)
                 links += record.unchanged
+                weight += record.size
             else:
                 self._emit(record)
         return payloads, True

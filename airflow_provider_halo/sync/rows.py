@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 
@@ -28,8 +28,11 @@ from airflow_provider_halo.sync.source import (
 
 log = logging.getLogger(__name__)
 
-CHUNK_ROWS = 1_000
-_CHUNKS_AHEAD = 3  # of each query: enough that reading and sending overlap, little enough that memory stays flat
+CHUNK_ROWS: Final = 250  # enough that what a chunk costs by itself doesn't count; four times as many take 8 MB more
+_FIRST_ROWS: Final = 50  # of a chunk, until it is known how heavy rows are
+_CHUNK_BYTES: Final = 500_000  # of texts in a chunk, about: heavy rows come in small chunks
+_SAMPLE: Final = 10  # rows of a chunk that are weighed
+_CHUNKS_AHEAD: Final = 3  # of each query: enough that reading and sending overlap, little enough that memory stays flat
 
 _AGAIN = 0.2  # seconds between two tries to cancel a query
 _PATIENCE = 10  # seconds after which a database that doesn't react is left alone; the thread is a daemon
@@ -126,7 +129,7 @@ class InPlace:
         with self._explaining():
             result = self._connection.execution_options(stream_results=True).execute(self._statement)
             self._resources.enter_context(result)
-            yield from result.partitions(CHUNK_ROWS)
+            yield from _chunks(result)
         self._resources.close()
 
     def end(self) -> None:
@@ -223,7 +226,7 @@ class Ahead:
                 with streams.changed:
                     self._names = names
                     streams.changed.notify_all()
-                for chunk in result.partitions(CHUNK_ROWS):
+                for chunk in _chunks(result):
                     with streams.changed:
                         streams.changed.wait_for(lambda: streams.closed or len(self._chunks) < _CHUNKS_AHEAD)
                         if streams.closed:
@@ -249,3 +252,13 @@ class Ahead:
         with streams.changed:
             streams.failure = streams.failure or error
             streams.changed.notify_all()
+
+
+def _chunks(result: sa.CursorResult[Any]) -> Iterator[Rows]:
+    """The rows of a result: as many at once as their weight allows."""
+    size = _FIRST_ROWS
+    while rows := result.fetchmany(size):
+        sample = rows[:: max(1, len(rows) // _SAMPLE)]
+        weight = sum(len(value) for row in sample for value in row if isinstance(value, (str, bytes)))
+        size = min(CHUNK_ROWS, max(1, _CHUNK_BYTES * len(sample) // (weight + 1)))
+        yield rows
