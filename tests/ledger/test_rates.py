@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from rates import assert_held
 
 from airflow_provider_halo.exceptions import LedgerError
 from airflow_provider_halo.ledger.ledger import Ledger
@@ -154,19 +155,6 @@ def test_processes_that_share_a_ledger_hold_the_limit_together(engine, ledger, h
             sender.stdin.write(f"{order}\n")
             sender.stdin.flush()
         assert [sender.communicate(timeout=120) for sender in senders] == [("done\n", "")] * PROCESSES
-        arrived = sorted(call.began for call in sandbox.traffic.calls())
+        arrived = [call.began for call in sandbox.traffic.calls()]
     assert len(arrived) == PROCESSES * EACH
     assert_held(arrived, RATE)
-
-
-def assert_held(arrived, rate):
-    """No window holds more than the rate allows, and what may come close together on its way.
-
-    A window of T seconds holds one more than rate * T by itself, being closed at both ends. And a request may be late: by
-    the way from database to sender, the sender's busy loop, a connection that has to be opened first. On a machine that
-    is busy with other things that is tenths of a second, of which half a second is allowed for. Senders that don't know of
-    each other would bring four times as many.
-    """
-    for seconds in (1.0, 2.0):
-        windows = [sum(began <= other < began + seconds for other in arrived) for began in arrived]
-        assert max(windows) <= rate * (seconds + 0.5) + 1, f"{max(windows)} in {seconds} s"
