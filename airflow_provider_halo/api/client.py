@@ -197,15 +197,18 @@ class HaloClient:
         began = self._timer()
         budget = self.settings.max_retry_seconds
         started = False
+        waited = 0.0  # for turns, since then: at a low rate these may take longer than the budget, with nothing amiss
 
         def remaining() -> float:
-            return budget - (self._timer() - began)
+            return budget - (self._timer() - began - waited)
 
         async def attempt() -> Answer:
-            nonlocal began, started
+            nonlocal began, started, waited
             slot = await self._pacer.acquire(longest_pause=remaining())
             if not started:  # the wait for a place is no wait for Halo
                 began, started = self._timer(), True
+            else:
+                waited += slot.waited
             try:
                 answer = await self._authorised(path, body, token)
             except TransientError as error:

@@ -21,9 +21,14 @@ _PAUSE_WORTH_A_LINE: Final = 10.0  # a shorter pause isn't noticed by anyone who
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Leave for one request. ``number`` counts the requests of the client."""
+    """Leave for one request.
+
+    :param number: counts the requests of the client.
+    :param waited: seconds that it waited for its turn, which is our own doing, not Halo's.
+    """
 
     number: int
+    waited: float
 
 
 class Pacer:
@@ -80,23 +85,27 @@ class Pacer:
         await self._room()
         try:
             await self._sit_out(longest_pause)
-            await self.turn()
-            while self.held_for:  # while it waited for its turn, which is lost
+            waited = await self.turn()
+            while self.held_for:  # since it waited for its turn, which is lost
                 await self._sit_out(longest_pause)
-                await self.turn()
+                waited += await self.turn()
         except BaseException:  # whatever ends the wait, cancellation included, the place is free again
             self._leave()
             raise
         self._started += 1
-        return Slot(self._started)
+        return Slot(self._started, waited)
 
-    async def turn(self) -> None:
+    async def turn(self) -> float:
         """Wait for the limiter's leave alone; for a request that is repeated in the place of the one before.
 
         The last of the waits: whatever is waited for after it would let several requests start together.
+
+        :return: seconds that it took.
         """
+        began = self._timer()
         if self._limiter is not None:
             await self._limiter.acquire()
+        return self._timer() - began
 
     def release(self) -> None:
         """The request has ended, one way or another."""
