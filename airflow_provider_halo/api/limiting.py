@@ -35,7 +35,7 @@ class Bucket(Protocol):
 class RateLimiter:
     """Gives turns that lie ``1 / rate`` seconds apart, also from those of other senders with the same bucket.
 
-    A turn that nobody came for in time is lost, so that a pause is never followed by a burst. Turns are reserved for a
+    A turn that nobody came for is lost, so that a pause is never followed by a burst. Turns are reserved for a
     quarter of a second at most, and the next ones when the last of them has begun: one that ends, or is killed, leaves no
     more than that reserved in vain. A sender that needs few reserves few.
 
@@ -63,34 +63,34 @@ class RateLimiter:
         self._first = 0.0  # when the lease's first turn begins
         self._count = 0  # turns in the lease
         self._next = 0  # the first of them that is still to be had
-        self._taken = 0  # how many of them were taken
+        self._taken = 0  # how many of them were of use
         self._last = float("-inf")  # when the turn begins that was taken last
 
     async def acquire(self) -> None:
         """Wait until the next request may start."""
         async with self._order:
-            begins = self._take()
-            while begins is None:
+            turn = self._current()
+            if turn >= self._count:
                 await self._until(self._last)
-                await self._renew()
-                begins = self._take()
+                turn = await self._renew()
+            self._next = turn + 1
+            self._taken += 1
+            begins = self._last = self._first + turn / self._rate
         await self._until(begins)
 
-    def _take(self) -> float | None:
-        """When the next turn begins; None when the lease has none left."""
-        turn = max(self._next, math.ceil((self._timer() - self._first) * self._rate))
-        if turn >= self._count:
-            return None
-        self._next = turn + 1
-        self._taken += 1
-        self._last = self._first + turn / self._rate
-        return self._last
+    def _current(self) -> int:
+        """The first turn of the lease that has neither been taken nor passed."""
+        return max(self._next, math.ceil((self._timer() - self._first) * self._rate))
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> int:
+        """Reserve the next lease; returns the turn that is left of it first."""
         count = min(self._most, max(1, 2 * self._taken))
         self._first = await self._bucket.reserve(count, self._rate)
-        self._count = count
-        self._next = self._taken = 0
+        self._count, self._next = count, 0
+        # What passed on the way from the bucket is lost, but not all: a bucket that is slow to answer must not hold a
+        # sender up for good. And it was wanted, so that the next lease is longer.
+        self._taken = min(self._current(), count - 1)
+        return self._taken
 
     async def _until(self, moment: float) -> None:
         wait = moment - self._timer()

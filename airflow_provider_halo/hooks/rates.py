@@ -32,7 +32,6 @@ def limiter_of(settings: HaloSettings, ledger: Ledger | None, task: Pooled | Non
     """What holds a connection's requests per second in a task; None where there is no such limit.
 
     :param task: None outside of tasks.
-    :raises LedgerError: when the ledger's database can't be used.
     :raises SetupError: without a ledger, when ``[halo] pool_slots`` is no number of slots.
     """
     if ledger is not None:

@@ -127,13 +127,9 @@ class Ledger:
     def limiter(self, settings: HaloSettings) -> Limiter | None:
         """What holds a connection's requests per second among all tasks that share this ledger; None without a limit.
 
-        It is of one event loop. Its ``acquire`` raises `LedgerError` when the database can't be used.
-
-        :raises LedgerError: when the database can't be used.
+        It is of one event loop. Only its ``acquire`` asks the database, in a thread, and raises `LedgerError` when that
+        can't be used.
         """
-        if settings.requests_per_second is None:
-            return None
-        self._database.prepare()
         return shared_limiter(self._database, workspace_of(settings), settings)
 
     def _pages(self, plan_id: int, workspace: str, name: str) -> Pages:

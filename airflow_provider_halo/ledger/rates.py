@@ -33,6 +33,8 @@ _NOW: Final[dict[str, sa.ColumnElement[int]]] = {
 class SharedBucket:
     """The time of one Halo account, in a row of the ledger's database (GCRA: the row says until when it is reserved).
 
+    Made without asking the database, whose tables are made when the first turn is reserved.
+
     :param workspace: what stands for the account, see `workspace_of`.
     """
 
@@ -52,6 +54,7 @@ class SharedBucket:
 
         :return: when the first begins, as `time.monotonic` counts.
         :raises LedgerError: when the database can't be used.
+        :raises SetupError: for tables of a newer version of this package.
         """
         return await asyncio.to_thread(self._reserve, count, rate)
 
@@ -67,6 +70,7 @@ class SharedBucket:
             ahead = int(row.reserved_until) - length - int(row.now)
             return time.monotonic() + ahead / _SECOND
 
+        self._database.prepare()
         begins = self._database.write(work)
         while begins is None:
             # In a transaction of its own: of two that look for a row and then make it, MySQL ends one as a deadlock.

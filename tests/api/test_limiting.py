@@ -152,6 +152,39 @@ def test_a_sender_of_one_request_reserves_no_more_than_that(simulation):
     assert simulation.run(scenario()) == evenly(20, 100)
 
 
+class SlowBucket:
+    """A bucket that is far away."""
+
+    def __init__(self, bucket: ProcessBucket, seconds: float) -> None:
+        self.bucket = bucket
+        self.seconds = seconds
+
+    async def reserve(self, count: int, rate: float) -> float:
+        first = await self.bucket.reserve(count, rate)
+        await asyncio.sleep(self.seconds)
+        return first
+
+
+@pytest.mark.parametrize(
+    ("rate", "way", "most"),
+    [
+        (1_000, 0.02, 1.3),  # 20 turns pass on the way from the bucket, which is a twelfth of a long lease
+        (100, 0.1, 1.8),
+        (4, 0.4, 1.8),  # even the one that was reserved has passed
+        (4, 10, 42),
+    ],
+)
+def test_a_bucket_that_is_slow_to_answer_costs_turns_but_holds_nobody_up_for_good(simulation, rate, way, most):
+    async def scenario():
+        limiter = RateLimiter(SlowBucket(simulation.bucket, way), rate, timer=simulation.loop.time)
+        await asyncio.gather(*(simulation.send(limiter, 125) for _ in range(8)))
+
+    started = simulation.run(scenario())
+    assert len(started) == 1_000
+    # None is early, and the first is late by the way from the bucket.
+    assert 999 / rate - way <= started[-1] - started[0] <= most * 1_000 / rate
+
+
 def test_threads_of_a_process_share_its_bucket(settings):
     given = settings(widget_key="ab_live_of_this_test", requests_per_second=100)
     ended: list[float] = []

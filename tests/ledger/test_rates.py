@@ -93,6 +93,7 @@ def test_each_workspace_has_a_limit_of_its_own_and_its_key_is_nowhere(engine, le
 
 def test_a_connection_without_a_limit_leaves_no_trace(engine, ledger, halo):
     assert ledger.limiter(halo) is None
+    assert ledger.limiter(HaloSettings(widget_key="k", requests_per_second=5)) is not None  # nobody has asked it yet
     assert sa.inspect(engine).get_table_names() == []
 
 

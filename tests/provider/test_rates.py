@@ -93,9 +93,11 @@ def test_a_task_outside_of_the_pool_is_told_once_that_its_requests_come_on_top(h
             run(companies(1, pool="another"))
             run(companies(1, pool="halo_api"))
     assert [record.getMessage() for record in caplog.records] == [
-        "This task runs in the pool 'another', so it sends 250 requests per second at most, on top of those of the pool "
-        "'halo_api'. For all tasks together to hold requests_per_second of the connection 'halo_default', give it "
-        "pool='halo_api', or set [halo] ledger_conn_id."
+        (
+            "This task runs in the pool 'another', so it sends 250 requests per second at most, on top of those of the pool "
+            "'halo_api'. For all tasks together to hold requests_per_second of the connection 'halo_default', give it "
+            "pool='halo_api', or set [halo] ledger_conn_id."
+        )
     ]
 
 

@@ -138,6 +138,7 @@ def test_batches_that_run_at_once_hold_the_limit_of_their_connection_together(sc
     batches = scheduler.tasks(*run, "sync")
     times = [(datetime.fromisoformat(task["start_date"]), datetime.fromisoformat(task["end_date"])) for task in batches]
     assert any(one is not other and one[0] < other[0] < one[1] for one in times for other in times)  # at once, indeed
+    assert "This task runs in the pool" not in scheduler.log(*run, "sync")
 
 
 def test_no_secret_and_nobody_s_data_is_in_any_log_xcom_or_rendered_field(scheduler, runs):
