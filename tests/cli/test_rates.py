@@ -29,7 +29,7 @@ CREATE TABLE users (id INTEGER, team_id INTEGER, name TEXT);
 INSERT INTO teams VALUES {", ".join(f"({team}, 'Team')" for team in TEAMS)};
 INSERT INTO users VALUES {", ".join(f"({team}, {team}, 'User')" for team in TEAMS)};
 """
-RATE = 20
+RATE = 30
 
 
 @pytest.mark.parametrize("ledger", ["none", "ledger"])

@@ -131,7 +131,7 @@ def test_no_connection_is_left_open(engine, ledger):
     assert engine.pool.checkedout() == 0
 
 
-PROCESSES, EACH, RATE = 4, 15, 20.0
+PROCESSES, EACH, RATE = 4, 15, 30.0
 
 
 def test_processes_that_share_a_ledger_hold_the_limit_together(engine, ledger, halo, own_database):
