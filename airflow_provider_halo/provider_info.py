@@ -44,8 +44,9 @@ _CONNECTION: dict[str, Any] = {
         },
         "requests_per_second": {
             "label": "Requests per second",
-            "description": "Requests started per second, at most, in each task. Empty: no limit but Halo's own.",
-            "schema": {"type": ["number", "null"], "minimum": 0.1},
+            "description": "Requests started per second, at most, by all tasks together: counted by the ledger where there "
+            "is one, else divided by the slots of the pool. Empty: no limit but Halo's own.",
+            "schema": {"type": ["number", "null"], "minimum": 0.001},
         },
         "max_retry_seconds": {
             "label": "Retry for (seconds)",
@@ -93,7 +94,10 @@ _CONFIG: dict[str, Any] = {
             ),
             "pool": _option("Pool that bounds how many batches talk to Halo at once, in the shipped DAGs.", "halo_api"),
             "pool_slots": _option(
-                "Slots of that pool when it is made; a pool that exists is never changed.", "4", kind="integer"
+                "Slots of that pool. It is made with so many; one that exists is never changed, so whoever resizes it sets "
+                "this, too: without a ledger a task gets the part of its slots of the connection's requests per second.",
+                "4",
+                kind="integer",
             ),
             "create_pool": _option(
                 "Make the pool when the scheduler starts and finds none of that name. False: make it by hand with "

@@ -24,7 +24,8 @@ class HaloSettings:
     :param verify_identity: whether calls that name one user carry that user's token. None: when there is a secret.
     :param timeout: seconds for one request, connecting included.
     :param max_in_flight: requests on the way at once, at most.
-    :param requests_per_second: requests started per second, at most; None for no such limit.
+    :param requests_per_second: requests started per second, at most, by all clients of the account together; None for
+        no such limit.
     :param max_retry_seconds: how long a run waits for Halo to come back before it gives up.
     :raises SetupError: when a value can't be used; says which and how to mend it.
     """

@@ -13,6 +13,7 @@ from typing import Final, final
 
 import httpx
 
+from airflow_provider_halo.api.limiting import Limiter, process_limiter
 from airflow_provider_halo.api.pacing import Pacer
 from airflow_provider_halo.api.responses import Answer, read_response
 from airflow_provider_halo.api.retrying import repeated
@@ -62,9 +63,12 @@ class HaloClient:
     - `RequestRefused`, `PayloadTooLarge`: Halo won't store what was sent;
     - `AuthError`: a credential is wrong; `UnexpectedAnswer`: the base URL is. Neither is repeated;
     - `TransientError`: this request found no success within `settings.max_retry_seconds`, while others did;
-    - `HaloUnavailable`: no request of this client did, for all that time.
+    - `HaloUnavailable`: no request of this client did, for all that time;
+    - `LedgerError`: the limiter's bucket is in a ledger, whose database can't be used.
 
     :param settings: how to reach Halo.
+    :param limiter: holds `settings.requests_per_second`, which is several clients' together; None holds it within this
+        process.
     :param transport: another httpx transport; closed with the client. None opens connections of its own.
     :param clock: seconds since 1970, for tokens and dates.
     :param timer: seconds of a clock that never jumps, for waits and budgets.
@@ -75,6 +79,7 @@ class HaloClient:
         self,
         settings: HaloSettings,
         *,
+        limiter: Limiter | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
@@ -89,7 +94,7 @@ class HaloClient:
         self._tokens = TokenBook(settings.identity_secret) if settings.identity_secret else None
         self._pacer = Pacer(
             max_in_flight=settings.max_in_flight,
-            requests_per_second=settings.requests_per_second,
+            limiter=limiter or process_limiter(settings),
             timer=timer,
             sleep=sleep,
         )
@@ -158,6 +163,7 @@ class HaloClient:
         secret = self._tokens is not None
         path = USERS_UPDATE if secret else COMPANIES_IDENTIFY
         body = users_update_body((), token=self._tokens.bulk(self._clock())) if self._tokens else b"{}"
+        await self._pacer.turn()
         try:
             await self._exchange(path, body)
         except TransientError as error:
@@ -191,15 +197,18 @@ class HaloClient:
         began = self._timer()
         budget = self.settings.max_retry_seconds
         started = False
+        waited = 0.0  # for turns, since then: at a low rate these may take longer than the budget, with nothing amiss
 
         def remaining() -> float:
-            return budget - (self._timer() - began)
+            return budget - (self._timer() - began - waited)
 
         async def attempt() -> Answer:
-            nonlocal began, started
+            nonlocal began, started, waited
             slot = await self._pacer.acquire(longest_pause=remaining())
             if not started:  # the wait for a place is no wait for Halo
                 began, started = self._timer(), True
+            else:
+                waited += slot.waited
             try:
                 answer = await self._authorised(path, body, token)
             except TransientError as error:
@@ -237,6 +246,7 @@ class HaloClient:
             self._tokens.refused(used)
             log.info("%s: Halo refuses a token; trying once more with a new one", path)
         self._count_retry()
+        await self._pacer.turn()
         try:
             return await self._exchange(path, body(token()))
         except TokenRefused as error:

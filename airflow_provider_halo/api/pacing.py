@@ -1,4 +1,4 @@
-"""How fast one client sends: a window of requests in flight that adapts, a pause Halo asked for, a rate."""
+"""How fast one client sends: a window of requests in flight that adapts, a pause Halo asked for, turns of a limiter."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from aiolimiter import AsyncLimiter
-
+from airflow_provider_halo.api.limiting import Limiter
 from airflow_provider_halo.exceptions import TransientError
 
 log = logging.getLogger(__name__)
@@ -22,9 +21,14 @@ _PAUSE_WORTH_A_LINE: Final = 10.0  # a shorter pause isn't noticed by anyone who
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Leave for one request. ``number`` counts the requests of the client."""
+    """Leave for one request.
+
+    :param number: counts the requests of the client.
+    :param waited: seconds that it waited for its turn, which is our own doing, not Halo's.
+    """
 
     number: int
+    waited: float
 
 
 class Pacer:
@@ -35,7 +39,7 @@ class Pacer:
     the old pace and say nothing about the new one.
 
     :param max_in_flight: the window's maximum.
-    :param requests_per_second: requests started per second, at most, evenly spread; None for no such limit.
+    :param limiter: bounds the requests per second; None for no such limit.
     :param timer: seconds of a clock that never jumps.
     :param sleep: waits for so many seconds of that clock.
     """
@@ -44,14 +48,13 @@ class Pacer:
         self,
         *,
         max_in_flight: int,
-        requests_per_second: float | None,
+        limiter: Limiter | None,
         timer: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._max = float(max_in_flight)
         self._window = self._max
-        # One at a time, so that a second never begins with a burst on top of its share.
-        self._rate = AsyncLimiter(1, 1 / requests_per_second) if requests_per_second else None
+        self._limiter = limiter
         self._timer = timer
         self._sleep = sleep
         self._held_until = float("-inf")
@@ -77,17 +80,32 @@ class Pacer:
 
         :param longest_pause: seconds; a pause longer than that is not sat out.
         :raises TransientError: when Halo asked for a longer pause than that; ``retry_after`` says how long.
+        :raises LedgerError: when the limiter's bucket is in a ledger, whose database can't be used.
         """
         await self._room()
         try:
-            if self._rate is not None:
-                await self._rate.acquire()
             await self._sit_out(longest_pause)
+            waited = await self.turn()
+            while self.held_for:  # since it waited for its turn, which is lost
+                await self._sit_out(longest_pause)
+                waited += await self.turn()
         except BaseException:  # whatever ends the wait, cancellation included, the place is free again
             self._leave()
             raise
         self._started += 1
-        return Slot(self._started)
+        return Slot(self._started, waited)
+
+    async def turn(self) -> float:
+        """Wait for the limiter's leave alone; for a request that is repeated in the place of the one before.
+
+        The last of the waits: whatever is waited for after it would let several requests start together.
+
+        :return: seconds that it took.
+        """
+        began = self._timer()
+        if self._limiter is not None:
+            await self._limiter.acquire()
+        return self._timer() - began
 
     def release(self) -> None:
         """The request has ended, one way or another."""

@@ -49,6 +49,20 @@ def pool() -> str:
     return _text("pool", "halo_api")
 
 
+def pool_slots() -> int:
+    """How many slots that pool has, by the configuration: a task can't look.
+
+    :raises SetupError: when it is no whole number from 1.
+    """
+    slots = _text("pool_slots", "4")
+    if not slots.isdecimal() or not int(slots):
+        raise SetupError(
+            f"[halo] pool_slots must be a whole number from 1, not {slots!r}: without a ledger requests_per_second is "
+            "divided by it."
+        )
+    return int(slots)
+
+
 def batch_size() -> str:
     """Users in one batch, about; as a text, for whoever reads it to check."""
     return _text("batch_size", "5000")

@@ -13,13 +13,17 @@ from airflow.sdk.log import mask_secret
 
 from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient
+from airflow_provider_halo.api.limiting import Limiter, process_limiter
 from airflow_provider_halo.api.responses import Answer
 from airflow_provider_halo.exceptions import HaloError, PayloadTooLarge, RequestRefused
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.connection import settings_of
+from airflow_provider_halo.hooks.ledger import unpooled_ledger
+from airflow_provider_halo.hooks.rates import current_task, share_of
 from airflow_provider_halo.hooks.records import payload_from
 from airflow_provider_halo.hooks.sending import send
 from airflow_provider_halo.hooks.sources import missing_connection
+from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem, Scope
 from airflow_provider_halo.settings import HaloSettings
@@ -34,6 +38,8 @@ class HaloHook(BaseHook):
     The methods may be called anywhere, also where an event loop runs already.
 
     :param halo_conn_id: the connection; None takes ``[halo] conn_id``.
+    :param ledger_conn_id: connection of the ledger's database, by which the connection's ``requests_per_second`` is held
+        across tasks; nothing else is read or written there. None takes ``[halo] ledger_conn_id``, ``none`` no ledger.
     """
 
     conn_name_attr = "halo_conn_id"
@@ -41,9 +47,10 @@ class HaloHook(BaseHook):
     conn_type = "halo"
     hook_name = "HaloAgents"
 
-    def __init__(self, halo_conn_id: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, halo_conn_id: str | None = None, *, ledger_conn_id: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.halo_conn_id = halo_conn_id or config.conn_id()
+        self.ledger_conn_id = ledger_conn_id
 
     @cached_property
     def settings(self) -> HaloSettings:
@@ -66,7 +73,7 @@ class HaloHook(BaseHook):
 
     def get_conn(self) -> HaloClient:
         """The asynchronous client behind the hook: ``async with hook.get_conn() as client: …``."""
-        return HaloClient(self.settings)
+        return HaloClient(self.settings, limiter=self._limiter())
 
     def identify_user(
         self,
@@ -110,7 +117,14 @@ class HaloHook(BaseHook):
                 payload = payload_from(user, warnings)
                 yield payload if payload.scope == "users" else Problem("users", "", "user_id", "is missing")
 
-        send(self.settings, outcomes.append, users=made(), update_only=update_only, link_users=False)
+        send(
+            self.settings,
+            outcomes.append,
+            users=made(),
+            update_only=update_only,
+            link_users=False,
+            limiter=self._limiter(),
+        )
         for kind, count in sorted(warnings.items()):
             self.log.warning("%s: %d", kind, count)
         return outcomes
@@ -127,13 +141,30 @@ class HaloHook(BaseHook):
         """Whether the widget key and the identity secret pass; nothing is stored (Airflow's Test button)."""
 
         async def test() -> tuple[bool, str]:
-            async with self.get_conn() as client:
+            # Without the ledger: a test of Halo's keys mustn't fail, or take a minute, for a database that is away.
+            async with HaloClient(self.settings) as client:
                 return await client.test()
 
         try:
             return run_blocking(test())
         except HaloError as error:
             return False, str(error)
+
+    @cached_property
+    def _ledger(self) -> Ledger | None:
+        return unpooled_ledger(self.ledger_conn_id)
+
+    @cached_property
+    def _share(self) -> float:
+        return share_of(self.settings, current_task())
+
+    def _limiter(self) -> Limiter | None:
+        """A limiter for one event loop; None where the connection has no limit, and the ledger isn't asked."""
+        if self.settings.requests_per_second is None:
+            return None
+        if self._ledger is not None:
+            return self._ledger.limiter(self.settings)
+        return process_limiter(self.settings, share=self._share)
 
     def _one(self, scope: Scope, payload: Payload, call: Callable[[HaloClient], Awaitable[Answer]]) -> Outcome:
         async def send_it() -> None:

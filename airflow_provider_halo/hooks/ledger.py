@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Final, final
 
+import sqlalchemy
+
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.sources import engine_of
 from airflow_provider_halo.ledger.book import AT_ONCE
@@ -27,8 +29,8 @@ def airflow_ledger(conn_id: str | None = None) -> Iterator[Ledger | None]:
     :param conn_id: the connection; None or an empty text takes ``[halo] ledger_conn_id``, ``none`` takes no ledger.
     :raises SetupError: when the connection is missing, or its database can't hold a ledger.
     """
-    wanted = (conn_id or "").strip() or config.ledger_conn_id()
-    if not wanted or wanted == NONE:
+    wanted = _wanted(conn_id)
+    if wanted is None:
         yield None
         return
     # Connections are kept: a batch asks the ledger once for each thousand records. One that broke while it waited is
@@ -38,6 +40,23 @@ def airflow_ledger(conn_id: str | None = None) -> Iterator[Ledger | None]:
         yield Ledger(engine, wanted)
     finally:
         engine.dispose()
+
+
+def unpooled_ledger(conn_id: str | None = None) -> Ledger | None:
+    """The ledger of a connection for one who can't say when it is no longer needed: it keeps no connection open.
+
+    :param conn_id: as of `airflow_ledger`.
+    :raises SetupError: when the connection is missing, or its database can't hold a ledger.
+    """
+    wanted = _wanted(conn_id)
+    if wanted is None:
+        return None
+    return Ledger(engine_of(wanted, "The ledger connection", poolclass=sqlalchemy.NullPool), wanted)
+
+
+def _wanted(conn_id: str | None) -> str | None:
+    wanted = (conn_id or "").strip() or config.ledger_conn_id()
+    return wanted if wanted and wanted != NONE else None
 
 
 @final

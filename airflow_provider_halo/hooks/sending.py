@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient, Stats
+from airflow_provider_halo.api.limiting import Limiter
 from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.hooks.ledger import Forgetting
 from airflow_provider_halo.ledger.ledger import Ledger
@@ -29,6 +30,7 @@ def send(
     update_only: bool = False,
     link_users: bool = True,
     ledger: Ledger | None = None,
+    limiter: Limiter | None = None,
 ) -> Stats:
     """Send companies, then users, and link each stored user that names a company.
 
@@ -37,6 +39,7 @@ def send(
     :param activity: send users by users/identify, which marks each of them as active now.
     :param update_only: skip users that Halo doesn't know.
     :param ledger: forgets what is sent, so that the next sync of a plan restores the plan's truth.
+    :param limiter: holds the requests per second; None holds them within this process.
     :return: how many requests it took.
     :raises HaloError: when it can't go on.
     """
@@ -55,7 +58,7 @@ def send(
         return user.company_id is not None
 
     async def run() -> Stats:
-        async with HaloClient(settings) as client:
+        async with HaloClient(settings, limiter=limiter) as client:
             delivery = Delivery(client, told, update_only=update_only)
             try:
                 async with aclosing(chunks_of(made(companies), USERS_PER_UPDATE, emit)) as chunks:

@@ -71,7 +71,7 @@ class Database:
         # In transactions of their own: MySQL's second look in one of them would see what the first one saw.
         row_id = self.read(lambda connection: connection.scalar(found))
         if row_id is None:
-            self.write(lambda connection: connection.execute(_insert_absent(self.engine.dialect, table, made)))
+            self.write(lambda connection: connection.execute(insert_absent(self.engine.dialect, table, made)))
             row_id = self.read(lambda connection: connection.scalar(found))
         return int(row_id)
 
@@ -221,7 +221,7 @@ def _plain(column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
     return sa.Text() if isinstance(column.type, sa.String) else column.type
 
 
-def _insert_absent(dialect: sa.Dialect, table: sa.Table, values: Mapping[str, Any]) -> sa.Executable:
+def insert_absent(dialect: sa.Dialect, table: sa.Table, values: Mapping[str, Any]) -> sa.Executable:
     """The statement that inserts a row, and leaves alone what is there."""
     if dialect.name in {"mysql", "mariadb"}:
         return sa.insert(table).prefix_with("IGNORE").values(dict(values))

@@ -9,9 +9,11 @@ from hashlib import blake2b
 import msgspec
 import sqlalchemy as sa
 
+from airflow_provider_halo.api.limiting import Limiter
 from airflow_provider_halo.ledger.book import Book
 from airflow_provider_halo.ledger.database import PATIENCE, Database
 from airflow_provider_halo.ledger.names import Names
+from airflow_provider_halo.ledger.rates import shared_limiter
 from airflow_provider_halo.ledger.rejects import Rejects
 from airflow_provider_halo.ledger.runs import Runs
 from airflow_provider_halo.ledger.schema import PLANS, RUNS, kept_key
@@ -44,6 +46,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     pages: Pages
     id: int
     task: str = ""
+
+    def limiter(self, settings: HaloSettings) -> Limiter | None:
+        """As `Ledger.limiter`, for the workspace of this run."""
+        return shared_limiter(self.pages.book.database, self.pages.workspace, settings)
 
 
 class Ledger:
@@ -117,6 +123,14 @@ class Ledger:
         listed = list(keys)
         for pages in self.plans(settings=settings):
             pages.book.forget(scope, listed)
+
+    def limiter(self, settings: HaloSettings) -> Limiter | None:
+        """What holds a connection's requests per second among all tasks that share this ledger; None without a limit.
+
+        It is of one event loop. Only its ``acquire`` asks the database, in a thread, and raises `LedgerError` when that
+        can't be used.
+        """
+        return shared_limiter(self._database, workspace_of(settings), settings)
 
     def _pages(self, plan_id: int, workspace: str, name: str) -> Pages:
         return Pages(

@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 
-VERSION: Final = 1
+VERSION: Final = 2
 KEY_LENGTH: Final = 255  # characters of a key; a record with a longer one is sent each time, and not remembered
 DIALECTS: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
 
@@ -147,8 +147,23 @@ NAMES: Final = sa.Table(
     sa.Column("run_id", _ID, nullable=False),  # the last run that sent it
     sa.Column("retired_at", sa.DateTime),  # when a run of the whole plan first went without it
 )
+
+# Of each workspace with a limit of requests per second: until when the time is reserved for requests, in microseconds
+# since 1970 by the database's clock.
+RATES: Final = sa.Table(
+    "halo_ledger_rates",
+    METADATA,
+    sa.Column("workspace", _text_key(16), primary_key=True),
+    sa.Column("reserved_until", sa.BigInteger, nullable=False),
+)
+
+
+def _add_rates(connection: sa.Connection) -> None:
+    RATES.create(connection, checkfirst=True)  # there already, where a process was killed after making it
+
+
 # What brings a ledger from a version to the next one. Each takes a connection that is in a transaction.
-_MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {}
+_MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _add_rates}
 
 
 def kept_text(text: str, length: int) -> str:

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow_provider_halo.api.client import Stats
 from airflow_provider_halo.exceptions import HaloError, SetupError
 from airflow_provider_halo.hooks.ledger import airflow_ledger
+from airflow_provider_halo.hooks.rates import limiter_of
 from airflow_provider_halo.hooks.sending import send
 from airflow_provider_halo.operators.data import DataOperator
 from airflow_provider_halo.operators.failures import airflow_failures
@@ -72,7 +73,8 @@ class DeliveryOperator(DataOperator):
     def send(self, settings: HaloSettings, emit: Callable[[Outcome], None], **records: Any) -> Stats:
         """Send records, and have the ledger forget them, where there is one."""
         with airflow_ledger(self.ledger_conn_id) as ledger:
-            return send(settings, emit, ledger=ledger, **records)
+            limiter = limiter_of(settings, ledger, self)
+            return send(settings, emit, ledger=ledger, limiter=limiter, **records)
 
     def _judge(self, report: Report) -> str | None:
         try:

@@ -14,6 +14,7 @@ from airflow_provider_halo.exceptions import HaloError, LedgerError, SetupError
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.halo import HaloHook
 from airflow_provider_halo.hooks.ledger import airflow_ledger
+from airflow_provider_halo.hooks.rates import limiter_of
 from airflow_provider_halo.hooks.sources import airflow_sources
 from airflow_provider_halo.ledger.ledger import Ledger, Run
 from airflow_provider_halo.operators.arguments import as_boolean, as_key, as_names, is_empty
@@ -158,7 +159,15 @@ class SyncOperator(BaseOperator):
                 return reason
 
             try:
-                report = sync_batch(plan, batch, sources=sources, settings=settings, options=options, run=run)
+                report = sync_batch(
+                    plan,
+                    batch,
+                    sources=sources,
+                    settings=settings,
+                    options=options,
+                    run=run,
+                    limiter=limiter_of(settings, ledger, self),
+                )
             except HaloError as error:
                 if error.report is not None and not isinstance(error, LedgerError):
                     end(Report.from_dict(error.report))

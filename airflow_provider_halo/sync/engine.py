@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient
+from airflow_provider_halo.api.limiting import Limiter
 from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.exceptions import HaloError, LedgerError, SecretMissing, SetupError
 from airflow_provider_halo.ledger.ledger import Run
@@ -71,11 +72,14 @@ def sync_batch(
     settings: HaloSettings,
     options: SyncOptions | None = None,
     run: Run | None = None,
+    limiter: Limiter | None = None,
 ) -> Report:
     """Bring one batch to Halo.
 
     :param sources: gives the engine of a connection id.
     :param run: the ledger's run that the batch belongs to; None without a ledger, and everything is sent.
+    :param limiter: holds the requests per second. None: the ledger does among all that share it, or without one this
+        process.
     :return: what was stored, skipped, rejected or failed.
     :raises PlanError: when a query's columns don't fit the plan; nothing of that query was sent.
     :raises SetupError: for a missing secret, or a database that refuses a query.
@@ -85,7 +89,9 @@ def sync_batch(
 
     Of an error that ends a batch which had begun, ``report`` holds what was delivered until then.
     """
-    batch_run = _BatchRun(plan, batch, sources, settings, options or SyncOptions(), run)
+    if limiter is None and run is not None:
+        limiter = run.limiter(settings)
+    batch_run = _BatchRun(plan, batch, sources, settings, options or SyncOptions(), run, limiter)
     with heap_set_aside():
         return run_blocking(batch_run.run())
 
@@ -99,12 +105,14 @@ class _BatchRun:
         settings: HaloSettings,
         options: SyncOptions,
         run: Run | None,
+        limiter: Limiter | None,
     ) -> None:
         self._plan = plan
         self._batch = batch
         self._sources = sources
         self._settings = settings
         self._options = options
+        self._limiter = limiter
         self._selection: Selection = select(plan, options.only)
         self._links = self._selection.links and options.link_users is not False
         self._tally = Tally(dry_run=options.dry_run)
@@ -160,7 +168,7 @@ class _BatchRun:
         return report
 
     async def _send(self) -> Report:
-        async with HaloClient(self._settings) as client:
+        async with HaloClient(self._settings, limiter=self._limiter) as client:
             try:
                 with self._memory or contextlib.nullcontext():
                     await self._deliver(Delivery(client, self._emit, update_only=self._options.update_only))

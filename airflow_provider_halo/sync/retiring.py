@@ -59,7 +59,7 @@ def retire(run: Run, retired: Sequence[Retired], settings: HaloSettings) -> Repo
     tally = Tally()
 
     async def send() -> Report:
-        async with HaloClient(settings) as client:
+        async with HaloClient(settings, limiter=run.limiter(settings)) as client:
 
             def report(stopped: str = "") -> Report:
                 stats = client.stats

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
 
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.ledger.ledger import Run
@@ -39,7 +38,7 @@ def sync_plan(
 
     :param batch_size: users of a batch, about.
     :param company_ids: only these companies and their users; None for all.
-    :param jobs: batches at once; each has `settings.max_in_flight` requests on the way, and an even part of
+    :param jobs: batches at once; each has `settings.max_in_flight` requests on the way, and all together hold
         `settings.requests_per_second`.
     :param run: the ledger's run; None without a ledger, and everything is sent. Whoever opened it closes it.
     :param guarding: what the run must not do without being told to. Needs a ledger.
@@ -53,8 +52,6 @@ def sync_plan(
     log.info("%s: %d batches", plan.path, len(batches))
     if run is not None and guarding is not None and not options.dry_run:
         guard(plan, selection, batches, sources=sources, pages=run.pages, options=guarding)
-    if settings.requests_per_second is not None:
-        settings = replace(settings, requests_per_second=settings.requests_per_second / jobs)
 
     def sync(batch: Batch) -> Report:
         return sync_batch(plan, batch, sources=sources, settings=settings, options=options, run=run)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from airflow_provider_halo.api.client import HaloClient
+from airflow_provider_halo.api.limiting import Limiter
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.settings import HaloSettings
 
@@ -104,9 +105,16 @@ def settings() -> Callable[..., HaloSettings]:
 def client_of(clock, settings) -> Callable[..., HaloClient]:
     """A client on a function that plays the server, with the test's clock."""
 
-    def make(server: Callable[[httpx.Request], httpx.Response], **given) -> HaloClient:
+    def make(
+        server: Callable[[httpx.Request], httpx.Response], *, limiter: Limiter | None = None, **given
+    ) -> HaloClient:
         return HaloClient(
-            settings(**given), transport=httpx.MockTransport(server), clock=clock, timer=clock, sleep=clock.sleep
+            settings(**given),
+            limiter=limiter,
+            transport=httpx.MockTransport(server),
+            clock=clock,
+            timer=clock,
+            sleep=clock.sleep,
         )
 
     return make

@@ -7,13 +7,14 @@ from itertools import pairwise
 
 import pytest
 
+from airflow_provider_halo.api.limiting import ProcessBucket, RateLimiter
 from airflow_provider_halo.api.pacing import Pacer
 from airflow_provider_halo.exceptions import TransientError
 
 
 @pytest.fixture
 def pacer(clock):
-    return Pacer(max_in_flight=8, requests_per_second=None, timer=clock, sleep=clock.sleep)
+    return Pacer(max_in_flight=8, limiter=None, timer=clock, sleep=clock.sleep)
 
 
 def overloaded(retry_after: float | None = None) -> TransientError:
@@ -163,11 +164,29 @@ def test_one_line_says_that_it_slows_down_and_one_that_it_is_over(pacer, caplog)
     ]
 
 
-def test_requests_per_second_bounds_what_is_started():
+def test_the_limiter_bounds_what_is_started():
     async def scenario():
-        pacer = Pacer(max_in_flight=100, requests_per_second=100, timer=time.monotonic, sleep=asyncio.sleep)
+        limiter = RateLimiter(ProcessBucket(), 100)
+        pacer = Pacer(max_in_flight=100, limiter=limiter, timer=time.monotonic, sleep=asyncio.sleep)
         began = time.monotonic()
         await asyncio.gather(*(pacer.acquire(60) for _ in range(31)))
         return time.monotonic() - began
 
     assert 0.29 < asyncio.run(scenario()) < 1
+
+
+def test_after_a_pause_that_halo_asked_for_requests_start_one_by_one_as_ever():
+    async def scenario():
+        pacer = Pacer(
+            max_in_flight=8, limiter=RateLimiter(ProcessBucket(), 50), timer=time.monotonic, sleep=asyncio.sleep
+        )
+        slot = await pacer.acquire(60)
+        waiting = [asyncio.create_task(pacer.acquire(60)) for _ in range(4)]
+        await asyncio.sleep(0)
+        asked = time.monotonic()
+        pacer.slowed(slot, overloaded(retry_after=0.2))
+        await asyncio.gather(*waiting)
+        return time.monotonic() - asked
+
+    # The pause, and three turns of 20 ms between the four: without the limiter they would start at its end, together.
+    assert asyncio.run(scenario()) >= 0.2 + 3 * 0.02

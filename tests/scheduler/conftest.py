@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,20 @@ users:
     sql: SELECT id AS user_id, team_id, name, email FROM users
 """
 
-# What the shipped DAGs don't show: the other operators mapped over an XCom, and Halo connections that don't work.
+# What the shipped DAGs don't show: the other operators mapped over an XCom, Halo connections that don't work, and such
+# with a limit of requests per second.
 MORE_DAGS = """
 from datetime import timedelta
 
 from airflow.sdk import DAG, task
 
-from airflow_provider_halo.operators import ContextOperator, IdentifyOperator, ReportOperator, SyncOperator
+from airflow_provider_halo.operators import (
+    ContextOperator,
+    IdentifyOperator,
+    PlanBatchesOperator,
+    ReportOperator,
+    SyncOperator,
+)
 
 with DAG("by_hand", schedule=None):
 
@@ -80,16 +87,29 @@ with DAG("halo_down", schedule=None):
         task_id="sync", user_id=1, halo_conn_id="halo_down", retries=1, retry_delay=timedelta(seconds=1)
     )
     ReportOperator(task_id="report", reports=sync.output, expected=1)
+
+for name, ledger in (("limited", "none"), ("limited_by_ledger", "halo_ledger")):
+    with DAG(name, schedule=None):
+        batches = PlanBatchesOperator(task_id="plan_batches", batch_size=30, ledger_conn_id=ledger)
+        SyncOperator.partial(
+            task_id="sync", halo_conn_id=f"halo_{name}", ledger_conn_id=ledger, pool="halo_api"
+        ).expand(batch=batches.output)
 """
+LIMITED = ("limited", "limited_by_ledger")
+RATE = 10  # requests per second of each
 
 
 @dataclass(frozen=True)
 class Airflow:
-    """An Airflow that runs, by its REST API and its files."""
+    """An Airflow that runs, by its REST API and its files.
+
+    :param limited: the Halos of the DAGs whose connections have a limit, by DAG.
+    """
 
     home: Path
     halo: SandboxServer
     client: httpx.Client
+    limited: Mapping[str, SandboxServer] = field(default_factory=dict)
 
     def get(self, path: str, **params: Any) -> Any:
         return self.client.get(f"/api/v2/{path}", params=params).raise_for_status().json()
@@ -261,14 +281,24 @@ def scheduler(tmp_path_factory, start_airflow) -> Iterator[Airflow]:
     dags = folder / "dags"
     shutil.copytree(DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
     (dags / "more.py").write_text(textwrap.dedent(MORE_DAGS), encoding="utf-8")
-    with SandboxServer(SandboxConfig(widget_key=KEY, identity_secret=SECRET)) as halo:
+    config = SandboxConfig(widget_key=KEY, identity_secret=SECRET)
+    with ExitStack() as stack:
+        halo = stack.enter_context(SandboxServer(config))
+        limited = {name: stack.enter_context(SandboxServer(config)) for name in LIMITED}
         environment = {
+            **{f"AIRFLOW_CONN_HALO_{name.upper()}": _limited_connection(server) for name, server in limited.items()},
+            "AIRFLOW_CONN_HALO_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(folder / "ledger.db")}),
             "AIRFLOW__HALO__PLAN": str(folder / "halo.yaml"),
             "AIRFLOW_CONN_SHOP": json.dumps({"conn_type": "sqlite", "host": str(folder / "shop.db")}),
         }
-        made = start_airflow(halo, dags, count=6, environment=environment)
+        made = start_airflow(halo, dags, count=8, environment=environment)
         _add_connections(made)
-        yield made
+        yield replace(made, limited=limited)
+
+
+def _limited_connection(server: SandboxServer) -> str:
+    extra = {"identity_secret": SECRET, "requests_per_second": RATE}
+    return json.dumps({"conn_type": "halo", "host": server.url, "password": KEY, "extra": extra})
 
 
 def _wait_until_healthy(made: Airflow, home: AirflowHome, count: int) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from datetime import datetime
 
 import jwt
 import pytest
+from rates import assert_held
 
 pytestmark = pytest.mark.scheduler
 
 # As in conftest.py, which pytest's importlib mode lets nobody import from.
 KEY, WRONG_KEY = "ab_live_scheduler_tests", "ab_live_no_such_key"
 SECRET = "ha_secret_scheduler_tests_that_is_long_enough"
+RATE = 10
 STORED = {"unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}
 
 
@@ -121,6 +124,21 @@ def test_a_halo_that_is_down_is_retried_and_the_report_still_tells_what_was_deli
     for task_id in ("sync", "report"):
         report = scheduler.returned(*runs["halo_down"], task_id)
         assert (report["users"]["failed"], "took no request" in report["stopped"]) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["limited", "limited_by_ledger"])
+def test_batches_that_run_at_once_hold_the_limit_of_their_connection_together(scheduler, runs, name):
+    for other in runs.values():  # the pool is theirs before
+        scheduler.outcome(*other)
+    run = name, scheduler.queue(name)
+    assert scheduler.outcome(*run) == "success"
+    calls = scheduler.limited[name].traffic.calls()
+    assert len(calls) > 12 + 120  # companies and links; users by the batch
+    assert_held([call.began for call in calls], RATE)
+    batches = scheduler.tasks(*run, "sync")
+    times = [(datetime.fromisoformat(task["start_date"]), datetime.fromisoformat(task["end_date"])) for task in batches]
+    assert any(one is not other and one[0] < other[0] < one[1] for one in times for other in times)  # at once, indeed
+    assert "This task runs in the pool" not in scheduler.log(*run, "sync")
 
 
 def test_no_secret_and_nobody_s_data_is_in_any_log_xcom_or_rendered_field(scheduler, runs):

@@ -1,0 +1,52 @@
+"""`halo sync --jobs` holds the connection's requests per second for all its batches together."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from rates import assert_held
+
+from airflow_provider_halo.cli.main import main
+
+PLAN = """\
+version: 1
+source: app
+companies:
+  key: team_id
+  traits:
+    sql: SELECT id AS team_id, name FROM teams
+users:
+  key: user_id
+  company: team_id
+  traits:
+    sql: SELECT id AS user_id, team_id, name FROM users
+"""
+TEAMS = range(1, 29)
+PRODUCT = f"""
+CREATE TABLE teams (id INTEGER, name TEXT);
+CREATE TABLE users (id INTEGER, team_id INTEGER, name TEXT);
+INSERT INTO teams VALUES {", ".join(f"({team}, 'Team')" for team in TEAMS)};
+INSERT INTO users VALUES {", ".join(f"({team}, {team}, 'User')" for team in TEAMS)};
+"""
+RATE = 30
+
+
+@pytest.mark.parametrize("ledger", ["none", "ledger"])
+def test_four_jobs_send_no_more_than_one_would(make_plan, sandbox, tmp_path, monkeypatch, capsys, ledger):
+    plan = make_plan(PLAN, product=PRODUCT)
+    halo = {
+        "conn_type": "halo",
+        "password": "ab_live_sandbox",
+        "host": sandbox.url,
+        "extra": {"identity_secret": "ha_secret_sandbox", "requests_per_second": RATE},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_HALO_DEFAULT", json.dumps(halo))
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}))
+    words = ["sync", str(plan), "--jobs", "4", "--batch-size", "5", "--ledger", ledger, "--report", "-"]
+    assert main(words) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [report[scope]["stored"] for scope in ("companies", "users", "links")] == [len(TEAMS)] * 3
+    arrived = [call.began for call in sandbox.traffic.calls()]
+    assert len(arrived) == report["requests"] > 2 * len(TEAMS)
+    assert_held(arrived, RATE)
