@@ -45,6 +45,16 @@ async def repeated(
     :raises TransientError: the last one, when the time is up. Any other error is raised as it comes.
     """
 
+    try:
+        return await attempt()  # most succeed at once, which needn't take the machinery for those that don't
+    except TransientError as error:
+        failures = iter([error])
+
+    async def again() -> Result:
+        for failure in failures:
+            raise failure
+        return await attempt()
+
     def enough(state: RetryCallState) -> bool:
         left = remaining()
         return left <= 0 or _asked(state) > left
@@ -60,4 +70,4 @@ async def repeated(
         sleep=pause,
         reraise=True,
     )
-    return await tries(attempt)
+    return await tries(again)
