@@ -44,7 +44,6 @@ async def repeated(
     :param before_retry: called before each try but the first.
     :raises TransientError: the last one, when the time is up. Any other error is raised as it comes.
     """
-
     try:
         return await attempt()  # most succeed at once, which needn't take the machinery for those that don't
     except TransientError as error:

@@ -26,6 +26,10 @@ _READ_ONLY = {
     "mariadb": "START TRANSACTION READ ONLY",
 }
 
+# Negative: KiB. A batch reads by several connections, its rows in the order of their keys and each page once, for which
+# SQLite's 2 MB a connection are of little use.
+_SQLITE_CACHE = -512
+
 
 def engine_of(query: Query, sources: Sources) -> sa.Engine:
     """The engine of a query's database.
@@ -51,13 +55,22 @@ def read_only(engine: sa.Engine) -> Iterator[sa.Connection]:
         if connection.dialect.name != "sqlite":
             yield connection
             return
-        connection.exec_driver_sql("PRAGMA query_only = ON")
-        try:
+        with _sqlite_pragmas(connection, query_only=1, cache_size=_SQLITE_CACHE):
             yield connection
-        finally:
-            # SQLite keeps this for the connection, not the transaction; the pool's next user may want to write.
-            if not connection.invalidated:
-                connection.exec_driver_sql("PRAGMA query_only = OFF")
+
+
+@contextmanager
+def _sqlite_pragmas(connection: sa.Connection, **settings: int) -> Iterator[None]:
+    """SQLite keeps these for the connection, not the transaction; the pool's next user may want them as they were."""
+    before = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in settings}
+    try:
+        for name, value in settings.items():
+            connection.exec_driver_sql(f"PRAGMA {name} = {value}")
+        yield
+    finally:
+        if not connection.invalidated:
+            for name, value in before.items():
+                connection.exec_driver_sql(f"PRAGMA {name} = {value}")
 
 
 def ask(engine: sa.Engine, query: Query, statement: sa.Executable) -> list[sa.Row[Any]]:
