@@ -73,7 +73,7 @@ class Channel:
             "Accept-Encoding": "gzip",
             "User-Agent": f"airflow-provider-halo/{__version__}",
         }
-        self._headers = httpx.Headers(given)
+        self._headers = httpx.Headers({**given, "Host": self._base.netloc.decode("ascii")})
         self._urls: dict[str, httpx.URL] = {}  # a few paths, each joined once: that takes a tenth of a call
         self._extensions = {"timeout": httpx.Timeout(settings.timeout).as_dict()}
 
@@ -105,6 +105,7 @@ class Channel:
             stream=httpx.ByteStream(body),
             extensions=dict(self._extensions),
         )
+        request.headers["Content-Length"] = str(len(body))
         request.read()
         try:
             with anyio.fail_after(self._timeout):
