@@ -14,7 +14,7 @@ from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.chunks import chunks_of
+from airflow_provider_halo.sync.chunks import Chunks
 from airflow_provider_halo.sync.delivery import Delivery
 from airflow_provider_halo.sync.made import outcome_of
 from airflow_provider_halo.sync.outcome import Outcome
@@ -61,9 +61,9 @@ def send(
         async with HaloClient(settings, limiter=limiter) as client:
             delivery = Delivery(client, told, update_only=update_only)
             try:
-                async with aclosing(chunks_of(made(companies), USERS_PER_UPDATE, emit)) as chunks:
+                async with aclosing(Chunks(made(companies), USERS_PER_UPDATE, emit)) as chunks:
                     await delivery.companies(chunks)
-                async with aclosing(chunks_of(made(users), USERS_PER_UPDATE, emit)) as chunks:
+                async with aclosing(Chunks(made(users), USERS_PER_UPDATE, emit)) as chunks:
                     store = delivery.identify if activity else delivery.users
                     await store(chunks, decide_link=decide_link if link_users else None)
             finally:

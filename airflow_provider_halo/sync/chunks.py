@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, final
 
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.sync.outcome import Outcome
@@ -14,10 +14,9 @@ from airflow_provider_halo.sync.outcome import Outcome
 CHUNK_BYTES: Final = 900_000  # with the keys of 1,000 users still below the 1 MB that a proxy takes without being told
 
 
-async def chunks_of(
-    made: Iterator[Payload | Outcome], size: int, emit: Callable[[Outcome], None]
-) -> AsyncGenerator[list[Payload], None]:
-    """Read ahead of whoever takes the chunks.
+@final
+class Chunks(AsyncIterator[list[Payload]]):
+    """Reads ahead of whoever takes the chunks, and is closed by `aclose`.
 
     A chunk ends early where its payloads come to `CHUNK_BYTES`: many servers and proxies refuse a larger body, and as many
     chunks as there are requests under way are in the memory at once.
@@ -28,23 +27,38 @@ async def chunks_of(
         fill a request.
     :param emit: takes each outcome at once, in the event loop's thread; before the chunk of what was read after it.
     """
-    loop = asyncio.get_running_loop()
-    reader = _Reader(made, size, lambda outcome: loop.call_soon_threadsafe(emit, outcome))
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="halo-read") as executor:
-        try:
-            ahead = loop.run_in_executor(executor, reader.next_chunk)
-            while True:
-                payloads, more = await ahead
-                if more:
-                    ahead = loop.run_in_executor(executor, reader.next_chunk)
-                if payloads:
-                    yield payloads
-                if not more:
-                    return
-        finally:
-            reader.stop.set()
+
+    def __init__(self, made: Iterator[Payload | Outcome], size: int, emit: Callable[[Outcome], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader = _Reader(made, size, lambda outcome: self._loop.call_soon_threadsafe(emit, outcome))
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="halo-read")
+        self._ahead: asyncio.Future[tuple[list[Payload], bool]] | None = None
+        self._more = True
+
+    def start(self) -> None:
+        """Begin to read the first chunk, before anybody asks for it."""
+        if self._ahead is None and self._more:
+            self._ahead = self._loop.run_in_executor(self._executor, self._reader.next_chunk)
+
+    async def __anext__(self) -> list[Payload]:
+        while self._more:
+            self.start()
+            assert self._ahead is not None  # noqa: S101 (for mypy: it has just been started)
+            payloads, self._more = await self._ahead
+            self._ahead = None
+            self.start()
+            if payloads:
+                return payloads
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End the reading, and what is behind it."""
+        self._reader.stop.set()
+        with self._executor:
+            if self._ahead is not None:
+                self._ahead.cancel()
             # In the reader's own thread, after the chunk it may be at: a generator can't be closed while it runs.
-            await loop.run_in_executor(executor, reader.close)
+            await self._loop.run_in_executor(self._executor, self._reader.close)
 
 
 class _Reader:

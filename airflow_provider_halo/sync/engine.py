@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from airflow_provider_halo.api.blocking import run_blocking
@@ -22,7 +22,7 @@ from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.assembly import read_payloads, read_records
 from airflow_provider_halo.sync.batch import Batch
-from airflow_provider_halo.sync.chunks import chunks_of
+from airflow_provider_halo.sync.chunks import Chunks
 from airflow_provider_halo.sync.delivery import Delivery
 from airflow_provider_halo.sync.garbage import heap_set_aside
 from airflow_provider_halo.sync.links import KnownCompanies
@@ -194,26 +194,29 @@ class _BatchRun:
         return self._tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes, stopped=stopped)
 
     async def _deliver(self, delivery: Delivery | Rehearsal) -> None:
-        if self._selection.companies:
-            async with contextlib.aclosing(self._chunks("companies", self._batch)) as chunks:
-                await delivery.companies(chunks)
-        elif self._links and self._batch.user is None:
-            await self._learn_companies(self._batch)
-        if not (self._selection.users or self._links) or not self._batch.users_too:
-            return
-        async with contextlib.aclosing(self._chunks("users", self._batch)) as chunks:
-            users = self._knowing_their_companies(chunks) if self._batch.user is not None else chunks
-            decide_link = self._decide_link if self._links else None
-            if not self._selection.users:
-                await delivery.links(users, decide_link=self._decide_link)
-            elif self._options.activity:
-                await delivery.identify(users, decide_link=decide_link)
-            else:
-                await delivery.users(users, decide_link=decide_link)
+        async with contextlib.AsyncExitStack() as stack:
+            users: Chunks | None = None
+            if (self._selection.users or self._links) and self._batch.users_too:
+                users = await stack.enter_async_context(contextlib.aclosing(self._chunks("users", self._batch)))
+            if self._selection.companies:
+                companies = await stack.enter_async_context(contextlib.aclosing(self._chunks("companies", self._batch)))
+                await delivery.companies(_and_then(companies, users))
+            elif self._links and self._batch.user is None:
+                await self._learn_companies(self._batch)
+            if users is not None:
+                await self._deliver_users(delivery, users)
 
-    async def _knowing_their_companies(
-        self, chunks: AsyncGenerator[list[Payload], None]
-    ) -> AsyncGenerator[list[Payload], None]:
+    async def _deliver_users(self, delivery: Delivery | Rehearsal, chunks: Chunks) -> None:
+        users = self._knowing_their_companies(chunks) if self._batch.user is not None else chunks
+        decide_link = self._decide_link if self._links else None
+        if not self._selection.users:
+            await delivery.links(users, decide_link=self._decide_link)
+        elif self._options.activity:
+            await delivery.identify(users, decide_link=decide_link)
+        else:
+            await delivery.users(users, decide_link=decide_link)
+
+    async def _knowing_their_companies(self, chunks: Chunks) -> AsyncIterator[list[Payload]]:
         """Look up the companies of users that were named one by one, before their links are decided."""
         async for chunk in chunks:
             companies = {user.company_id for user in chunk if user.company_id is not None} if self._links else set()
@@ -260,9 +263,9 @@ class _BatchRun:
         if self._memory is not None and not outcome.payloads:
             self._memory.record(outcome)  # a record that came to no payload: its rejection is news to the ledger
 
-    def _chunks(self, scope: QueryScope, batch: Batch) -> AsyncGenerator[list[Payload], None]:
+    def _chunks(self, scope: QueryScope, batch: Batch) -> Chunks:
         size = USERS_PER_UPDATE if scope == "users" else _COMPANIES_PER_CHUNK
-        return chunks_of(self._changes(scope, batch), size, self._pass_over)
+        return Chunks(self._changes(scope, batch), size, self._pass_over)
 
     def _changes(self, scope: QueryScope, batch: Batch) -> Iterator[Payload | Outcome]:
         blocks = read_payloads(
@@ -271,3 +274,11 @@ class _BatchRun:
         with contextlib.closing(blocks):
             made = outcomes_of(blocks)
             yield from made if self._memory is None else self._memory.changes(scope, made)
+
+
+async def _and_then(chunks: Chunks, following: Chunks | None) -> AsyncIterator[list[Payload]]:
+    """The chunks; once the last one is read, the reading of those that follow begins, while these are still sent."""
+    async for chunk in chunks:
+        yield chunk
+    if following is not None:
+        following.start()

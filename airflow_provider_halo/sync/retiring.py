@@ -22,7 +22,7 @@ from airflow_provider_halo.records.model import Company, ContextEntry, User
 from airflow_provider_halo.records.payload import Payload, payload_of
 from airflow_provider_halo.records.values import Json
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.chunks import chunks_of
+from airflow_provider_halo.sync.chunks import Chunks
 from airflow_provider_halo.sync.delivery import Delivery
 from airflow_provider_halo.sync.made import outcome_of
 from airflow_provider_halo.sync.memory import SCOPES
@@ -69,7 +69,7 @@ def retire(run: Run, retired: Sequence[Retired], settings: HaloSettings) -> Repo
                 delivery = Delivery(client, tally.emit)
                 for scope in SCOPES:
                     some = [one for one in retired if one.scope == scope]
-                    async with aclosing(chunks_of(_emptied(run, scope, some), USERS_PER_UPDATE, tally.emit)) as chunks:
+                    async with aclosing(Chunks(_emptied(run, scope, some), USERS_PER_UPDATE, tally.emit)) as chunks:
                         await (delivery.companies(chunks) if scope == "companies" else delivery.users(chunks))
             except HaloError as error:
                 error.report = report(str(error)).to_dict()
