@@ -29,8 +29,7 @@ $(VENV)/ready: pyproject.toml .ci/constraints.txt
 	@echo "Making $(VENV) with $(PYTHON) (a minute or two, once) …"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python $(PIP) --constraint .ci/constraints.txt --editable '.[dev]'
-	@$(BIN)/python $(PIP) --constraint .ci/constraints.txt --no-deps \
-	  apache-airflow-providers-mysql
+	@$(BIN)/python $(PIP) --constraint .ci/constraints.txt --no-deps apache-airflow-providers-mysql
 	@$(BIN)/python $(PIP) --constraint .ci/constraints.txt mysqlclient \
 	  > /dev/null 2>&1 || echo "mysqlclient can't be compiled here (no MariaDB headers): the tests of that driver are skipped"
 	@touch $@
@@ -55,7 +54,8 @@ $(VENV)-lowest/ready: pyproject.toml .ci/constraints-lowest.txt .ci/lowest
 	@$(PYTHON) -m venv --clear $(VENV)-lowest
 	@$(VENV)-lowest/bin/python $(PIP) --no-deps --editable .
 	@$(VENV)-lowest/bin/python .ci/lowest > $(VENV)-lowest/bounds.txt
-	@$(VENV)-lowest/bin/python $(PIP) --constraint $(VENV)-lowest/bounds.txt --constraint .ci/constraints-lowest.txt --editable '.[dev]'
+	@$(VENV)-lowest/bin/python $(PIP) --constraint $(VENV)-lowest/bounds.txt --constraint .ci/constraints-lowest.txt \
+	  --editable '.[dev]'
 	@$(VENV)-lowest/bin/python $(PIP) --constraint $(VENV)-lowest/bounds.txt --no-deps apache-airflow-providers-mysql
 	@touch $@
 
@@ -70,10 +70,9 @@ test-newest: ## test-fast with the newest versions that there are, and which the
 	@$(PYTHON) -m venv --clear $(VENV)-newest
 	@$(VENV)-newest/bin/python $(PIP) --editable '.[dev]'
 	@$(VENV)-newest/bin/python $(PIP) --no-deps apache-airflow-providers-mysql
-	@echo "Others than in .ci/constraints.txt:"
 	@sed 's/ ;.*//' .ci/constraints.txt > $(VENV)-newest/pins.txt
-	@$(VENV)-newest/bin/python -m pip freeze --disable-pip-version-check --exclude-editable \
-	  | grep -v -i -x -F -f $(VENV)-newest/pins.txt | sed 's/^/  /' || echo "  none"
+	@echo "Others than in .ci/constraints.txt:" $$($(VENV)-newest/bin/python -m pip freeze --exclude-editable \
+	  | grep -v -i -x -F -f $(VENV)-newest/pins.txt || echo none)
 	@$(VENV)-newest/bin/python -m pytest $(PARALLEL) -m "not scheduler and not databases" $(TESTS)
 
 fault-table: $(VENV)/ready ## what each fault of Halo or the network costs, in calls, as a table
