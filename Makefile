@@ -5,6 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
   $(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $(name))))
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := -m pip install --quiet --disable-pip-version-check
 COMPANIES ?= 200
 USERS ?= 5000
 TESTS ?= tests
@@ -14,7 +15,7 @@ WORKERS ?= 2
 PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-fast fault-table lint bench-ledger demo up down clean
+.PHONY: help venv test test-fast test-lowest test-newest fault-table lint bench-ledger demo up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,10 +28,9 @@ $(VENV)/ready: pyproject.toml .ci/constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.10 or later found: install one, or name it by make PYTHON=…"; exit 2; }
 	@echo "Making $(VENV) with $(PYTHON) (a minute or two, once) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[dev]'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --no-deps \
-	  apache-airflow-providers-mysql
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt mysqlclient \
+	@$(BIN)/python $(PIP) --constraint .ci/constraints.txt --editable '.[dev]'
+	@$(BIN)/python $(PIP) --constraint .ci/constraints.txt --no-deps apache-airflow-providers-mysql
+	@$(BIN)/python $(PIP) --constraint .ci/constraints.txt mysqlclient \
 	  > /dev/null 2>&1 || echo "mysqlclient can't be compiled here (no MariaDB headers): the tests of that driver are skipped"
 	@touch $@
 
@@ -47,6 +47,33 @@ test: $(VENV)/ready ## all tests, WORKERS=2 at once; those of databases that don
 test-fast: WORKERS = 3
 test-fast: $(VENV)/ready ## the tests that need no database server and no Airflow scheduler: two minutes at most
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not scheduler and not databases" $(TESTS)
+
+# The lowest release that pyproject.toml allows of every library that it names; what those need in turn is pinned.
+$(VENV)-lowest/ready: pyproject.toml .ci/constraints-lowest.txt .ci/lowest
+	@echo "Making $(VENV)-lowest with $(PYTHON) (a minute or two, once) …"
+	@$(PYTHON) -m venv --clear $(VENV)-lowest
+	@$(VENV)-lowest/bin/python $(PIP) --no-deps --editable .
+	@$(VENV)-lowest/bin/python .ci/lowest > $(VENV)-lowest/bounds.txt
+	@$(VENV)-lowest/bin/python $(PIP) --constraint $(VENV)-lowest/bounds.txt --constraint .ci/constraints-lowest.txt \
+	  --editable '.[dev]'
+	@$(VENV)-lowest/bin/python $(PIP) --constraint $(VENV)-lowest/bounds.txt --no-deps apache-airflow-providers-mysql
+	@touch $@
+
+test-lowest: WORKERS = 3
+test-lowest: $(VENV)-lowest/ready ## test-fast with the lowest versions that pyproject.toml allows
+	@$(VENV)-lowest/bin/python -m pytest $(PARALLEL) -m "not scheduler and not databases" $(TESTS)
+
+# Made anew each time: what was newest yesterday tells nothing.
+test-newest: WORKERS = 3
+test-newest: ## test-fast with the newest versions that there are, and which they are
+	@echo "Making $(VENV)-newest with $(PYTHON) (a minute or two) …"
+	@$(PYTHON) -m venv --clear $(VENV)-newest
+	@$(VENV)-newest/bin/python $(PIP) --editable '.[dev]'
+	@$(VENV)-newest/bin/python $(PIP) --no-deps apache-airflow-providers-mysql
+	@sed 's/ ;.*//' .ci/constraints.txt > $(VENV)-newest/pins.txt
+	@echo "Others than in .ci/constraints.txt:" $$($(VENV)-newest/bin/python -m pip freeze --exclude-editable \
+	  | grep -v -i -x -F -f $(VENV)-newest/pins.txt || echo none)
+	@$(VENV)-newest/bin/python -m pytest $(PARALLEL) -m "not scheduler and not databases" $(TESTS)
 
 fault-table: $(VENV)/ready ## what each fault of Halo or the network costs, in calls, as a table
 	@$(BIN)/python -m pytest -q -s $(TESTS)/faults
@@ -69,6 +96,6 @@ up: $(VENV)/ready ## the same, left running: Airflow's UI and the sandbox's page
 down: $(VENV)/ready ## stop what `make up` left running
 	@$(BIN)/python -m airflow_provider_halo.demo down
 
-clean: ## remove what the targets made: .venv, .demo, dist, caches
+clean: ## remove what the targets made: environments, .demo, dist, caches
 	@test ! -x $(BIN)/python -o ! -d .demo || $(BIN)/python -m airflow_provider_halo.demo down
-	@rm -rf $(VENV) .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -91,19 +91,20 @@ with DAG(
     doc_md=__doc__,
     tags=["halo"],
 ) as dag:
+    # Every param with its default: without, Airflow 3.2.0 and 3.2.1 can't store the DAG.
     plan_batches = PlanBatchesOperator(
         task_id="plan_batches",
-        only=dag.param("only"),
-        batch_size=dag.param("batch_size"),
-        company_ids=dag.param("company_ids"),
-        force=dag.param("force"),
+        only=dag.param("only", default=None),
+        batch_size=dag.param("batch_size", default=dag.params["batch_size"]),
+        company_ids=dag.param("company_ids", default=None),
+        force=dag.param("force", default=False),
     )
     sync = SyncOperator.partial(
         task_id="sync",
-        only=dag.param("only"),
-        dry_run=dag.param("dry_run"),
-        full=dag.param("full"),
-        retry_rejected=dag.param("retry_rejected"),
+        only=dag.param("only", default=None),
+        dry_run=dag.param("dry_run", default=False),
+        full=dag.param("full", default=False),
+        retry_rejected=dag.param("retry_rejected", default=False),
         link_users=True,
         pool=conf.get("halo", "pool", fallback="halo_api"),
     ).expand(batch=plan_batches.output)
@@ -111,5 +112,5 @@ with DAG(
         task_id="report",
         reports=sync.output,
         expected=plan_batches.output,
-        max_rejected=dag.param("max_rejected"),
+        max_rejected=dag.param("max_rejected", default=dag.params["max_rejected"]),
     )

@@ -68,12 +68,13 @@ with DAG(
     doc_md=__doc__,
     tags=["halo"],
 ) as dag:
+    # Every param with its default: without, Airflow 3.2.0 and 3.2.1 can't store the DAG.
     SyncOperator(
         task_id="sync",
-        company_id=dag.param("company_id"),
-        user_id=dag.param("user_id"),
-        only=dag.param("only"),
-        activity=dag.param("activity"),
+        company_id=dag.param("company_id", default=None),
+        user_id=dag.param("user_id", default=None),
+        only=dag.param("only", default=None),
+        activity=dag.param("activity", default=False),
         pool=conf.get("halo", "pool", fallback="halo_api"),
         priority_weight=1000,
     )

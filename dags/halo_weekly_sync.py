@@ -49,10 +49,11 @@ with DAG(
     doc_md=__doc__,
     tags=["halo"],
 ) as dag:
+    # Every param with its default: without, Airflow 3.2.0 and 3.2.1 can't store the DAG.
     plan_batches = PlanBatchesOperator(
         task_id="plan_batches",
         max_changed=conf.get("halo", "max_changed", fallback="50%"),
-        force=dag.param("force"),
+        force=dag.param("force", default=False),
     )
     sync = SyncOperator.partial(
         task_id="sync",

@@ -80,7 +80,8 @@ def engine_of(conn_id: str, what: str, **engine_options: Any) -> sqlalchemy.Engi
         engine: sqlalchemy.Engine = hook.get_sqlalchemy_engine(engine_options)
     except (ImportError, AirflowOptionalProviderFeatureException, NoSuchModuleError) as error:
         raise _driver_missing(connection, conn_id, what, error) from None
-    except (ArgumentError, TypeError, ValueError):  # their text may show the URL, password included
+    # AirflowException: from PostgreSQL's provider before 7.1. Their text may show the URL, password included.
+    except (AirflowException, ArgumentError, TypeError, ValueError):
         raise SetupError(
             f"{what} {conn_id!r} makes no usable database URL: check its host, port, schema and extras."
         ) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,7 +31,10 @@ from airflow_provider_halo.sync.single import batch_for
 from airflow_provider_halo.sync.source import Sources
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.sdk import Context
+
+_LABEL = "{{ task.batch_label }}"
 
 
 class SyncOperator(BaseOperator):
@@ -95,10 +98,9 @@ class SyncOperator(BaseOperator):
         max_rejected: int | str | None = None,
         halo_conn_id: str | None = None,
         ledger_conn_id: str | None = None,
-        map_index_template: str | None = "{{ task.batch_label }}",
         **kwargs: Any,
     ) -> None:
-        super().__init__(map_index_template=map_index_template, **kwargs)
+        super().__init__(**kwargs)
         self.plan = plan
         self.batch = batch
         self.company_id = company_id
@@ -117,6 +119,19 @@ class SyncOperator(BaseOperator):
     def batch_label(self) -> str:
         """The batch in a few words: Airflow shows it in place of the map index."""
         return str(self.batch.get("label", "")) if isinstance(self.batch, Mapping) else ""
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        # Here, and not by a default in __init__, which partial() of Airflow 3.2 doesn't take over. Airflow reads it next.
+        if context.get("map_index_template") is None:
+            context["map_index_template"] = _LABEL
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Sync the batch; the report is the task's XCom."""

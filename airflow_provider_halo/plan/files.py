@@ -41,9 +41,10 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise Unreadable("there is no such file: check the path, and from where it is read") from None
     except PermissionError:
         raise Unreadable("can't be read: give the user that runs Airflow the right to read it") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
-        reason = getattr(error, "strerror", None) or error
-        raise Unreadable(f"can't be read: {reason}") from None
+    except OSError as error:
+        raise Unreadable(f"can't be read: {error.strerror or error}") from None
+    except ValueError:  # whose text is another one on each Python
+        raise Unreadable("can't be read: there is a NUL character in its path") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -94,7 +94,7 @@ class Admin:
         try:
             rules = msgspec.json.decode(await request.body(), type=list[Any])
             self._parts.faults.set([read_fault(rule) for rule in rules])
-        except (ValueError, FaultError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, FaultError) as error:
             raise Refusal(400, f"send a JSON array of faults: {error}") from error
         return answer(self._parts.faults.describe())
 

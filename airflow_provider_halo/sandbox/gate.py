@@ -146,7 +146,7 @@ class Gate:
         """From now on the token that a request carries has expired."""
         try:
             self._parts.expired.add(msgspec.json.decode(body)["user_token"])
-        except (ValueError, TypeError, KeyError):
+        except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError):
             return  # a request without a token has none that could expire
 
     def _error(self, fault: Fault) -> _Answer:

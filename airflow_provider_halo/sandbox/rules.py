@@ -81,7 +81,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     """
     try:
         value = msgspec.json.decode(body)
-    except (ValueError, RecursionError):  # bad UTF-8 is a ValueError of its own; msgspec.DecodeError is one too
+    except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: bad UTF-8
         raise Refusal(400, "body is not valid JSON") from None
     if not isinstance(value, dict):
         raise Refusal(400, "body must be a JSON object")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import hmac
 from base64 import urlsafe_b64decode
@@ -95,7 +94,7 @@ def _claims(token: object, secret: str, now: float, expired: Container[str]) -> 
         header = msgspec.json.decode(_unpadded(head), type=dict[str, Any])
         claims = msgspec.json.decode(_unpadded(payload), type=dict[str, Any])
         given = _unpadded(signature)
-    except (ValueError, binascii.Error):  # msgspec's and the codec's errors are ValueErrors
+    except (msgspec.DecodeError, ValueError):  # ValueError: not three parts, no ASCII, no base64
         raise Refusal(403, "user_token is no JWT") from None
     if header.get("alg") != "HS256":
         raise Refusal(403, "user_token must be signed with HS256")

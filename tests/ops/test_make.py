@@ -79,9 +79,23 @@ def test_the_check_is_a_script_that_bash_can_read():
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
 
 
-def test_constraints_are_versions_and_nothing_else():
-    lines = (ROOT / ".ci" / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pins = [line for line in lines if not line.startswith("#")]
+def pins_of(name):
+    lines = (ROOT / ".ci" / name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-lowest.txt"])
+def test_constraints_are_versions_and_nothing_else(name):
+    pins = pins_of(name)
     wrong = [pin for pin in pins if not re.fullmatch(r'[\w.-]+==[\w.]+( ; python_version >= "3\.11")?', pin)]
     assert wrong == []
     assert len(pins) > 100
+
+
+def test_the_lowest_releases_are_those_of_the_project_file_and_pinned_nowhere_else():
+    done = subprocess.run([sys.executable, ROOT / ".ci" / "lowest"], capture_output=True, text=True, check=True)
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("\n[project]\n")[2]
+    bounds = {name.lower(): release for name, release in re.findall(r'"([\w.-]+)>=([\w.]+)"', text)}
+    assert done.stdout.lower().splitlines() == [f"{name}=={release}" for name, release in sorted(bounds.items())]
+    assert len(bounds) > 30
+    assert bounds.keys() & {pin.partition("==")[0].lower() for pin in pins_of("constraints-lowest.txt")} == set()

@@ -232,7 +232,7 @@ def test_a_path_that_gives_no_file_is_one_problem(plans):
     assert told("none.yaml") == "none.yaml: there is no such file: check the path, and from where it is read"
     assert told(plans.folder / "sql") == f"{plans.folder}/sql: is a directory: name the file in it"
     assert told("pipe") == "pipe: is no regular file: name a text file"
-    assert told("a\0b") == "a\0b: can't be read: embedded null byte"
+    assert told("a\0b") == "a\0b: can't be read: there is a NUL character in its path"
     assert told("x" * 5000).endswith(": can't be read: File name too long")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_a_dag_is_a_page_long_and_imports_only_airflow_sdk_and_our_operators(nam
 def test_a_dag_survives_serialisation_and_says_what_to_do_about_the_pool(name):
     dag = load(name)
     assert dag.dag_id == name
-    restored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    restored = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
     assert set(restored.task_ids) == set(dag.task_ids)
     assert 'airflow pools set halo_api 4 "Batches that talk to HaloAgents at once"' in dag.doc_md
     assert (dag.max_active_tasks > 1, dag.catchup) == (True, False)

@@ -83,6 +83,17 @@ def test_airflow_finds_the_provider_and_its_form():
     assert ProvidersManagerTaskRuntime().hooks["halo"].hook_name == "HaloAgents"
 
 
+def test_the_api_server_shows_the_form():
+    # Its own models, which are what is in the way where Airflow's libraries don't fit together.
+    from airflow.api_fastapi.core_api.datamodels.connections import ConnectionBodyPartial
+    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+
+    (form,) = [form for form in HookMetaService.hook_meta_data() if form.connection_type == "halo"]
+    assert set(form.extra_fields) == set(get_provider_info()["connection-types"][0]["conn-fields"])
+    assert form.standard_fields.password.title == "Widget key"
+    assert ConnectionBodyPartial(conn_type="halo").conn_type == "halo"
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [

@@ -27,10 +27,16 @@ class Producer(BaseOperator):
 
 def render(operator, task_instance, params=None):
     """Render an operator's fields as Airflow does before it runs it; gives the operator that would run."""
+    return rendered(operator, task_instance, params)["task"]
+
+
+def rendered(operator, task_instance, params=None):
+    """The context after an operator's fields were rendered."""
     run = SimpleNamespace(conf=params or {})
     context = {"ti": task_instance, "dag": operator.dag, "dag_run": run, "params": params or {}, "task": operator}
+    context["map_index_template"] = operator.map_index_template
     operator.render_template_fields(context)
-    return context["task"]
+    return context
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
@@ -118,14 +124,17 @@ def test_an_xcom_in_partial_that_nobody_waits_for_is_refused(task_instance):
     assert render(mapped, instance).traits == {}
 
 
-def test_a_mapped_task_is_labelled_by_its_batch(task_instance):
+@pytest.mark.parametrize(
+    ("own", "label"), [({}, "1/1: all companies"), ({"map_index_template": "my {{ task.task_id }}"}, "my t")]
+)
+def test_a_mapped_task_is_labelled_by_its_batch_or_as_its_dag_says(task_instance, own, label):
     with DAG("d", schedule=None):
         producer = Producer(task_id="plan")
-        mapped = SyncOperator.partial(task_id="t").expand(batch=producer.output)
-    assert mapped.map_index_template == "{{ task.batch_label }}"
+        mapped = SyncOperator.partial(task_id="t", **own).expand(batch=producer.output)
     instance = task_instance({"plan": [{"label": "1/1: all companies", "key_type": "integer"}]})
     instance.map_index = 0
-    assert render(mapped, instance).batch_label == "1/1: all companies"
+    context = rendered(mapped, instance)
+    assert mapped.get_template_env().from_string(context["map_index_template"]).render(context) == label
 
 
 def test_what_airflow_keeps_of_a_dag_holds_no_data_of_people():
