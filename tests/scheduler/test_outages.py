@@ -6,10 +6,13 @@ this test's own, which are stopped without a word to their clients. (Tasks and w
 
 The table that is printed (by ``-s``) says of each outage how much of the run the ledger had, how long the part was away
 before it was started again, and how much of what the ledger had was sent again all the same; of each run how it ended.
+HALO_OUTAGE_SECONDS sets how long API server and databases are away (8): for over a minute a ledger's outage is no longer
+sat out by the tasks that run, but by their next tries.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import pytest
@@ -18,6 +21,7 @@ from backfills import DELAYS, TABLE_HEAD, TEAMS, USERS, Backfills, Outage, faste
 pytestmark = [pytest.mark.scheduler, pytest.mark.databases]
 
 SCOPES = ("companies", "users", "links")
+SECONDS = float(os.environ.get("HALO_OUTAGE_SECONDS", "8"))
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +40,11 @@ def story(tmp_path_factory, start_airflow, start_cluster, recording_sandbox):
 
         yield (
             backfills.run(airflow, killed("scheduler", 0.25, 2), killed("dag-processor", 0.5, 2)),
-            backfills.run(airflow, killed("api-server", 0.25, 5)),
+            backfills.run(airflow, killed("api-server", 0.25, SECONDS)),
             backfills.run(
                 airflow,
-                Outage("source database", 0.2, 8, source.crash, source.start),
-                Outage("ledger database", 0.5, 8, ledger.crash, ledger.start),
+                Outage("source database", 0.2, SECONDS, source.crash, source.start),
+                Outage("ledger database", 0.5, SECONDS, ledger.crash, ledger.start),
             ),
         )
 
@@ -62,11 +66,8 @@ def test_what_the_ledger_had_is_not_sent_again(story):
             assert run.acknowledged_and_sent_again(loss) == frozenset()
 
 
-def test_the_tries_that_are_shipped_are_more_than_enough(story):
+def test_batches_that_died_with_a_process_or_were_being_read_were_tried_again(story):
     scheduler, _, databases = story
-    for run in story:
-        assert max(run.tries("sync")) <= 3  # of six
-        assert run.tries("report") == Counter({1: 1})
-    # Batches that ran when the scheduler died ran in its processes, so they were tried again, and so were those that read.
     for run in (scheduler, databases):
-        assert run.tries("sync")[2] > 0
+        assert run.tries("sync").keys() > {1}
+    assert all(run.tries("report") == Counter({1: 1}) for run in story)
