@@ -45,6 +45,11 @@ class Cluster:
         return sa.make_url(f"postgresql+psycopg2://halo@127.0.0.1:{self.port}/postgres")
 
     @property
+    def socket_url(self) -> sa.URL:
+        """The same by its Unix socket."""
+        return sa.make_url(f"postgresql+psycopg2://halo@/postgres?host={self._folder}&port={self.port}")
+
+    @property
     def connection(self) -> dict[str, Any]:
         """The fields of an Airflow connection to it."""
         fields = {"conn_type": "postgres", "host": "127.0.0.1", "port": self.port, "login": "halo"}
