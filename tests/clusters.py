@@ -55,6 +55,11 @@ class Cluster:
         fields = {"conn_type": "postgres", "host": "127.0.0.1", "port": self.port, "login": "halo"}
         return {**fields, "schema": "postgres"}
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs."""
+        return (self._folder / "data" / "postmaster.pid").exists()
+
     def start(self) -> None:
         """Start it, after a crash with what had been committed, and wait until it answers."""
         self._run("pg_ctl", "start", "--wait", f"--log={self._folder / 'log'}")
@@ -100,7 +105,8 @@ def start_cluster() -> Iterator[Callable[[], Cluster]]:
 
     yield start
     for cluster in clusters:
-        cluster.crash()
+        if cluster.is_up:  # a test may have failed while it was down
+            cluster.crash()
     for folder in folders:
         shutil.rmtree(folder)
 
