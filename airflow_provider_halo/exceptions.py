@@ -4,7 +4,9 @@ HaloError
 ├── PlanError                 the plan file is wrong: every problem at once, each with its place
 ├── SetupError                something around the plan is missing: a connection, a driver, a table, a secret
 │   ├── SecretMissing         the identity secret is needed and the connection has none
+│   ├── ConnectionMissing     Airflow gives no such connection: it isn't there, or Airflow can't be asked just now
 │   ├── SourceError           the source database refused a query, or can't be reached
+│   │   └── QueryRefused          it will refuse it again: the SQL is wrong
 │   └── LedgerError           the ledger database refused a statement, or can't be reached
 ├── ApiError                  Halo's answer to one request, or its absence
 │   ├── RequestRefused        400: Halo will not store what was sent
@@ -75,8 +77,16 @@ class SecretMissing(SetupError):
     """The identity secret is needed and the Halo connection has none."""
 
 
+class ConnectionMissing(SetupError):
+    """Airflow gives no connection of that name. It says the same of one that is there while its API server is away."""
+
+
 class SourceError(SetupError):
     """The source database refused a query or can't be reached."""
+
+
+class QueryRefused(SourceError):
+    """The source database refused a query for its SQL, and will do so again."""
 
 
 class LedgerError(SetupError):

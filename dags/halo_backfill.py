@@ -26,7 +26,7 @@ with DAG(
     schedule=None,
     max_active_runs=1,
     default_args={
-        "retries": 3,
+        "retries": 5,  # over half an hour in all: as long as a database may be away
         "retry_delay": timedelta(minutes=1),
         "retry_exponential_backoff": 2,
         "max_retry_delay": timedelta(minutes=30),

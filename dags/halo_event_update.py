@@ -33,7 +33,7 @@ with DAG(
     dag_id="halo_event_update",
     schedule=None,
     default_args={
-        "retries": 3,
+        "retries": 6,  # over ten minutes in all
         "retry_delay": timedelta(seconds=10),
         "retry_exponential_backoff": 2,
         "max_retry_delay": timedelta(minutes=10),

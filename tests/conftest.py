@@ -23,4 +23,5 @@ os.environ.update(
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "AIRFLOW__HALO__"))]:
     del os.environ[name]
 
-pytest_plugins = ["product", "databases"]  # what several folders use: a product to sync, databases to read from
+# What several modules use: a product to sync, databases to read from, servers to crash, a sandbox that remembers.
+pytest_plugins = ["product", "databases", "clusters", "recording"]

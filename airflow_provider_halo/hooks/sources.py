@@ -13,7 +13,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowOptionalProviderFeatureException
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from airflow_provider_halo.exceptions import SetupError
+from airflow_provider_halo.exceptions import ConnectionMissing, SetupError
 from airflow_provider_halo.sync.source import Sources
 
 if TYPE_CHECKING:
@@ -53,12 +53,12 @@ def airflow_sources() -> Iterator[Sources]:
             engine.dispose()
 
 
-def missing_connection(conn_id: str, what: str) -> SetupError:
+def missing_connection(conn_id: str, what: str) -> ConnectionMissing:
     """The error for a connection that Airflow doesn't know.
 
     :param what: what it is needed for, as the start of a sentence.
     """
-    return SetupError(
+    return ConnectionMissing(
         f"{what} {conn_id!r} is not there: create it in Airflow (Admin > Connections), or set the environment variable "
         f"AIRFLOW_CONN_{conn_id.upper()}."
     )

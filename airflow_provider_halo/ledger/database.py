@@ -21,7 +21,11 @@ Result = TypeVar("Result")
 
 PATIENCE: Final = 60.0  # seconds that a database may be away, or a table locked, before it counts as failed
 _LOOKS: Final = 4
-_LASTING: Final = ("no such", "unknown database", "does not exist", "access denied", "authentication", "unable to open")
+# Not "no such" alone: PostgreSQL's Unix socket is "no such file" while the server is down.
+_LASTING: Final = (
+    *("no such table", "no such column", "unknown database", "does not exist"),
+    *("access denied", "authentication", "unable to open"),
+)
 _BUSY: Final = 20_000  # milliseconds that SQLite itself waits for another process's transaction
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator, XComArg
+from airflow.sdk import XComArg
 from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_halo.operators.stopping import StoppableOperator
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
 
-class DataOperator(BaseOperator):
+class DataOperator(StoppableOperator):
     """An operator with `data_fields`.
 
     Airflow keeps the rendered value of every template field in its database and shows it in the UI, so what holds traits

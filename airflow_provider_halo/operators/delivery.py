@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -55,6 +56,9 @@ class DeliveryOperator(DataOperator):
                 tally.warn(kind, count)
             report = tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes)
             reason = self._judge(report)
+        except asyncio.CancelledError:  # told to stop, which is no failed delivery
+            with airflow_failures():
+                raise
         except HaloError as error:
             if self.fail_open:
                 return self._not_delivered(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,11 +10,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_halo.exceptions import (
     AuthError,
+    ConnectionMissing,
     ContextRefused,
     HaloError,
     LedgerError,
     PayloadTooLarge,
     PlanError,
+    QueryRefused,
     RequestRefused,
     SetupError,
     SourceError,
@@ -43,10 +46,12 @@ def airflow_failures() -> Iterator[None]:
     """
     try:
         yield
-    except (
-        SourceError,
-        LedgerError,
-    ) as error:  # a database that is down may come back, and a missing table looks alike
+    except asyncio.CancelledError:
+        raise AirflowException("The task was told to stop, and did, before it was done.") from None
+    except QueryRefused as error:
+        raise AirflowFailException(str(error)) from None
+    except (ConnectionMissing, SourceError, LedgerError) as error:
+        # A database that is down may come back. So may Airflow's API server, without which every connection is missing.
         raise AirflowException(str(error)) from None
     except _INCURABLE as error:
         raise AirflowFailException(str(error)) from None

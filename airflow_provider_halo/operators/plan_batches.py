@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, conf
+from airflow.sdk import conf
 
 from airflow_provider_halo.exceptions import UnlikelyChange
 from airflow_provider_halo.hooks import config
@@ -15,6 +15,7 @@ from airflow_provider_halo.hooks.sources import airflow_sources
 from airflow_provider_halo.operators.arguments import as_boolean, as_count, as_keys, as_names, is_empty
 from airflow_provider_halo.operators.failures import airflow_failures
 from airflow_provider_halo.operators.runs import run_key_of
+from airflow_provider_halo.operators.stopping import StoppableOperator
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.query import LoadedPlan
 from airflow_provider_halo.plan.selection import Selection, select
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _MOST_BATCHES = 1_000  # below Airflow's default [core] max_map_length
 
 
-class PlanBatchesOperator(BaseOperator):
+class PlanBatchesOperator(StoppableOperator):
     """Give the batches of a run as XCom, for ``SyncOperator.partial(…).expand(batch=plan_batches.output)``.
 
     The batches cover every company and user, also those that are created while the run goes on. They hold bounds and

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from airflow.sdk import BaseOperator
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
@@ -20,6 +19,7 @@ from airflow_provider_halo.ledger.ledger import Ledger, Run
 from airflow_provider_halo.operators.arguments import as_boolean, as_key, as_names, is_empty
 from airflow_provider_halo.operators.failures import airflow_failures
 from airflow_provider_halo.operators.runs import run_key_of
+from airflow_provider_halo.operators.stopping import StoppableOperator
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.query import LoadedPlan
 from airflow_provider_halo.settings import HaloSettings
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _LABEL = "{{ task.batch_label }}"
 
 
-class SyncOperator(BaseOperator):
+class SyncOperator(StoppableOperator):
     """Read a part of the source database by a plan, and store it in Halo. Marks nobody as active.
 
     What to bring: ``batch``, one of `PlanBatchesOperator`; or ``company_id`` for that company's record, ``user_id`` for

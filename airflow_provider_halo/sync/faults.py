@@ -7,7 +7,7 @@ from typing import Literal
 
 from sqlalchemy import exc
 
-from airflow_provider_halo.exceptions import SourceError
+from airflow_provider_halo.exceptions import QueryRefused, SourceError
 from airflow_provider_halo.plan.query import Query
 
 Kind = Literal[
@@ -104,10 +104,13 @@ _SQLITE_TEXTS: dict[str, Kind] = {
 _NAMES_ONLY: frozenset[Kind] = frozenset(
     {"table", "column", "function", "twice", "collations", "denied", "login", "database", "unreachable"}
 )
+# What the SQL itself does wrong. All else may be over at the next try: also a table that is missing, which may be one that
+# is being made anew, and a login, whose password may be being changed.
+_LASTING: frozenset[Kind] = frozenset({"column", "function", "twice", "collations", "syntax", "writes"})
 _LENGTH = 200
 
 
-class CollationsDiffer(SourceError):
+class CollationsDiffer(QueryRefused):
     """Texts of two columns were to be compared, and each column sorts them in its own way."""
 
 
@@ -118,7 +121,9 @@ def source_error(error: Exception, query: Query) -> SourceError:
     """
     kind, message = _read(error)
     place = f"{query.file}, line {query.line}" if query.line else query.file
-    raised = CollationsDiffer if kind == "collations" else SourceError
+    raised: type[SourceError] = QueryRefused if kind in _LASTING else SourceError
+    if kind == "collations":
+        raised = CollationsDiffer
     return raised(f"{query.name} ({place}) failed on connection {query.source!r}: {message}; {_MENDS[kind]}.")
 
 

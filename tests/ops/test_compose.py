@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from celery_profile import WORKERS, celery_settings
 
 from airflow_provider_halo.cli.commands import COMMANDS
 from airflow_provider_halo.demo.__main__ import main as demo
@@ -116,9 +118,11 @@ def airflow_commands(compose):
 
 
 def test_airflow_takes_every_airflow_command(compose):
-    commands = [command for command in airflow_commands(compose) if command[0] != "celery"]
+    commands = airflow_commands(compose)
     assert sorted(command[0] for command in commands) == [
         "api-server",
+        "celery",
+        "celery",
         "dag-processor",
         "db",
         "jobs",
@@ -126,9 +130,30 @@ def test_airflow_takes_every_airflow_command(compose):
         "scheduler",
     ]
     done = subprocess.run(
-        [sys.executable, "-c", PARSE, json.dumps(commands)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", PARSE, json.dumps(commands)],
+        env={**os.environ, "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor"},  # whose commands are there for it alone
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_celery_is_told_what_the_test_with_real_workers_tells_it(compose):
+    # tests/scheduler/test_celery.py runs with these very settings, but for the two addresses.
+    settings = celery_settings()
+    assert settings.pop("AIRFLOW__CELERY__BROKER_URL").startswith("redis://")
+    assert settings.pop("AIRFLOW__CELERY__RESULT_BACKEND").startswith("db+postgresql+psycopg2://")
+    assert settings == {
+        "AIRFLOW__CELERY__WORKER_CONCURRENCY": "4",
+        "AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER": "1",
+        "AIRFLOW__CELERY__TASK_ACKS_LATE": "True",
+        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "86400",
+    }
+    # What is queued in Redis and not begun in ten minutes, Airflow takes for stuck; so the pool must be the narrower one.
+    slots = int(get_provider_info()["config"]["halo"]["options"]["pool_slots"]["default"])
+    assert slots <= len(WORKERS) * int(settings["AIRFLOW__CELERY__WORKER_CONCURRENCY"])
+    assert {name for name in compose["services"] if name.startswith("worker-")} == set(WORKERS)
 
 
 def test_init_migrates_and_makes_data_by_commands_that_exist(compose, capsys):
@@ -153,10 +178,8 @@ def test_the_sandbox_is_started_by_words_it_takes(compose):
 
 def test_every_airflow_setting_is_one_that_airflow_reads(airflow_environment):
     names = [name for name in airflow_environment if name.startswith("AIRFLOW__")]
-    # Sections of providers that aren't installed here: the image brings Celery's.
     ours = {f"AIRFLOW__HALO__{option.upper()}" for option in get_provider_info()["config"]["halo"]["options"]}
-    known = {name for name in names if name.startswith("AIRFLOW__CELERY__")} | ours
-    left = [name for name in names if name not in known]
+    left = [name for name in names if name not in ours]
     done = subprocess.run([sys.executable, "-c", UNKNOWN, *left], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "AIRFLOW__HALO__PLAN" in ours

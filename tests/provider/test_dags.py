@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow_provider_halo.hooks import config
 
 FOLDER = Path(__file__).parents[2] / "dags"
+README = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
 FILES = {path.stem: path for path in sorted(FOLDER.glob("*.py"))}
 
 
@@ -51,8 +53,17 @@ def test_a_dag_survives_serialisation_and_says_what_to_do_about_the_pool(name):
     assert 'airflow pools set halo_api 4 "Batches that talk to HaloAgents at once"' in dag.doc_md
     assert (dag.max_active_tasks > 1, dag.catchup) == (True, False)
     for task in dag.tasks:
-        assert task.retries == 3
-        assert task.retry_exponential_backoff == 2
+        assert waits(task) == (timedelta(minutes=10.5) if name == "halo_event_update" else timedelta(minutes=31))
+    assert f"**{'ten' if name == 'halo_event_update' else '31'} minutes at least**" in README
+
+
+def waits(task):
+    """How long Airflow waits at least between a task's first try and its last: models/taskinstance.py, next_retry_datetime."""
+    delays = [
+        min(task.retry_delay * task.retry_exponential_backoff**number, task.max_retry_delay)
+        for number in range(task.retries)
+    ]
+    return sum(delays, timedelta())
 
 
 def test_tasks_that_talk_to_halo_run_in_the_pool_and_the_others_do_not(monkeypatch):

@@ -151,13 +151,35 @@ def test_a_key_without_a_row_fails_the_task_for_good(halo, plan, fails, counts):
         ({"company_id": 1, "batch": {}}, "Give either batch, or company_id and user_id."),
         ({"batch": {"teams": 1}}, "batch is not one of PlanBatchesOperator"),
         ({"company_id": 1, "max_rejected": "few"}, "max_rejected must be a count such as 20, or a share such as 1%"),
-        ({"company_id": 1, "halo_conn_id": "elsewhere"}, "The Halo connection 'elsewhere' is not there"),
     ],
 )
 def test_words_that_can_t_be_used_fail_the_sync_for_good(halo, plan, fails, arguments, message):
     error, _ = fails(sync(**arguments))
     assert (type(error), str(error).startswith(message)) == (AirflowFailException, True), str(error)
     assert halo.traffic.describe()["total"] == 0
+
+
+@pytest.mark.usefixtures("halo", "plan")
+def test_a_connection_that_is_missing_is_tried_again_as_it_may_be_airflow_s_api_server_that_is_away(fails):
+    error, _ = fails(sync(company_id=1, halo_conn_id="elsewhere"))
+    assert type(error) is AirflowException
+    assert str(error).startswith("The Halo connection 'elsewhere' is not there")
+
+
+@pytest.mark.parametrize(
+    ("sql", "message", "kind"),
+    [
+        ("SELECT id AS team_id, name FROM teams WHERE", "check the SQL", AirflowFailException),
+        ("SELECT id AS team_id, nome FROM teams", "check the column's name", AirflowFailException),
+        ("SELECT id AS team_id, name FROM taems", "check the table's name", AirflowException),
+    ],
+)
+def test_sql_that_is_wrong_fails_for_good_and_a_missing_table_may_come_back(halo, plan, fails, sql, message, kind):
+    text = plan.read_text(encoding="utf-8")
+    plan.write_text(text.replace("SELECT id AS team_id, name, plan FROM teams", sql), encoding="utf-8")
+    for operator in (plan_batches(), sync(company_id=1)):
+        error, _ = fails(operator)
+        assert (type(error), message in str(error)) == (kind, True), str(error)
 
 
 def test_a_wrong_key_fails_for_good_after_one_request_a_lane(halo, plan, set_halo, fails):

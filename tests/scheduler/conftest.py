@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import sqlite3
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
+import psutil
 import pytest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from recording import KEY, SECRET
 
 from airflow_provider_halo.demo.airflow_home import USER, AirflowHome, airflow
-from airflow_provider_halo.demo.processes import Processes
+from airflow_provider_halo.demo.processes import Processes, listed
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
 
-KEY = "ab_live_scheduler_tests"
-SECRET = "ha_secret_scheduler_tests_that_is_long_enough"
 DAGS = Path(__file__).parents[2] / "dags"
 TEAMS, USERS_OF_A_TEAM = 12, 10
 PATIENCE = 90.0  # seconds for Airflow to do one thing; it takes a few, and CI machines are slow
@@ -100,6 +99,17 @@ RATE = 10  # requests per second of each
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of Airflow's processes: the words of its command, and settings of its own."""
+
+    words: Sequence[str]
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+PARTS = {name: Part([name]) for name in ("api-server", "scheduler", "dag-processor")}
+
+
+@dataclass(frozen=True)
 class Airflow:
     """An Airflow that runs, by its REST API and its files.
 
@@ -109,6 +119,10 @@ class Airflow:
     home: Path
     halo: SandboxServer
     client: httpx.Client
+    processes: Processes
+    settings: Mapping[str, str]
+    parts: Mapping[str, Part]
+    starts: Counter[str] = field(default_factory=Counter)
     limited: Mapping[str, SandboxServer] = field(default_factory=dict)
 
     def get(self, path: str, **params: Any) -> Any:
@@ -125,6 +139,35 @@ class Airflow:
             "/api/v2/dags", params={"dag_id_pattern": dag_id_pattern}, json={"is_paused": False}
         ).raise_for_status()
         assert found.json()["total_entries"] > 0
+
+    def is_healthy(self) -> bool:
+        """Whether the API server answers, and has heard of the others."""
+        try:
+            parts = self.client.get("/api/v2/monitor/health").json()
+        except (httpx.TransportError, ValueError):
+            return False
+        return all(parts[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "dag_processor"))
+
+    def start(self, name: str) -> None:
+        """Start one of its parts: the first time, or once more after `kill`."""
+        part = self.parts[name]
+        self.starts[name] += 1
+        self.processes.start(self._current(name), airflow(*part.words), {**self.settings, **part.settings})
+
+    def kill(self, name: str) -> None:
+        """``kill -9`` of one of its parts and of all that it has started, as a container ends, or a service of systemd."""
+        (pid,) = [started.pid for started in listed(self.processes.folder) if started.name == self._current(name)]
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+
+    def said(self, name: str) -> str:
+        """What a part has printed, as far as it runs now."""
+        return (self.processes.folder / f"{self._current(name)}.log").read_text(encoding="utf-8")
+
+    def _current(self, name: str) -> str:
+        return f"{name} {self.starts[name]}"
 
     def outcome(self, dag_id: str, run_id: str) -> str:
         """The state that a run ends in."""
@@ -151,81 +194,6 @@ class Airflow:
         return "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.log")))
 
 
-@dataclass(eq=False)
-class Sent:
-    """A request that came in.
-
-    :param port: the sender's, by which its process can be found.
-    :param answered: when it was answered by 200, on the monotonic clock; None while or where it wasn't.
-    :param lost: whether nothing came of it, since its sender had gone.
-    """
-
-    port: int
-    scope: str
-    keys: list[str]
-    answered: float | None = None
-    lost: bool = False
-
-
-class RecordingSandbox(SandboxServer):
-    """A sandbox that remembers which records came in, and which of them it said yes to, both in their order.
-
-    Of the requests whose sender dies while they wait, every other one of a scope is lost, the rest is stored all the same:
-    a sender can't know which. (The sandbox's own delays store all of them, which would hide a yes that is noted too early.)
-    Whoever kills a sender adds the ports of its connections to ``dead_ports``.
-
-    :param delays: seconds that a request of each scope waits before it is stored.
-    """
-
-    def __init__(self, delays: Mapping[str, float]) -> None:
-        super().__init__(SandboxConfig(widget_key=KEY, identity_secret=SECRET))
-        self._delays = delays
-        self._orphans: Counter[str] = Counter()
-        self.dead_ports: set[int] = set()
-        self.sent: list[Sent] = []
-        self.answered: list[Sent] = []
-
-    def application(self) -> ASGIApp:
-        inside = super().application()
-
-        async def record(scope: Scope, receive: Receive, send: Send) -> None:
-            body, more = b"", True
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":  # killed in the middle of its request: nothing has come in
-                    return
-                body += message.get("body", b"")
-                more = message.get("more_body", False)
-            sent = Sent(scope["client"][1], *_named(scope["path"], json.loads(body)))
-            self.sent.append(sent)
-            await asyncio.sleep(self._delays[sent.scope])
-            if sent.port in self.dead_ports:
-                self._orphans[sent.scope] += 1
-                sent.lost = self._orphans[sent.scope] % 2 == 1
-            if sent.lost:
-                return
-
-            async def receive_again() -> Message:
-                return {"type": "http.request", "body": body}
-
-            async def send_on(message: Message) -> None:
-                if message.get("status") == 200:
-                    sent.answered = time.monotonic()
-                    self.answered.append(sent)
-                await send(message)
-
-            await inside(scope, receive_again, send_on)
-
-        return record
-
-
-def _named(path: str, body: dict[str, Any]) -> tuple[str, list[str]]:
-    """The records that a request brings."""
-    if path.endswith("users/update"):
-        return "users", [user["user_id"] for user in body["users"]]
-    return ("links", [body["user_id"]]) if "user_id" in body else ("companies", [body["company_id"]])
-
-
 def wait_for(ready: Callable[[], Any], what: str) -> Any:
     """Poll until something is there."""
     deadline = time.monotonic() + PATIENCE
@@ -238,11 +206,24 @@ def wait_for(ready: Callable[[], Any], what: str) -> Any:
 
 
 @pytest.fixture(scope="module")
+def part() -> type[Part]:
+    """What `start_airflow` takes as a further part."""
+    return Part
+
+
+@pytest.fixture(scope="module")
 def start_airflow(tmp_path_factory) -> Iterator[Callable[..., Airflow]]:
     """Starts an Airflow that knows a sandbox and the DAGs of a folder; at the end of the module it is stopped."""
     with ExitStack() as stack:
 
-        def start(halo: SandboxServer, dags: Path, *, count: int, environment: Mapping[str, str]) -> Airflow:
+        def start(
+            halo: SandboxServer,
+            dags: Path,
+            *,
+            count: int,
+            environment: Mapping[str, str],
+            parts: Mapping[str, Part] = MappingProxyType({}),
+        ) -> Airflow:
             folder = tmp_path_factory.mktemp("airflow")
             home = AirflowHome(
                 folder=folder / "home",
@@ -256,20 +237,14 @@ def start_airflow(tmp_path_factory) -> Iterator[Callable[..., Airflow]]:
             settings = {**home.environment(), "AIRFLOW__CORE__DAGS_FOLDER": str(dags), **environment}
             processes = stack.enter_context(Processes(folder / "processes"))
             processes.run("migrate", airflow("db", "migrate"), settings)
-            for name in ("api-server", "scheduler", "dag-processor"):
-                processes.start(name, airflow(name), settings)
             client = stack.enter_context(httpx.Client(base_url=home.url, timeout=30, trust_env=False))
-            made = Airflow(home.folder, halo, client)
+            made = Airflow(home.folder, halo, client, processes, settings, {**PARTS, **parts})
+            for name in made.parts:
+                made.start(name)
             _wait_until_healthy(made, home, count)
             return made
 
         yield start
-
-
-@pytest.fixture(scope="module")
-def recording_sandbox() -> Callable[..., RecordingSandbox]:
-    """Makes a sandbox that remembers what came in."""
-    return RecordingSandbox
 
 
 @pytest.fixture(scope="module")
@@ -302,14 +277,7 @@ def _limited_connection(server: SandboxServer) -> str:
 
 
 def _wait_until_healthy(made: Airflow, home: AirflowHome, count: int) -> None:
-    def healthy() -> bool:
-        try:
-            parts = made.client.get("/api/v2/monitor/health").json()
-        except httpx.TransportError:
-            return False
-        return all(parts[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "dag_processor"))
-
-    wait_for(healthy, "Airflow to start")
+    wait_for(made.is_healthy, "Airflow to start")
     token = made.client.post("/auth/token", json={"username": USER, "password": home.password}).raise_for_status()
     made.client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
     wait_for(lambda: made.get("dags")["total_entries"] == count, "the DAGs to be read")

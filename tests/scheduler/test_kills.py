@@ -391,7 +391,7 @@ def airflow(tmp_path_factory, start_airflow, recording_sandbox, shop, ledger_url
     (folder / "dags").mkdir()
     text = DAG.read_text(encoding="utf-8")
     for old, new in (
-        ('"retries": 3', '"retries": 20'),
+        ('"retries": 5', '"retries": 20'),
         ('"retry_delay": timedelta(minutes=1)', '"retry_delay": timedelta(seconds=2)'),
         ('"max_retry_delay": timedelta(minutes=30)', '"max_retry_delay": timedelta(seconds=2)'),
     ):
