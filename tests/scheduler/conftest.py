@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,57 +42,7 @@ users:
     sql: SELECT id AS user_id, team_id, name, email FROM users
 """
 
-# What the shipped DAGs don't show: the other operators mapped over an XCom, Halo connections that don't work, and such
-# with a limit of requests per second.
-MORE_DAGS = """
-from datetime import timedelta
-
-from airflow.sdk import DAG, task
-
-from airflow_provider_halo.operators import (
-    ContextOperator,
-    IdentifyOperator,
-    PlanBatchesOperator,
-    ReportOperator,
-    SyncOperator,
-)
-
-with DAG("by_hand", schedule=None):
-
-    @task
-    def signups():
-        return [{"user_id": "s1", "traits": {"name": "{{ conn.halo_default.password }}"}}, {"user_id": "s2"}]
-
-    @task
-    def one_a_task(found):
-        return [[signup] for signup in found]
-
-    IdentifyOperator.partial(task_id="identify").expand(records=one_a_task(signups()))
-    ContextOperator(
-        task_id="context",
-        user_id="{{ params.user_id }}",
-        key="note",
-        label="Note",
-        value={"text": "{{ 'PRIVATE ONCE RENDERED' | lower }}"},
-        params={"user_id": "s9"},
-    )
-
-with DAG("wrong_key", schedule=None, default_args={"retries": 3, "retry_delay": timedelta(seconds=1)}):
-    SyncOperator(task_id="sync", user_id=1, halo_conn_id="halo_wrong")
-
-with DAG("halo_down", schedule=None):
-    sync = SyncOperator(
-        task_id="sync", user_id=1, halo_conn_id="halo_down", retries=1, retry_delay=timedelta(seconds=1)
-    )
-    ReportOperator(task_id="report", reports=sync.output, expected=1)
-
-for name, ledger in (("limited", "none"), ("limited_by_ledger", "halo_ledger")):
-    with DAG(name, schedule=None):
-        batches = PlanBatchesOperator(task_id="plan_batches", batch_size=30, ledger_conn_id=ledger)
-        SyncOperator.partial(
-            task_id="sync", halo_conn_id=f"halo_{name}", ledger_conn_id=ledger, pool="halo_api"
-        ).expand(batch=batches.output)
-"""
+MORE_DAGS = Path(__file__).parent / "more_dags.py"
 LIMITED = ("limited", "limited_by_ledger")
 RATE = 10  # requests per second of each
 
@@ -255,7 +204,7 @@ def scheduler(tmp_path_factory, start_airflow) -> Iterator[Airflow]:
     (folder / "halo.yaml").write_text(PLAN, encoding="utf-8")
     dags = folder / "dags"
     shutil.copytree(DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
-    (dags / "more.py").write_text(textwrap.dedent(MORE_DAGS), encoding="utf-8")
+    shutil.copy(MORE_DAGS, dags)
     config = SandboxConfig(widget_key=KEY, identity_secret=SECRET)
     with ExitStack() as stack:
         halo = stack.enter_context(SandboxServer(config))
