@@ -1,0 +1,170 @@
+"""The least that anybody must do: to bring all records to Halo, and to know that none of them has changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from itertools import islice
+from typing import Any, TypeAlias
+
+import aiohttp
+import msgspec
+
+from airflow_provider_halo.contract import USERS_PER_UPDATE
+from airflow_provider_halo.encoding import to_json
+from airflow_provider_halo.plan.query import QueryScope
+from airflow_provider_halo.records.model import Company, ContextEntry, User
+from benchmarks.rows import Row, rows_of
+from benchmarks.work import Work
+
+_COMPANIES_AT_ONCE = 200  # read and encoded between two answers
+_SEED = blake2b(b"seed", digest_size=16)
+_ENCODER = msgspec.json.Encoder(decimal_format="number")  # no sorted keys: what is sent isn't compared with anything
+
+Bodies: TypeAlias = "list[tuple[str, bytes]]"  # path and body of each request
+
+
+class Sending:
+    """A raw loop from SQL rows to answers: rows read by the sync's statements, bodies encoded on the way, `in_flight`
+    requests at once over one aiohttp session; companies first, then users, then links.
+
+    A thread reads and encodes the next part while the last one is being sent. Nothing is checked, repeated or counted.
+
+    :param bulk_token: of users/update; ``user_tokens``: of each user, for links. All are made beforehand.
+    """
+
+    def __init__(self, work: Work, *, bulk_token: str, user_tokens: dict[str, str]) -> None:
+        self._work = work
+        self._bulk_token = bulk_token
+        self._user_tokens = user_tokens
+        self._links: list[tuple[str, str]] = []
+        self._records = 0
+
+    def run(self) -> dict[str, int]:
+        """Send everything; how many records that were."""
+        asyncio.run(self._send())
+        return {"records": self._records}
+
+    async def _send(self) -> None:
+        work = self._work
+        parts = [self._companies()] if work.sends("companies") else []
+        if work.sends("users"):
+            parts.append(self._users())
+        if work.links:
+            parts.append(self._linked())
+        headers = {"Authorization": f"Bearer {work.settings.widget_key}", "Content-Type": "application/json"}
+        connector = aiohttp.TCPConnector(limit=work.settings.max_in_flight)
+        cookies = aiohttp.DummyCookieJar()
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            async with aiohttp.ClientSession(connector=connector, headers=headers, cookie_jar=cookies) as session:
+                for part in parts:
+                    await _Lanes(session, work.settings.base_url, part, reader).run(work.settings.max_in_flight)
+
+    def _companies(self) -> Iterator[Bodies]:
+        labels = self._labels("companies")
+        rows = self._rows("companies")
+        while part := list(islice(rows, _COMPANIES_AT_ONCE)):
+            self._records += len(part)
+            yield [
+                ("companies/identify", _ENCODER.encode({"company_id": str(row.key), **_record(row, labels)}))
+                for row in part
+            ]
+
+    def _users(self) -> Iterator[Bodies]:
+        labels = self._labels("users")
+        rows = self._rows("users")
+        while part := list(islice(rows, USERS_PER_UPDATE)):
+            self._records += len(part)
+            if self._work.links:
+                self._links += [(str(row.key), str(row.company)) for row in part]
+            users = [{"user_id": str(row.key), **_record(row, labels)} for row in part]
+            yield [("users/update", _ENCODER.encode({"user_token": self._bulk_token, "users": users}))]
+
+    def _linked(self) -> Iterator[Bodies]:
+        for start in range(0, len(self._links), USERS_PER_UPDATE):
+            yield [
+                (
+                    "companies/identify",
+                    _ENCODER.encode({"company_id": company, "user_id": user, "user_token": self._user_tokens[user]}),
+                )
+                for user, company in self._links[start : start + USERS_PER_UPDATE]
+            ]
+
+    def _rows(self, scope: QueryScope) -> Iterator[Row]:
+        work = self._work
+        for batch in work.batches():
+            yield from rows_of(work.engine, work.plan, work.selection, scope, batch)
+
+    def _labels(self, scope: QueryScope) -> list[tuple[str, dict[str, Any]]]:
+        entries = [(query.entry_key or "", query.entry) for query in self._work.selection.entries(scope)]
+        return [(key, {"label": entry.label, "type": entry.type}) for key, entry in entries if entry is not None]
+
+
+def _record(row: Row, labels: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    context = {key: {**entry, "value": value} for (key, entry), value in zip(labels, row.values, strict=True)}
+    return {"traits": row.traits, "context": context}
+
+
+class _Lanes:
+    """Requests at once: each lane takes the next body when its last one is answered."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, base_url: str, parts: Iterator[Bodies], reader: ThreadPoolExecutor
+    ) -> None:
+        self._session = session
+        self._base = base_url
+        self._parts = parts
+        self._reader = reader
+        self._ready: deque[tuple[str, bytes]] = deque()
+        self._turn = asyncio.Lock()
+        self._next = self._read()
+
+    async def run(self, lanes: int) -> None:
+        await asyncio.gather(*(self._lane() for _ in range(lanes)))
+
+    def _read(self) -> asyncio.Future[Bodies | None]:
+        return asyncio.get_running_loop().run_in_executor(self._reader, next, self._parts, None)
+
+    async def _lane(self) -> None:
+        while True:
+            if not self._ready:
+                async with self._turn:
+                    if not self._ready:
+                        part = await self._next
+                        if part is None:
+                            return
+                        self._ready.extend(part)
+                        self._next = self._read()
+            path, body = self._ready.popleft()
+            async with self._session.post(f"{self._base}/{path}", data=body) as answer:
+                await answer.read()
+                assert answer.status == 200
+
+
+def hash_all(work: Work) -> dict[str, int]:
+    """Read all records by the sync's statements, one query after the other, make them, encode them, hash them."""
+    count = 0
+    scopes: tuple[QueryScope, ...] = ("companies", "users")
+    for batch in work.batches():
+        for scope in scopes:
+            labels = [(query.entry_key or "", query.entry) for query in work.selection.entries(scope)]
+            for row in rows_of(work.engine, work.plan, work.selection, scope, batch):
+                count += 1
+                context = {
+                    key: ContextEntry(entry.label, value, entry.type)
+                    for (key, entry), value in zip(labels, row.values, strict=True)
+                    if entry is not None
+                }
+                record: User | Company
+                if scope == "users":
+                    record = User(user_id=str(row.key), company_id=str(row.company), traits=row.traits, context=context)
+                else:
+                    record = Company(company_id=str(row.key), traits=row.traits, context=context)
+                hasher = _SEED.copy()
+                hasher.update(to_json(record.traits))
+                hasher.update(to_json(record.context))
+                hasher.digest()
+    return {"records": count}
