@@ -15,10 +15,13 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from benchmarks.scale import Scale, Size
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 USERS_PER_UPDATE = 1_000  # what one request of users/update takes (documented)
 BATCH_SIZE = 5_000  # users in a batch, where nothing else is said
@@ -95,7 +98,7 @@ class Bench:
         self._began = time.monotonic()
         self.base_url = ""
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Self:
         command = [sys.executable, "-m", "benchmarks.halo"]
         server = self._stack.enter_context(
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

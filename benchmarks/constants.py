@@ -42,7 +42,7 @@ def write(results: Results, about: dict[str, Any]) -> None:
     """Write a run's constants down; what it has not measured stays as it is."""
     kept = asdict(load()) if FILE.exists() else {}
     found = {name: value for name, value in _of(results).items() if value is not None}
-    told = {"made_by": about["command"], "date": about["date"], **{**kept, **found}}
+    told = {"made_by": about["command"], "date": about["date"], **kept, **found}
     FILE.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 

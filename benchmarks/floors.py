@@ -28,10 +28,11 @@ Bodies: TypeAlias = "list[tuple[str, bytes]]"  # path and body of each request
 
 
 class Sending:
-    """A raw loop from SQL rows to answers: rows read by the sync's statements, bodies encoded on the way, `in_flight`
-    requests at once over one aiohttp session; companies first, then users, then links.
+    """A raw loop from SQL rows to answers: companies first, then users, then links.
 
-    A thread reads and encodes the next part while the last one is being sent. Nothing is checked, repeated or counted.
+    The rows are those of the sync's own statements, bodies are encoded on the way, as many requests are on the way as the
+    sync may have, over one aiohttp session. A thread reads and encodes the next part while the last one is being sent.
+    Nothing is checked, joined by key, repeated or counted.
 
     :param bulk_token: of users/update; ``user_tokens``: of each user, for links. All are made beforehand.
     """

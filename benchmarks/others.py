@@ -47,7 +47,8 @@ def users_of(url: str) -> Iterator[dict[str, Any]]:
 def post(given: dict[str, Any], token: str) -> int:
     """The loop that comes first to mind: `httpx.post` for each user."""
     count = 0
-    for count, user in enumerate(users_of(given["product"]), start=1):
+    for user in users_of(given["product"]):
+        count += 1
         body = {"user_token": token, "users": [user]}
         httpx.post(f"{given['base_url']}/users/update", json=body, headers=_HEADERS).raise_for_status()
     return count
@@ -57,7 +58,8 @@ def client(given: dict[str, Any], token: str) -> int:
     """The same with a client that keeps its connection."""
     count = 0
     with httpx.Client(base_url=given["base_url"], headers=_HEADERS) as kept:
-        for count, user in enumerate(users_of(given["product"]), start=1):
+        for user in users_of(given["product"]):
+            count += 1
             kept.post("/users/update", json={"user_token": token, "users": [user]}).raise_for_status()
     return count
 

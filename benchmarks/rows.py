@@ -47,7 +47,7 @@ def rows_of(
 
 
 def _rest(query: Query, names: tuple[str, ...]) -> tuple[tuple[str, ...], itemgetter[Any]]:
-    """The columns that are sent, and what takes them out of a row. (The benchmarks' queries have two of them at least.)"""
+    """The columns that are sent, two at least, and what takes them out of a row."""
     places = [at for at, name in enumerate(names) if name not in {query.key, query.company}]
     return tuple(names[at] for at in places), itemgetter(*places)
 

@@ -6,9 +6,12 @@ from benchmarks.bench import BATCH_SIZE, Bench, Due
 
 
 def memory(bench: Bench) -> None:
-    """Each kind of pass once; nothing here is about time."""
+    """Each kind of pass once; nothing here is about time. The large product's are those of the ledger, if it was measured."""
     scale = bench.scale
-    for name, size in (("small", scale.small), ("large", scale.ledger), ("whale", scale.whale)):
+    sizes = {"small": scale.small, "large": scale.ledger, "whale": scale.whale}
+    if "no_ledger" in bench.passes:
+        del sizes["large"]
+    for name, size in sizes.items():
         bench.sizes[f"memory_{name}"] = str(size)
         given = bench.product(size)
         due = Due.of(size, batch_size=BATCH_SIZE)
