@@ -90,8 +90,10 @@ class Bench:
         self.folder = folder
         self.passes: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.sizes: dict[str, str] = {}
-        self.postgresql = _listens(f"postgresql://{POSTGRESQL}")
+        self._postgresql = _listens(f"postgresql://{POSTGRESQL}")
+        self.missing: dict[str, str] = {}
         self._lose = lose
+        self._warm: set[tuple[str, str]] = set()
         self._products: dict[tuple[Size, str], dict[str, Any]] = {}
         self._stack = ExitStack()
         self._databases = 0
@@ -111,6 +113,13 @@ class Bench:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def has_postgresql(self, name: str) -> bool:
+        """Whether passes can have PostgreSQL; if not, says that they are left out, and why."""
+        if not self._postgresql:
+            self.missing[name] = "no PostgreSQL listens at HALO_TEST_POSTGRESQL"
+            self.say(f"{name} is left out: {self.missing[name]}")
+        return self._postgresql
 
     def say(self, text: str) -> None:
         """A line of progress."""
@@ -153,8 +162,13 @@ class Bench:
         return found
 
     def warm_up(self, name: str, task: str, given: dict[str, Any], due: Due | None) -> None:
-        """Do a pass that isn't measured, so that files and databases are as warm for the first one as for the last."""
-        if self.scale.warm_up:
+        """Do a pass that isn't measured, so that code and data are as warm for the first one as for the last.
+
+        Done once for each task and product.
+        """
+        kind = (task, given["product"])
+        if self.scale.warm_up and kind not in self._warm:
+            self._warm.add(kind)
             self.measure(f"{name} (warm-up)", task, given, due)
             del self.passes[f"{name} (warm-up)"]
 

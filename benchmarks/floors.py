@@ -24,6 +24,19 @@ _COMPANIES_AT_ONCE = 200  # read and encoded between two answers
 _SEED = blake2b(b"seed", digest_size=16)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")  # no sorted keys: what is sent isn't compared with anything
 
+
+class _Company(msgspec.Struct, gc=False):
+    company_id: str
+    traits: dict[str, Any]
+    context: dict[str, ContextEntry]
+
+
+class _User(msgspec.Struct, gc=False):
+    user_id: str
+    traits: dict[str, Any]
+    context: dict[str, ContextEntry]
+
+
 Bodies: TypeAlias = "list[tuple[str, bytes]]"  # path and body of each request
 
 
@@ -65,23 +78,21 @@ class Sending:
                     await _Lanes(session, work.settings.base_url, part, reader).run(work.settings.max_in_flight)
 
     def _companies(self) -> Iterator[Bodies]:
-        labels = self._labels("companies")
         rows = self._rows("companies")
         while part := list(islice(rows, _COMPANIES_AT_ONCE)):
             self._records += len(part)
             yield [
-                ("companies/identify", _ENCODER.encode({"company_id": str(row.key), **_record(row, labels)}))
-                for row in part
+                ("companies/identify", _ENCODER.encode(_Company(key, traits, context)))
+                for key, _, traits, context in part
             ]
 
     def _users(self) -> Iterator[Bodies]:
-        labels = self._labels("users")
         rows = self._rows("users")
         while part := list(islice(rows, USERS_PER_UPDATE)):
             self._records += len(part)
             if self._work.links:
-                self._links += [(str(row.key), str(row.company)) for row in part]
-            users = [{"user_id": str(row.key), **_record(row, labels)} for row in part]
+                self._links += [(key, company) for key, company, _, _ in part]
+            users = [_User(key, traits, context) for key, _, traits, context in part]
             yield [("users/update", _ENCODER.encode({"user_token": self._bulk_token, "users": users}))]
 
     def _linked(self) -> Iterator[Bodies]:
@@ -98,15 +109,6 @@ class Sending:
         work = self._work
         for batch in work.batches():
             yield from rows_of(work.engine, work.plan, work.selection, scope, batch)
-
-    def _labels(self, scope: QueryScope) -> list[tuple[str, dict[str, Any]]]:
-        entries = [(query.entry_key or "", query.entry) for query in self._work.selection.entries(scope)]
-        return [(key, {"label": entry.label, "type": entry.type}) for key, entry in entries if entry is not None]
-
-
-def _record(row: Row, labels: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    context = {key: {**entry, "value": value} for (key, entry), value in zip(labels, row.values, strict=True)}
-    return {"traits": row.traits, "context": context}
 
 
 class _Lanes:
@@ -151,19 +153,13 @@ def hash_all(work: Work) -> dict[str, int]:
     scopes: tuple[QueryScope, ...] = ("companies", "users")
     for batch in work.batches():
         for scope in scopes:
-            labels = [(query.entry_key or "", query.entry) for query in work.selection.entries(scope)]
-            for row in rows_of(work.engine, work.plan, work.selection, scope, batch):
+            for key, company, traits, context in rows_of(work.engine, work.plan, work.selection, scope, batch):
                 count += 1
-                context = {
-                    key: ContextEntry(entry.label, value, entry.type)
-                    for (key, entry), value in zip(labels, row.values, strict=True)
-                    if entry is not None
-                }
                 record: User | Company
                 if scope == "users":
-                    record = User(user_id=str(row.key), company_id=str(row.company), traits=row.traits, context=context)
+                    record = User(user_id=key, company_id=company, traits=traits, context=context)
                 else:
-                    record = Company(company_id=str(row.key), traits=row.traits, context=context)
+                    record = Company(company_id=key, traits=traits, context=context)
                 hasher = _SEED.copy()
                 hasher.update(to_json(record.traits))
                 hasher.update(to_json(record.context))

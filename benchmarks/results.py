@@ -119,6 +119,7 @@ class Results:
             **numbers,
             "reasons": reasons,
             "targets": {name: {"limit": one.limit, "met": _met(one, numbers[name])} for name, one in TARGETS.items()},
+            "missing": dict(self.missing),
             "passes": medians,
         }
 

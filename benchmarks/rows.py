@@ -5,25 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import chain
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
 from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
+from airflow_provider_halo.records.model import ContextEntry
 from airflow_provider_halo.sync.batch import Batch
 from airflow_provider_halo.sync.narrowing import narrowed, range_of
 from airflow_provider_halo.sync.rows import CHUNK_ROWS
 
-
-class Row(NamedTuple):
-    """A record: its key, its company's key, its traits, and the value of each entry in the plan's order."""
-
-    key: Any
-    company: Any
-    traits: dict[str, Any]
-    values: tuple[dict[str, Any], ...]
+# Key, company's key, traits, context: a plain tuple, since a floor must be low.
+Row: TypeAlias = "tuple[str, str, dict[str, Any], dict[str, ContextEntry]]"
 
 
 def rows_of(
@@ -35,21 +29,23 @@ def rows_of(
     if batch.no_company and scope == "companies":
         return
     names, rows = _read(engine, driver, batch)
-    key, company = itemgetter(names.index(driver.key)), itemgetter(names.index(driver.company))
-    traits, take_traits = _rest(driver, names)
+    key, company, traits = names.index(driver.key), names.index(driver.company), _rest(driver, names)
     entries = []
     for query in selection.entries(scope):
         of, found = _read(engine, query, batch)
-        entries.append((*_rest(query, of), found))
+        assert query.entry is not None
+        entries.append((query.entry_key or "", query.entry.label, query.entry.type, _rest(query, of), found))
     for row in rows:
-        values = tuple([dict(zip(of, take(next(found)), strict=True)) for of, take, found in entries])
-        yield Row(key(row), company(row), dict(zip(traits, take_traits(row), strict=True)), values)
+        context = {}
+        for name, label, kind, columns, found in entries:
+            other = next(found)
+            context[name] = ContextEntry(label, {column: other[at] for at, column in columns}, kind)
+        yield str(row[key]), str(row[company]), {column: row[at] for at, column in traits}, context
 
 
-def _rest(query: Query, names: tuple[str, ...]) -> tuple[tuple[str, ...], itemgetter[Any]]:
-    """The columns that are sent, two at least, and what takes them out of a row."""
-    places = [at for at, name in enumerate(names) if name not in {query.key, query.company}]
-    return tuple(names[at] for at in places), itemgetter(*places)
+def _rest(query: Query, names: tuple[str, ...]) -> list[tuple[int, str]]:
+    """The columns that are sent, and where they are."""
+    return [(at, name) for at, name in enumerate(names) if name not in {query.key, query.company}]
 
 
 def _read(engine: sa.Engine, query: Query, batch: Batch) -> tuple[tuple[str, ...], Iterator[sa.Row[Any]]]:

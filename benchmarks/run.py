@@ -54,7 +54,8 @@ def main() -> int:
     except WrongWork as wrong:
         print(f"Wrong work: {wrong}", file=sys.stderr)
         return 1
-    results = Results(bench.passes, _missing(bench, asked.only))
+    not_asked_for = {name: "not asked for (--only)" for name in PARTS if name not in asked.only}
+    results = Results(bench.passes, {**bench.missing, **not_asked_for})
     about: dict[str, Any] = {
         "command": f"make bench{_arguments()}",
         "date": datetime.now(timezone.utc).date().isoformat(),
@@ -109,14 +110,6 @@ def _arguments() -> str:
 
 def _bench(scale: Scale, folder: str, lose: int) -> Bench:
     return Bench(scale, Path(folder), lose=lose)
-
-
-def _missing(bench: Bench, only: list[str]) -> dict[str, str]:
-    """Why parts were not measured."""
-    missing = {name: "not asked for (--only)" for name in PARTS if name not in only}
-    if "backfill" in only and not bench.postgresql:
-        missing["backfill"] = "no PostgreSQL listens at HALO_TEST_POSTGRESQL"
-    return missing
 
 
 def _print(results: Results, about: dict[str, Any]) -> None:

@@ -89,7 +89,7 @@ DEFAULT = Scale(
     whole=Size(20_000, 1_000),
     rounds={0: 3, 25: 3, 100: 1},
     postgresql={0: 3, 25: 1},
-    scopes={0: 3, 25: 1},
+    scopes={0: 3},
     linked=Size(3_000, 150),
     links={0: 3},
     ledger=Size(100_000, 2_000),
@@ -97,13 +97,13 @@ DEFAULT = Scale(
     task_rounds=3,
     task_batch=2_500,
     small=Size(10_000, 200),
-    whale=Size(50_000, 500, whale=30_000),
-    posts=100,
+    whale=Size(40_000, 400, whale=30_000),
+    posts=50,
     hooked=5_000,
     peer_rounds=1,
-    backfill=Size(6_000, 300),
+    backfill=Size(4_000, 200),
     backfill_ms=25,
-    backfill_batch=1_000,
+    backfill_batch=500,
 )
 
 FULL = Scale(

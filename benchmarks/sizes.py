@@ -151,8 +151,8 @@ def check() -> str:
         cores=int(machine.describe()["cores"]),
     )
     with tempfile.TemporaryDirectory(prefix="halo-bench-") as folder, Bench(DEFAULT, Path(folder)) as bench:
-        if not bench.postgresql:
-            raise WrongWork("no PostgreSQL listens at HALO_TEST_POSTGRESQL, which Airflow's database is kept in")
+        if not bench.has_postgresql("the check"):  # Airflow's own database is kept there
+            raise WrongWork(bench.missing["the check"])
         found = airflow(bench, _CHECKED, ms=_CHECK_MS, batch_size=_CHECK_BATCH, name="check", ledger=True)
     lines = [["run", "batches", "requests predicted", "measured", "seconds predicted", "measured"]]
     for name, expected in (

@@ -12,8 +12,7 @@ def backfill(bench: Bench) -> None:
     """The engine alone, then Airflow: from the trigger to the end of the run, Airflow running already."""
     scale = bench.scale
     size, ms = scale.backfill, scale.backfill_ms
-    if size is None or not bench.postgresql:
-        bench.say("the backfill is left out")
+    if size is None or not bench.has_postgresql("backfill"):
         return
     bench.sizes["backfill"] = f"{size}, answers after {ms} ms, {scale.backfill_batch:,} users a task"
     given = {**bench.product(size), "links": True, "batch_size": scale.backfill_batch}

@@ -18,16 +18,15 @@ def tasks(bench: Bench) -> None:
     bench.sizes["tasks"] = str(scale.whole)
     given = {**bench.product(scale.whole), "batch_size": scale.task_batch, "waits": True}
     due = Due.of(scale.whole, batch_size=scale.task_batch)
-    warm_up = int(scale.warm_up)
-    for number in range(warm_up + scale.task_rounds):
+    bench.warm_up("tasks", "sync", {**given, "waits": False}, due)
+    for _ in range(scale.task_rounds):
         for count in (1, 4):
             name = f"tasks_{count}"
-            bench.say(f"{name}{' (warm-up)' if number < warm_up else ''}")
+            bench.say(name)
             bench.start(_MS)
             found = _at_once(bench, count, given)
             bench.check(name, due, found["requests"])
-            if number >= warm_up:
-                bench.passes[name].append(found)
+            bench.passes[name].append(found)
 
 
 def _at_once(bench: Bench, count: int, given: dict[str, Any]) -> dict[str, Any]:

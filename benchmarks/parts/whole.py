@@ -12,10 +12,8 @@ def whole(bench: Bench) -> None:
     """Companies and users, from SQLite and PostgreSQL."""
     bench.sizes["whole"] = str(bench.scale.whole)
     _pairs(bench, "whole", bench.scale.whole, "sqlite", bench.scale.rounds)
-    if bench.postgresql:
+    if bench.has_postgresql("whole_postgresql"):
         _pairs(bench, "whole_postgresql", bench.scale.whole, "postgresql", bench.scale.postgresql)
-    else:
-        bench.say("no PostgreSQL listens at HALO_TEST_POSTGRESQL: whole_postgresql is left out")
 
 
 def scopes(bench: Bench) -> None:
