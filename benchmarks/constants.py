@@ -20,7 +20,7 @@ class Constants:
     :param known: reading one record and finding it unchanged in the ledger.
     :param remembered: writing one record down in the ledger.
     :param airflow_run: what Airflow takes around the batches of a run: planning, scheduling, the report.
-    :param airflow_task: what it takes of a slot for each batch, beside the engine's time.
+    :param airflow_task: what it takes of a slot for each batch, beside the engine's time. Both of a run that has next to nothing to do.
     """
 
     company: float
@@ -59,11 +59,11 @@ def _of(results: Results) -> dict[str, float | None]:
         link = (processor - linked["companies"] * company - linked["users"] * user) / linked["links"]
     cold, without = results.median("ledger_cold", "cpu_seconds"), results.median("no_ledger", "cpu_seconds")
     records = results.median("ledger_cold", "records")
-    seconds, span = results.median("backfill_airflow"), results.median("backfill_airflow", "span")
-    batches, alone = results.median("backfill_airflow", "batches"), results.median("backfill_engine")
+    seconds, span = results.median("backfill_idle"), results.median("backfill_idle", "span")
+    batches = results.median("backfill_idle", "batches")
     run = task = None
-    if seconds is not None and span is not None and batches is not None and alone is not None:
-        run, task = seconds - span, max(0.0, (span * min(SLOTS, batches) - alone) / batches)
+    if seconds is not None and span is not None and batches is not None:
+        run, task = seconds - span, span * min(SLOTS, batches) / batches
     return {
         "company": _rounded(company),
         "user": _rounded(user),

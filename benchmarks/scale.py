@@ -27,6 +27,7 @@ class Scale:
 
     :param warm_up: whether the first pass of each kind isn't measured.
     :param whole: product of the whole syncs and of the four tasks.
+    :param slow: product of the whole syncs whose answers wait for 100 ms or more.
     :param rounds: of the whole sync from SQLite; ``postgresql``: from PostgreSQL; ``scopes``: of users only and companies
         only, from SQLite; ``links``: of everything with links.
     :param linked: product of the syncs with links.
@@ -41,6 +42,7 @@ class Scale:
     name: str
     warm_up: bool
     whole: Size
+    slow: Size
     rounds: dict[int, int]
     postgresql: dict[int, int]
     scopes: dict[int, int]
@@ -64,6 +66,7 @@ QUICK = Scale(
     name="quick",
     warm_up=False,
     whole=Size(2_000, 40),
+    slow=Size(2_000, 40),
     rounds={0: 1, 25: 1},
     postgresql={0: 1},
     scopes={0: 1},
@@ -87,18 +90,19 @@ DEFAULT = Scale(
     name="default",
     warm_up=True,
     whole=Size(20_000, 1_000),
+    slow=Size(5_000, 250),
     rounds={0: 3, 25: 3, 100: 1},
-    postgresql={0: 3, 25: 1},
+    postgresql={0: 3, 25: 1, 100: 1},
     scopes={0: 3},
     linked=Size(3_000, 150),
     links={0: 3},
     ledger=Size(100_000, 2_000),
     ledger_rounds={"sqlite": 3, "postgresql": 1},
-    task_rounds=3,
+    task_rounds=2,
     task_batch=2_500,
     small=Size(10_000, 200),
     whale=Size(40_000, 400, whale=30_000),
-    posts=50,
+    posts=40,
     hooked=5_000,
     peer_rounds=1,
     backfill=Size(4_000, 200),
@@ -110,6 +114,7 @@ FULL = Scale(
     name="full",
     warm_up=True,
     whole=Size(20_000, 1_000),
+    slow=Size(20_000, 1_000),
     rounds={0: 5, 25: 5, 100: 3},
     postgresql={0: 5, 25: 3, 100: 1},
     scopes={0: 5, 25: 3},

@@ -7,13 +7,23 @@ from typing import Any
 from benchmarks.bench import BATCH_SIZE, Bench, Due
 from benchmarks.scale import Size
 
+_SLOW = 100
+
 
 def whole(bench: Bench) -> None:
     """Companies and users, from SQLite and PostgreSQL."""
-    bench.sizes["whole"] = str(bench.scale.whole)
-    _pairs(bench, "whole", bench.scale.whole, "sqlite", bench.scale.rounds)
+    scale = bench.scale
+    bench.sizes["whole"] = str(scale.whole)
+    bench.sizes[f"whole, answers after {_SLOW} ms or more"] = str(scale.slow)
+    databases = {"sqlite": scale.rounds}
     if bench.has_postgresql("whole_postgresql"):
-        _pairs(bench, "whole_postgresql", bench.scale.whole, "postgresql", bench.scale.postgresql)
+        databases["postgresql"] = scale.postgresql
+    for where, rounds in databases.items():
+        name = "whole" if where == "sqlite" else f"whole_{where}"
+        for size, some in ((scale.whole, range(_SLOW)), (scale.slow, range(_SLOW, 10 * _SLOW))):
+            of_these = {ms: count for ms, count in rounds.items() if ms in some}
+            if of_these:
+                _pairs(bench, name, size, where, of_these)
 
 
 def scopes(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,15 @@ ROOT = Path(__file__).parents[2]
 RATIOS = ["whole_25ms_over_floor", "whole_0ms_over_floor", "warm_ledger_over_floor", "four_tasks_speedup"]
 
 
-def bench(*words, module="benchmarks.run", timeout=300):
+def bench(*words):
+    """A run where no PostgreSQL answers, whatever there is on this machine."""
     return subprocess.run(
-        [sys.executable, "-m", module, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=timeout
+        [sys.executable, "-m", "benchmarks.run", *words],
+        cwd=ROOT,
+        env=os.environ | {"HALO_TEST_POSTGRESQL": "postgres@127.0.0.1:9/test"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -29,6 +36,8 @@ def test_a_quick_run_works_and_writes_its_numbers_down(tmp_path):
     assert found["peak_mb_above_imports"] == pytest.approx(max(engine), abs=0.001)
     assert found["backfill_over_engine"] is None
     assert found["reasons"] == {"backfill_over_engine": "not asked for (--only)"}
+    assert found["missing"]["whole_postgresql"] == "no PostgreSQL listens at HALO_TEST_POSTGRESQL"
+    assert not [name for name in found["passes"] if "postgresql" in name]
     assert sorted(found["machine"]) == ["cores", "memory_gb", "processor", "python", "system"]
     assert found["sizes"]["whole"] == "2,000 users in 40 companies"
     whole, floor = found["passes"]["whole_25ms"], found["passes"]["whole_25ms_floor"]
