@@ -47,14 +47,19 @@ class Setting:
     cores: int | None = None
 
     @property
-    def batches(self) -> int:
-        """Batches of a run, with the one of users that have no company."""
-        return min(MAX_BATCHES - 1, math.ceil((self.users + self.companies) / self.batch_size)) + 1
+    def ranges(self) -> int:
+        """Batches that are ranges of companies, about alike."""
+        return min(MAX_BATCHES - 1, math.ceil((self.users + self.companies) / self.batch_size))
 
     @property
-    def at_once(self) -> int:
-        """Tasks that run at once."""
-        return min(self.slots, self.batches)
+    def batches(self) -> int:
+        """All batches: one is of users that have no company, and taken to be empty."""
+        return self.ranges + 1
+
+    @property
+    def rounds(self) -> int:
+        """How often the slots are filled."""
+        return math.ceil(self.ranges / self.slots)
 
 
 @dataclass(frozen=True)
@@ -91,17 +96,19 @@ def weekly(setting: Setting, costs: Constants, *, changed: float = 0.01) -> Expe
 
 def _full_requests(setting: Setting, users: float) -> int:
     """Requests of users/update: each batch sends its own."""
-    return setting.batches * math.ceil(users / setting.batches / USERS_PER_UPDATE)
+    return setting.ranges * math.ceil(users / setting.ranges / USERS_PER_UPDATE)
 
 
 def _run(setting: Setting, costs: Constants, phases: list[tuple[int, float]]) -> Expected:
     """Phases follow one another in each batch; each is held up by the answers or by the processor, whichever is slower."""
-    cores = min(setting.at_once, setting.cores or setting.at_once)
-    seconds = costs.airflow_run + setting.batches * costs.airflow_task / setting.at_once
+    seconds = costs.airflow_run + math.ceil(setting.batches / setting.slots) * costs.airflow_task
     for requests, processor in phases:
-        waves = math.ceil(requests / setting.batches / setting.in_flight)  # of one batch
-        waiting = max(waves, requests / setting.batches / setting.in_flight) * setting.latency * setting.batches
-        seconds += max(waiting / setting.at_once, processor / cores)
+        waves = requests / setting.ranges / setting.in_flight  # of one batch
+        waiting = math.ceil(waves) * setting.latency * setting.rounds
+        working = processor / setting.ranges * setting.rounds  # each task with a core of its own
+        if setting.cores is not None:
+            working = max(working, processor / setting.cores)
+        seconds += max(waiting, working)
     return Expected(sum(requests for requests, _ in phases), seconds)
 
 
