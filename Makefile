@@ -15,7 +15,7 @@ WORKERS ?= 2
 PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-fast test-lowest test-newest fault-table lint bench-ledger demo up down clean
+.PHONY: help venv test test-fast test-lowest test-newest fault-table lint bench demo up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,8 +84,8 @@ lint: $(VENV)/ready ## style, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench-ledger: $(VENV)/ready ## what the ledger costs and saves; ARGS="--users 5000 --ledger postgresql --json FILE"
-	@$(BIN)/python -m benchmarks.ledger $(ARGS)
+bench: $(VENV)/ready ## what it costs and saves, in five minutes; ARGS="--quick", "--full", "--only ledger,peers"
+	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 demo: $(VENV)/ready ## a real Airflow brings 200 companies to the sandbox, four minutes at most; COMPANIES=…, USERS=…
 	@$(BIN)/python -m airflow_provider_halo.demo run --companies $(COMPANIES) --users $(USERS)
