@@ -18,6 +18,7 @@ import asyncio
 import functools
 import re
 import ssl
+import sys
 import urllib.request
 import zlib
 from collections.abc import Mapping
@@ -27,7 +28,6 @@ from typing import Final, final
 from urllib.parse import urlsplit
 
 import aiohttp
-import anyio
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
@@ -35,6 +35,11 @@ from airflow_provider_halo import __version__
 from airflow_provider_halo.api.redaction import clean_local
 from airflow_provider_halo.exceptions import SetupError, Unreachable
 from airflow_provider_halo.settings import HaloSettings, is_loopback
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    from async_timeout import timeout
 
 _KEEP_ALIVE_SECONDS: Final = 4.0  # idle; below the 5 s after which common servers hang up, so few die on the way out
 _LAST_PORT: Final = 65_535
@@ -108,7 +113,7 @@ class Channel:
         request.headers["Content-Length"] = str(len(body))
         request.read()
         try:
-            with anyio.fail_after(self._timeout):
+            async with timeout(self._timeout):
                 response = await self._open.handle_async_request(request)
                 try:
                     return Reply(response.status_code, response.headers, await _read(response))

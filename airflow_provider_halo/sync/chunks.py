@@ -1,9 +1,10 @@
-"""Payloads in chunks for the sender, read by a thread that is one chunk ahead: that bounds the memory."""
+"""Payloads in chunks for the sender, read by a thread that is a few chunks ahead: that bounds the memory."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, final
@@ -12,6 +13,9 @@ from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.sync.outcome import Outcome
 
 CHUNK_BYTES: Final = 900_000  # with the keys of 1,000 users still below the 1 MB that a proxy takes without being told
+# Enough that a source which is slower than Halo for a while doesn't leave it waiting, and that many users are there when
+# the last company is sent; each more takes as much memory as a request.
+_CHUNKS_AHEAD: Final = 3
 
 
 @final
@@ -32,20 +36,32 @@ class Chunks(AsyncIterator[list[Payload]]):
         self._loop = asyncio.get_running_loop()
         self._reader = _Reader(made, size, lambda outcome: self._loop.call_soon_threadsafe(emit, outcome))
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="halo-read")
-        self._ahead: asyncio.Future[tuple[list[Payload], bool]] | None = None
+        self._ahead: deque[asyncio.Future[tuple[list[Payload], bool]]] = deque()
         self._more = True
+        self._then: Callable[[], None] | None = None
 
     def start(self) -> None:
-        """Begin to read the first chunk, before anybody asks for it."""
-        if self._ahead is None and self._more:
-            self._ahead = self._loop.run_in_executor(self._executor, self._reader.next_chunk)
+        """Begin to read, before anybody asks for a chunk."""
+        while self._more and len(self._ahead) < _CHUNKS_AHEAD:
+            chunk = self._loop.run_in_executor(self._executor, self._reader.next_chunk)
+            chunk.add_done_callback(self._note_end)
+            self._ahead.append(chunk)
+
+    def when_read(self, then: Callable[[], None]) -> None:
+        """Do something, once, when all is read: some chunks may still have to be taken."""
+        self._then = then
+
+    def _note_end(self, chunk: asyncio.Future[tuple[list[Payload], bool]]) -> None:
+        if chunk.cancelled() or chunk.exception() is not None or chunk.result()[1]:
+            return
+        then, self._then = self._then, None
+        if then is not None:
+            then()
 
     async def __anext__(self) -> list[Payload]:
         while self._more:
             self.start()
-            assert self._ahead is not None  # noqa: S101 (for mypy: it has just been started)
-            payloads, self._more = await self._ahead
-            self._ahead = None
+            payloads, self._more = await self._ahead.popleft()
             self.start()
             if payloads:
                 return payloads
@@ -53,10 +69,11 @@ class Chunks(AsyncIterator[list[Payload]]):
 
     async def aclose(self) -> None:
         """End the reading, and what is behind it."""
+        self._more = False
         self._reader.stop.set()
         with self._executor:
-            if self._ahead is not None:
-                self._ahead.cancel()
+            for chunk in self._ahead:
+                chunk.cancel()
             # In the reader's own thread, after the chunk it may be at: a generator can't be closed while it runs.
             await self._loop.run_in_executor(self._executor, self._reader.close)
 

@@ -200,7 +200,9 @@ class _BatchRun:
                 users = await stack.enter_async_context(contextlib.aclosing(self._chunks("users", self._batch)))
             if self._selection.companies:
                 companies = await stack.enter_async_context(contextlib.aclosing(self._chunks("companies", self._batch)))
-                await delivery.companies(_and_then(companies, users))
+                if users is not None:
+                    companies.when_read(users.start)
+                await delivery.companies(companies)
             elif self._links and self._batch.user is None:
                 await self._learn_companies(self._batch)
             if users is not None:
@@ -274,11 +276,3 @@ class _BatchRun:
         with contextlib.closing(blocks):
             made = outcomes_of(blocks)
             yield from made if self._memory is None else self._memory.changes(scope, made)
-
-
-async def _and_then(chunks: Chunks, following: Chunks | None) -> AsyncIterator[list[Payload]]:
-    """The chunks; once the last one is read, the reading of those that follow begins, while these are still sent."""
-    async for chunk in chunks:
-        yield chunk
-    if following is not None:
-        following.start()

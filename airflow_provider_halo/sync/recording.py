@@ -16,7 +16,7 @@ from airflow_provider_halo.sync.outcome import Outcome
 Rejected: TypeAlias = "tuple[Problem, int | None]"
 """A rejected record, and the size of its payload where it came to one."""
 
-_MOST_WAITING: Final = 20 * AT_ONCE  # records; then the reading waits, so that the memory stays flat
+_MOST_WAITING: Final = 4 * AT_ONCE  # records; then the reading waits, so that the memory stays flat
 
 
 @final
