@@ -26,13 +26,13 @@ class Scale:
     """One scale. Rounds are by the milliseconds that an answer waits; of no round nothing is measured.
 
     :param warm_up: whether the first pass of each kind isn't measured.
-    :param whole: product of the whole syncs and of the four tasks.
+    :param whole: product of the whole syncs.
     :param slow: product of the whole syncs whose answers wait for 100 ms or more.
     :param rounds: of the whole sync from SQLite; ``postgresql``: from PostgreSQL; ``scopes``: of users only and companies
         only, from SQLite; ``links``: of everything with links.
     :param linked: product of the syncs with links.
     :param ledger: product of the ledger's passes; ``ledger_rounds`` by the database of the ledger.
-    :param task_rounds: of one task against four; ``task_batch``: users in one of their batches.
+    :param tasks: product of one task against four, which it gives one even batch each; ``task_rounds``: of both.
     :param small: product of the smaller memory passes (the larger one is the ledger's); ``whale``: with a huge company.
     :param posts: users that a loop with a request per user sends; ``hooked``: that Airflow's hook sends by 1,000.
     :param backfill: product of the real backfill; None leaves it out. ``backfill_ms``: what an answer waits there;
@@ -50,8 +50,8 @@ class Scale:
     links: dict[int, int]
     ledger: Size
     ledger_rounds: dict[str, int]
+    tasks: Size
     task_rounds: int
-    task_batch: int
     small: Size
     whale: Size
     posts: int
@@ -74,8 +74,8 @@ QUICK = Scale(
     links={0: 1},
     ledger=Size(5_000, 100),
     ledger_rounds={"sqlite": 1, "postgresql": 0},
+    tasks=Size(2_000, 40),
     task_rounds=1,
-    task_batch=250,
     small=Size(500, 10),
     whale=Size(3_000, 20, whale=2_000),
     posts=20,
@@ -98,8 +98,8 @@ DEFAULT = Scale(
     links={0: 3},
     ledger=Size(100_000, 2_000),
     ledger_rounds={"sqlite": 3, "postgresql": 1},
+    tasks=Size(40_000, 2_000),
     task_rounds=2,
-    task_batch=5_250,
     small=Size(10_000, 200),
     whale=Size(40_000, 400, whale=30_000),
     posts=40,
@@ -122,8 +122,8 @@ FULL = Scale(
     links={0: 3, 25: 1},
     ledger=Size(1_000_000, 20_000),
     ledger_rounds={"sqlite": 3, "postgresql": 1},
+    tasks=Size(40_000, 2_000),
     task_rounds=5,
-    task_batch=5_250,
     small=Size(50_000, 1_000),
     whale=Size(300_000, 3_000, whale=250_000),
     posts=500,

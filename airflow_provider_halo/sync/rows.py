@@ -29,7 +29,7 @@ from airflow_provider_halo.sync.source import (
 log = logging.getLogger(__name__)
 
 CHUNK_ROWS: Final = 250  # enough that what a chunk costs by itself doesn't count; four times as many take 8 MB more
-_FIRST_ROWS: Final = 50  # of a chunk, until it is known how heavy rows are
+_FIRST_ROWS: Final = 10  # of a chunk, until it is known how heavy rows are
 _CHUNK_BYTES: Final = 500_000  # of texts in a chunk, about: heavy rows come in small chunks
 _SAMPLE: Final = 10  # rows of a chunk that are weighed
 _CHUNKS_AHEAD: Final = 3  # of each query: enough that reading and sending overlap, little enough that memory stays flat

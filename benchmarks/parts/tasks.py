@@ -10,17 +10,20 @@ from typing import Any
 from benchmarks.bench import Bench, Due, WrongWork, command
 
 _MS = 25
+_TASKS = 4
 
 
 def tasks(bench: Bench) -> None:
     """One and four in turn, from a common start to the end of the last one."""
     scale = bench.scale
-    bench.sizes["tasks"] = str(scale.whole)
-    given = {**bench.product(scale.whole), "batch_size": scale.task_batch, "waits": True}
-    due = Due.of(scale.whole, batch_size=scale.task_batch)
+    size = scale.tasks
+    bench.sizes["tasks"] = str(size)
+    batch = -(-(size.users + size.companies) // _TASKS)  # companies count in a batch's size, too
+    given = {**bench.product(size), "batch_size": batch, "waits": True}
+    due = Due.of(size, batch_size=batch)
     bench.warm_up("tasks", "sync", {**given, "waits": False}, due)
     for _ in range(scale.task_rounds):
-        for count in (1, 4):
+        for count in (1, _TASKS):
             name = f"tasks_{count}"
             bench.say(name)
             bench.start(_MS)

@@ -259,3 +259,11 @@ def test_batches_at_once_bring_the_same_state_as_one_after_another(app):
     three = app.sync(batch_size=60, jobs=3)
     assert app.server.store.digest() == digest
     assert (one.companies, one.users, one.links) == (three.companies, three.users, three.links)
+
+
+def test_heavy_users_go_in_bodies_that_a_proxy_takes_without_being_told(app):
+    app.fill(teams=[(1, "One", "pro")], users=[(n, 1, "x" * 15_000, "a@b.test", 1) for n in range(1_000)])
+    report = app.sync(link_users=False)
+    assert report.users.stored == 1_000
+    assert report.requests == 1 + 17  # the team; 60 users a body instead of 1,000
+    assert report.bytes / 17 < 1_000_000
