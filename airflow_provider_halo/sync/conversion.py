@@ -73,23 +73,31 @@ class RowReader:
 
         :return: None where one of them can't be sent: a call for each tells which.
         """
-        columns = self._converted(rows)
-        return None if columns is None else self._by_name(columns, len(rows))
+        warnings: Counter[str] = Counter()
+        columns = self._converted(rows, warnings)
+        if columns is None:
+            return None
+        self._warnings.update(warnings)
+        return self._by_name(columns, len(rows))
 
     def encoded(self, rows: Sequence[Row]) -> list[bytes] | None:
         """What `many` gives, encoded: column by column too, since it needn't be made first.
 
         :return: None where one of them can't be sent, or holds what Halo doesn't take for a trait.
         """
-        columns = self._converted(rows)
+        warnings: Counter[str] = Counter()
+        columns = self._converted(rows, warnings)
         if columns is None or not all(_are_among(columns[at], allowed) for at, allowed in self._allowed):
             return None
         try:
             if self._struct is not None and columns:
-                return many_to_json(map(self._struct, *columns))
-            return many_to_json(self._by_name(columns, len(rows)))
+                encoded = many_to_json(map(self._struct, *columns))
+            else:
+                encoded = many_to_json(self._by_name(columns, len(rows)))
         except UnicodeEncodeError:  # a lone surrogate
             return None
+        self._warnings.update(warnings)
+        return encoded
 
     def _by_name(self, columns: Sequence[Sequence[Json]], count: int) -> list[Values]:
         if not columns:
@@ -97,19 +105,16 @@ class RowReader:
         values: list[Values] = list(map(dict, map(zip, repeat(self._sorted_names), zip(*columns, strict=True))))
         return list(map(without_nulls, values)) if self._omit_nulls else values
 
-    def _converted(self, rows: Sequence[Row]) -> list[Sequence[Json]] | None:
+    def _converted(self, rows: Sequence[Row], warnings: Counter[str]) -> list[Sequence[Json]] | None:
         """The values column by column, in the order of `_sorted`."""
         if not rows:
             return [()] * len(self._sorted)
-        warnings: Counter[str] = Counter()
         columns = list(zip(*rows, strict=True))
         special = self._special.get
         try:
-            converted = [_column(columns[at], special(name, to_json_value), warnings) for name, at in self._sorted]
+            return [_column(columns[at], special(name, to_json_value), warnings) for name, at in self._sorted]
         except Unsendable:
             return None
-        self._warnings.update(warnings)
-        return converted
 
 
 def without_nulls(values: Values) -> Values:

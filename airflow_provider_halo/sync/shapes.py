@@ -77,7 +77,8 @@ class EntryReader:
         """What the rows of each record of a block come to; what a record without rows gets isn't decided here."""
         flat = block.flat
         values: list[Values] | None = None
-        if self._encodes:
+        # Where one row is due, blocks with more than that are looked at one by one: those rows aren't even read.
+        if self._encodes and (flat is not None or self._shape not in {"object", "scalar"}):
             if flat is not None and self._shape == "object":
                 encoded = self._read.encoded(flat)
                 if encoded is not None:

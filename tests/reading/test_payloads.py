@@ -64,6 +64,7 @@ def named(users, one, lots, nulls):
 
 @example(**named(MOMENTS, [(1, "a\0b", "x"), (2, "c", None)], [(1, 1, "a\0b"), (2, 2, "c")], "send"))
 @example(**named(MOMENTS, [(1, 0.5, float("inf")), (2, 0.25, 1.0)], [], "omit"))
+@example(**named([(1, 1, None, 1, None)], [(1, "a\0b", 1), (1, "a\0b", 2)], [], "send") | {"alone": False})
 @settings(deadline=None, max_examples=100)
 @given(
     users=users,
