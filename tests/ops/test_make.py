@@ -95,7 +95,7 @@ def test_constraints_are_versions_and_nothing_else(name):
 def test_the_lowest_releases_are_those_of_the_project_file_and_pinned_nowhere_else():
     done = subprocess.run([sys.executable, ROOT / ".ci" / "lowest"], capture_output=True, text=True, check=True)
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("\n[project]\n")[2]
-    bounds = {name.lower(): release for name, release in re.findall(r'"([\w.-]+)>=([\w.]+)"', text)}
+    bounds = {name.lower(): release for name, release in re.findall(r'"([\w.-]+)>=([\w.]+)[";]', text)}
     assert done.stdout.lower().splitlines() == [f"{name}=={release}" for name, release in sorted(bounds.items())]
     assert len(bounds) > 30
     assert bounds.keys() & {pin.partition("==")[0].lower() for pin in pins_of("constraints-lowest.txt")} == set()
