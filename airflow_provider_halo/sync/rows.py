@@ -140,7 +140,7 @@ class InPlace:
     def _explaining(self) -> Iterator[None]:
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # also an early end of the iteration: whatever it was, the connection goes back
             self._resources.close()
             if isinstance(error, HaloError) or not isinstance(error, Exception):
                 raise
