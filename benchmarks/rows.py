@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.records.model import ContextEntry
-from airflow_provider_halo.sync.batch import Batch
-from airflow_provider_halo.sync.narrowing import narrowed, range_of
+from airflow_provider_halo.source.batch import Batch
+from airflow_provider_halo.source.sql import narrowed, range_of
 
 # Key, company's key, traits, context: a plain tuple, since a floor must be low.
 Row: TypeAlias = "tuple[str, str, dict[str, Any], dict[str, ContextEntry]]"

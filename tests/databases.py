@@ -16,8 +16,8 @@ from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.records.model import Company, User
 from airflow_provider_halo.records.problem import Problem
-from airflow_provider_halo.sync.assembly import read_records
-from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.source.assembly import read_records
+from airflow_provider_halo.source.batch import Batch
 
 POSTGRESQL = os.environ.get("HALO_TEST_POSTGRESQL", "postgres@127.0.0.1:5432/test")
 MARIADB = os.environ.get("HALO_TEST_MARIADB", "root@127.0.0.1:3306/test")

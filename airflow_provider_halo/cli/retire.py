@@ -6,15 +6,15 @@ import argparse
 
 from airflow_provider_halo.cli.ledger import opened, run_key_of
 from airflow_provider_halo.cli.main import DONE, FAILED, WRONG, complain, say
+from airflow_provider_halo.delivery.report import Report, failure_of
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.ledger.ledger import Pages
-from airflow_provider_halo.ledger.names import Retired
+from airflow_provider_halo.ledger.retired import Retired
 from airflow_provider_halo.plan.loader import load_plan
+from airflow_provider_halo.plan.messages import listed
 from airflow_provider_halo.plan.query import LoadedPlan
-from airflow_provider_halo.plan.wording import listed
 from airflow_provider_halo.sync.closing import close_run
-from airflow_provider_halo.sync.report import Report, failure_of
-from airflow_provider_halo.sync.retiring import retirable, retire
+from airflow_provider_halo.sync.retire import retirable, retire
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _retired(plan: LoadedPlan, pages: Pages) -> list[Retired]:
-    from airflow_provider_halo.hooks.sources import airflow_sources  # noqa: PLC0415 (imports Airflow)
+    from airflow_provider_halo.hooks.databases import airflow_sources  # noqa: PLC0415 (imports Airflow)
 
     with airflow_sources() as sources:
         return retirable(plan, pages.names.retired(), sources)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from airflow_provider_halo.cli.ledger import run_key_of
 from airflow_provider_halo.cli.main import DONE, FAILED, WRONG, complain, say
+from airflow_provider_halo.delivery.report import Report, failure_of, parse_max_rejected
 from airflow_provider_halo.exceptions import HaloError, LedgerError, SetupError
 from airflow_provider_halo.ledger.ledger import Ledger, Run
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.query import LoadedPlan
 from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.sync.batch import SyncOptions
 from airflow_provider_halo.sync.closing import close_run
-from airflow_provider_halo.sync.engine import SyncOptions
 from airflow_provider_halo.sync.guard import GuardOptions, parse_max_changed
-from airflow_provider_halo.sync.report import Report, failure_of, parse_max_rejected
 from airflow_provider_halo.sync.run import sync_plan
 
 
@@ -29,9 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     plan = load_plan(arguments.plan)
     # Airflow takes seconds to import, and a plan's mistakes are told without it.
     from airflow_provider_halo.hooks import config  # noqa: PLC0415 (slow, see above)
+    from airflow_provider_halo.hooks.databases import airflow_sources  # noqa: PLC0415 (slow, see above)
     from airflow_provider_halo.hooks.halo import HaloHook  # noqa: PLC0415 (slow, see above)
     from airflow_provider_halo.hooks.ledger import airflow_ledger  # noqa: PLC0415 (slow, see above)
-    from airflow_provider_halo.hooks.sources import airflow_sources  # noqa: PLC0415 (slow, see above)
 
     options = SyncOptions(
         only=tuple(name.strip() for name in arguments.only.split(",") if name.strip()),

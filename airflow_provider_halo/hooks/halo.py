@@ -15,19 +15,19 @@ from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.api.limiting import Limiter, process_limiter
 from airflow_provider_halo.api.responses import Answer
+from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.exceptions import HaloError, PayloadTooLarge, RequestRefused
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.connection import settings_of
+from airflow_provider_halo.hooks.databases import missing_connection
 from airflow_provider_halo.hooks.ledger import unpooled_ledger
 from airflow_provider_halo.hooks.rates import current_task, share_of
 from airflow_provider_halo.hooks.records import payload_from
 from airflow_provider_halo.hooks.sending import send
-from airflow_provider_halo.hooks.sources import missing_connection
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem, Scope
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.outcome import Outcome
 
 
 class HaloHook(BaseHook):

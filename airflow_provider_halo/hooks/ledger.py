@@ -10,14 +10,14 @@ from typing import Final, final
 
 import sqlalchemy
 
+from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.hooks import config
-from airflow_provider_halo.hooks.sources import engine_of
-from airflow_provider_halo.ledger.book import AT_ONCE
+from airflow_provider_halo.hooks.databases import engine_of
+from airflow_provider_halo.ledger.acknowledged import AT_ONCE
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Scope
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.outcome import Outcome
 
 NONE: Final = "none"  # in place of a connection id: no ledger, whatever is configured
 

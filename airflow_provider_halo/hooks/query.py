@@ -18,11 +18,11 @@ from airflow_provider_halo.records.model import Company, User
 from airflow_provider_halo.records.payload import Payload, payload_of
 from airflow_provider_halo.records.problem import Problem, Unsendable
 from airflow_provider_halo.records.values import to_key
-from airflow_provider_halo.sync.conversion import RowReader
-from airflow_provider_halo.sync.faults import source_error
-from airflow_provider_halo.sync.narrowing import unnarrowed, without_rows
-from airflow_provider_halo.sync.rows import Stream, Streams
-from airflow_provider_halo.sync.source import Sources, engine_of, read_only
+from airflow_provider_halo.source.cells import RowReader
+from airflow_provider_halo.source.database import Sources, engine_of, read_only
+from airflow_provider_halo.source.errors import source_error
+from airflow_provider_halo.source.sql import unnarrowed, without_rows
+from airflow_provider_halo.source.streams import Stream, Streams
 
 
 @dataclass(frozen=True, kw_only=True)

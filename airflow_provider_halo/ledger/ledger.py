@@ -10,11 +10,11 @@ import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_halo.api.limiting import Limiter
-from airflow_provider_halo.ledger.book import Book
+from airflow_provider_halo.ledger.acknowledged import Book
 from airflow_provider_halo.ledger.database import PATIENCE, Database
-from airflow_provider_halo.ledger.names import Names
 from airflow_provider_halo.ledger.rates import shared_limiter
 from airflow_provider_halo.ledger.rejects import Rejects
+from airflow_provider_halo.ledger.retired import Names
 from airflow_provider_halo.ledger.runs import Runs
 from airflow_provider_halo.ledger.schema import PLANS, RUNS, kept_key
 from airflow_provider_halo.records.problem import Scope

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from airflow_provider_halo.ledger.book import is_keepable, utc_now
+from airflow_provider_halo.ledger.acknowledged import is_keepable, utc_now
 from airflow_provider_halo.ledger.database import Database, Upsert, many, rows_by_key
 from airflow_provider_halo.ledger.schema import REJECTS, kept_text
 from airflow_provider_halo.records.problem import Problem, Scope

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 import sqlalchemy as sa
 
-from airflow_provider_halo.ledger.book import utc_now
+from airflow_provider_halo.ledger.acknowledged import utc_now
 from airflow_provider_halo.ledger.database import Database, Upsert
 from airflow_provider_halo.ledger.schema import BATCHES, REJECTS, RUNS, kept_key, kept_text
 

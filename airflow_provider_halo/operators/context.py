@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_halo.api.client import Stats
+from airflow_provider_halo.delivery.report import Tally
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks.halo import HaloHook
 from airflow_provider_halo.hooks.records import payload_from
 from airflow_provider_halo.operators.arguments import as_key
 from airflow_provider_halo.operators.delivery import DeliveryOperator
-from airflow_provider_halo.sync.report import Tally
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

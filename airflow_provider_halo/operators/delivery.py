@@ -10,6 +10,8 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_halo.api.client import Stats
+from airflow_provider_halo.delivery.outcome import Outcome
+from airflow_provider_halo.delivery.report import Report, Tally, failure_of, parse_max_rejected
 from airflow_provider_halo.exceptions import HaloError, SetupError
 from airflow_provider_halo.hooks.ledger import airflow_ledger
 from airflow_provider_halo.hooks.rates import limiter_of
@@ -17,8 +19,6 @@ from airflow_provider_halo.hooks.sending import send
 from airflow_provider_halo.operators.data import DataOperator
 from airflow_provider_halo.operators.failures import airflow_failures
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.outcome import Outcome
-from airflow_provider_halo.sync.report import Report, Tally, failure_of, parse_max_rejected
 
 
 class DeliveryOperator(DataOperator):

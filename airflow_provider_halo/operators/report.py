@@ -10,6 +10,8 @@ from airflow.sdk import Asset
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_halo.delivery.outcome import SCOPES
+from airflow_provider_halo.delivery.report import Report, failure_of, merge, parse_max_rejected
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.ledger import airflow_ledger
@@ -18,8 +20,6 @@ from airflow_provider_halo.operators.data import DataOperator
 from airflow_provider_halo.operators.failures import airflow_failures
 from airflow_provider_halo.operators.runs import run_key_of
 from airflow_provider_halo.sync.closing import close_run
-from airflow_provider_halo.sync.outcome import SCOPES
-from airflow_provider_halo.sync.report import Report, failure_of, merge, parse_max_rejected
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

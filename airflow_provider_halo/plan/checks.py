@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Iterable
 
 from airflow_provider_halo.contract import COMPANY_RESERVED, CONTEXT_TYPES, ENUMERATIONS, USER_RESERVED
 from airflow_provider_halo.exceptions import PlanProblem
-from airflow_provider_halo.plan.places import Path
+from airflow_provider_halo.plan.messages import did_you_mean, listed, shown
+from airflow_provider_halo.plan.model import Entry, Traits, ordering
 from airflow_provider_halo.plan.problems import Problems
 from airflow_provider_halo.plan.query import Query, Shape
-from airflow_provider_halo.plan.schema import Entry, Traits, ordering
-from airflow_provider_halo.plan.wording import did_you_mean, listed, shown
+from airflow_provider_halo.plan.yaml_text import Path
 from airflow_provider_halo.records.values import Json
 
 _LIST_TYPES = frozenset({"list", "error"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_provider_halo.plan.tokens import Token
+from airflow_provider_halo.plan.sql_text import Token
 
 
 @dataclass(frozen=True, slots=True)

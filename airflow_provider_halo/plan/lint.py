@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_provider_halo.plan.checklist import check_guide
 from airflow_provider_halo.plan.finding import Finding
+from airflow_provider_halo.plan.lint_checklist import check_guide
 from airflow_provider_halo.plan.quality import check_quality
 from airflow_provider_halo.plan.query import LoadedPlan
 

@@ -13,13 +13,13 @@ from airflow_provider_halo.contract import MOMENT_TRAITS
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan import checks
 from airflow_provider_halo.plan.files import Unreadable, read_text
-from airflow_provider_halo.plan.places import Document, Path, read_yaml
+from airflow_provider_halo.plan.messages import dotted, explain
+from airflow_provider_halo.plan.model import Entry, Nulls, Plan, Traits
 from airflow_provider_halo.plan.problems import Problems
 from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope, Statement
 from airflow_provider_halo.plan.questions import check_questions
-from airflow_provider_halo.plan.schema import Entry, Nulls, Plan, Traits
 from airflow_provider_halo.plan.statements import read_statement
-from airflow_provider_halo.plan.wording import dotted, explain
+from airflow_provider_halo.plan.yaml_text import Document, Path, read_yaml
 
 if TYPE_CHECKING:
     from airflow_provider_halo.records.values import Json

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
-from airflow_provider_halo.plan.places import Document, Path
-from airflow_provider_halo.plan.wording import dotted
+from airflow_provider_halo.plan.messages import dotted
+from airflow_provider_halo.plan.yaml_text import Document, Path
 
 
 class Problems:

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from airflow_provider_halo.exceptions import PlanProblem
-from airflow_provider_halo.plan.schema import Entry, Nulls, Plan
+from airflow_provider_halo.plan.model import Entry, Nulls, Plan
 from airflow_provider_halo.records.values import Json
 
 QueryScope = Literal["companies", "users"]

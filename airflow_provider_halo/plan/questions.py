@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from airflow_provider_halo.plan.messages import did_you_mean, listed
 from airflow_provider_halo.plan.problems import Problems
 from airflow_provider_halo.plan.query import Query
-from airflow_provider_halo.plan.wording import did_you_mean, listed
 from airflow_provider_halo.records.values import Json
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
+from airflow_provider_halo.plan.messages import did_you_mean, listed
 from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
-from airflow_provider_halo.plan.wording import did_you_mean, listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

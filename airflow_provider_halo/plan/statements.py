@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from airflow_provider_halo.plan.columns import has_star, read_columns
 from airflow_provider_halo.plan.query import Statement
-from airflow_provider_halo.plan.tokens import Token, tokens_of
+from airflow_provider_halo.plan.sql_text import Token, tokens_of
 
 _NAME = r'(?:[^\W\d][\w$]*|"(?:[^"]|"")+"|`(?:[^`]|``)+`|\[[^\[\]]+\])'
 _COLUMN = re.compile(rf"{_NAME}(?:\.{_NAME}){{0,4}}")

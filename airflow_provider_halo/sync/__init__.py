@@ -1,1 +1,1 @@
-"""One run: rows → records → changes → outcomes → report."""
+"""One run: the only place that joins source, ledger and delivery."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from airflow_provider_halo.delivery.report import Report
 from airflow_provider_halo.ledger.ledger import Run
-from airflow_provider_halo.sync.report import Report
 
 KEEP_DAYS = 90
 

@@ -7,10 +7,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from airflow_provider_halo.delivery.outcome import SCOPES
+from airflow_provider_halo.delivery.report import Report
 from airflow_provider_halo.records.problem import Scope
-from airflow_provider_halo.sync.batch import Batch
-from airflow_provider_halo.sync.outcome import SCOPES
-from airflow_provider_halo.sync.report import Report
+from airflow_provider_halo.source.batch import Batch
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from typing import Final, TypeAlias, final
 
 import sqlalchemy as sa
 
-from airflow_provider_halo.ledger.book import AT_ONCE, Entry
+from airflow_provider_halo.delivery.outcome import Outcome
+from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Entry
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.records.problem import Problem, Scope
-from airflow_provider_halo.sync.outcome import Outcome
 
 Rejected: TypeAlias = "tuple[Problem, int | None]"
 """A rejected record, and the size of its payload where it came to one."""

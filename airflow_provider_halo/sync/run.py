@@ -6,18 +6,18 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
+from airflow_provider_halo.delivery.report import Report, merge
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.plan.query import LoadedPlan
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.batch import Batch
-from airflow_provider_halo.sync.engine import SyncOptions, sync_batch
-from airflow_provider_halo.sync.garbage import heap_set_aside
+from airflow_provider_halo.source.batch import Batch
+from airflow_provider_halo.source.database import Sources
+from airflow_provider_halo.source.planning import plan_batches
+from airflow_provider_halo.sync.batch import SyncOptions, sync_batch
+from airflow_provider_halo.sync.gc_frozen import heap_set_aside
 from airflow_provider_halo.sync.guard import GuardOptions, guard
-from airflow_provider_halo.sync.planning import plan_batches
-from airflow_provider_halo.sync.report import Report, merge
-from airflow_provider_halo.sync.source import Sources
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from airflow_provider_halo.api.client import HaloClient
+from airflow_provider_halo.delivery.deliver import Delivery
+from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.delivery import Delivery
-from airflow_provider_halo.sync.outcome import Outcome
 
 
 @dataclass

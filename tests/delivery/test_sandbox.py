@@ -9,13 +9,13 @@ from collections import Counter
 import pytest
 
 from airflow_provider_halo.api.client import HaloClient
+from airflow_provider_halo.delivery.deliver import Delivery
 from airflow_provider_halo.exceptions import ContextRefused, HaloUnavailable
 from airflow_provider_halo.records.model import Company, ContextEntry, User
 from airflow_provider_halo.records.payload import payload_of
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.delivery import Delivery
 
 ONBOARDING = {"onboarding": ContextEntry(label="Onboarding", type="status", value={"step": 3})}
 COMPANIES = [payload_of(Company(company_id=f"c{number}", traits={"name": f"Company {number}"})) for number in range(40)]

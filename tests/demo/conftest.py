@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from airflow_provider_halo.delivery.report import Report
 from airflow_provider_halo.demo.airflow_home import PLAN
 from airflow_provider_halo.demo.data import open_database, write_demo_data
 from airflow_provider_halo.demo.rest import SandboxApi
@@ -16,7 +17,6 @@ from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.report import Report
 from airflow_provider_halo.sync.run import sync_plan
 
 SECRET = "ha_secret_for_tests_that_is_long_enough"

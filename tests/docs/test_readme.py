@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_halo.cli.commands import COMMANDS
+from airflow_provider_halo.delivery.report import Report
 from airflow_provider_halo.plan.lint import lint
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.provider_info import get_provider_info
-from airflow_provider_halo.sync.report import Report
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

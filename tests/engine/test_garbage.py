@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from airflow_provider_halo.sync.garbage import heap_set_aside
+from airflow_provider_halo.sync.gc_frozen import heap_set_aside
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from databases import own_url
 
-from airflow_provider_halo.sync.report import Counts, Report
+from airflow_provider_halo.delivery.report import Counts, Report
 
 NOT_LINKED = {"links skipped: its company is not in the companies query": 1}
 

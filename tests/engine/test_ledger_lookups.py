@@ -8,12 +8,12 @@ import pytest
 import sqlalchemy as sa
 from databases import own_url
 
-from airflow_provider_halo.ledger.book import Book, Entry, Known
+from airflow_provider_halo.ledger.acknowledged import Book, Entry, Known
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.records.fingerprint import Fingerprinter
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.diff import Diff, DiffOptions
+from airflow_provider_halo.sync.changes import Diff, DiffOptions
 
 SETTINGS = HaloSettings(widget_key="ab_live_sandbox", base_url="http://127.0.0.1:9")
 ONE, TWO = b"\x00" * 15 + b"\x0f", b"\xff" * 16

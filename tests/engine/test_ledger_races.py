@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
+from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import HaloUnavailable
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.sandbox.faults import parse_fault
-from airflow_provider_halo.sync.batch import Batch
-from airflow_provider_halo.sync.report import Counts
+from airflow_provider_halo.source.batch import Batch
 
 UNLEARN = "INSERT INTO halo_ledger_records"  # before a record that is known is sent again
 NAMES = "INSERT INTO halo_ledger_names"  # before the first record is sent

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import (
     HaloUnavailable,
     PlanError,
@@ -18,8 +19,7 @@ from airflow_provider_halo.exceptions import (
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.faults import parse_fault
-from airflow_provider_halo.sync.batch import Batch
-from airflow_provider_halo.sync.report import Counts
+from airflow_provider_halo.source.batch import Batch
 
 SECRET = "ha_secret_for_tests_that_is_long_enough"
 TEAMS = [(1, "Acme", "pro"), (2, "Bolt", "free")]

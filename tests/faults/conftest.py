@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from product import PLAN, SECRET, App, open_product
 
+from airflow_provider_halo.delivery.report import Report
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.faults import parse_fault
@@ -20,7 +21,6 @@ from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.sandbox.traffic import Call
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.closing import close_run
-from airflow_provider_halo.sync.report import Report
 
 # A user whose e-mail is `bad` has a moment that is a number: the client sends it with a warning, the server refuses it.
 MOMENTS = PLAN.replace("name, email FROM", "name, email, CASE WHEN email = 'bad' THEN 17 END AS signed_up_at FROM")

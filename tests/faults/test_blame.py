@@ -6,7 +6,7 @@ from math import ceil, log2
 
 import pytest
 
-from airflow_provider_halo.sync.report import Counts
+from airflow_provider_halo.delivery.report import Counts
 
 ALONE = {"teams": 4, "users": 100}  # one batch, one request
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_halo.sync.report import Counts
+from airflow_provider_halo.delivery.report import Counts
 
 LANES = 8  # max_in_flight, as connections have it
 COMPANY, USERS, LINK = "path=companies/identify,nth=4", "path=users/update,nth=1", "path=companies/identify,nth=20"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_halo.delivery.report import Report
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.report import Report
 from airflow_provider_halo.sync.run import sync_plan
 
 COMPANIES = "companies:\n  key: team_id\n  traits:\n    sql: SELECT * FROM teams\n"

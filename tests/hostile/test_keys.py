@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
+from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import SetupError, SourceError
 from airflow_provider_halo.plan.selection import select
-from airflow_provider_halo.sync.planning import plan_batches
-from airflow_provider_halo.sync.report import Counts
-from airflow_provider_halo.sync.single import batch_for
+from airflow_provider_halo.source.planning import plan_batches
+from airflow_provider_halo.source.single import batch_for
 
 COMPANIES = "companies:\n  key: team_id\n  traits:\n    sql: SELECT * FROM teams\n"
 USERS = "users:\n  key: user_id\n  company: team_id\n  traits:\n    sql: SELECT * FROM users\n"

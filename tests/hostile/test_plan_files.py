@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from airflow_provider_halo.exceptions import PlanError
-from airflow_provider_halo.plan.places import read_yaml
+from airflow_provider_halo.plan.yaml_text import read_yaml
 
 MB = 2**20
 

@@ -10,12 +10,12 @@ from decimal import Decimal
 
 import pytest
 
+from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import PlanError, SourceError
 from airflow_provider_halo.records.model import Company
 from airflow_provider_halo.records.payload import payload_of
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.records.values import to_json_value
-from airflow_provider_halo.sync.report import Counts
 
 MB = 2**20
 POSTGRESQL = [pytest.param(driver, marks=pytest.mark.databases) for driver in ("psycopg", "psycopg2")]

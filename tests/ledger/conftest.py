@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from databases import DRIVERS, own_url
 
-from airflow_provider_halo.ledger.book import Book
+from airflow_provider_halo.ledger.acknowledged import Book
 from airflow_provider_halo.ledger.ledger import Ledger, Pages
 from airflow_provider_halo.ledger.schema import METADATA
 from airflow_provider_halo.settings import HaloSettings

@@ -23,7 +23,7 @@ from httpx_aiohttp import AiohttpTransport
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.engine import SyncOptions
+from airflow_provider_halo.sync.batch import SyncOptions
 from airflow_provider_halo.sync.run import sync_plan
 
 ON_THE_WAY = 0.004  # seconds in which the sandbox has a request, and mostly not answered it

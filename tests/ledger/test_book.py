@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_halo.exceptions import LedgerError, SetupError
-from airflow_provider_halo.ledger.book import AT_ONCE, Entry, Known, utc_now
+from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Entry, Known, utc_now
 from airflow_provider_halo.ledger.ledger import Ledger
-from airflow_provider_halo.ledger.names import Retired
 from airflow_provider_halo.ledger.rejects import Reject
+from airflow_provider_halo.ledger.retired import Retired
 from airflow_provider_halo.ledger.schema import METADATA, REJECTS, RUNS, SCHEMA, VERSION
 from airflow_provider_halo.records.model import ContextEntry
 from airflow_provider_halo.records.problem import Problem
@@ -250,7 +250,7 @@ def test_threads_that_write_the_same_records_neither_lose_one_nor_wait_for_each_
 PROCESS = """
 import sys
 import sqlalchemy as sa
-from airflow_provider_halo.ledger.book import Entry
+from airflow_provider_halo.ledger.acknowledged import Entry
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.settings import HaloSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_halo.plan.places import Flaw, Place, read_yaml
+from airflow_provider_halo.plan.yaml_text import Flaw, Place, read_yaml
 
 
 def test_every_value_has_its_place():

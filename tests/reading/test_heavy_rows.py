@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.records.problem import Problem
-from airflow_provider_halo.sync.assembly import read_payloads
-from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.source.assembly import read_payloads
+from airflow_provider_halo.source.batch import Batch
 plan, engine = load_plan(sys.argv[1]), sa.create_engine(sys.argv[2])
 def read(batch):
     refused = 0

@@ -15,8 +15,8 @@ from packaging.version import Version
 
 from airflow_provider_halo.plan.query import Query, Statement
 from airflow_provider_halo.records.model import Company, User
-from airflow_provider_halo.sync.batch import Batch
-from airflow_provider_halo.sync.narrowing import Companies, NoCompany, Part, Range, Records, narrowed
+from airflow_provider_halo.source.batch import Batch
+from airflow_provider_halo.source.sql import Companies, NoCompany, Part, Range, Records, narrowed
 
 
 def query_of(*pieces: str, placements: tuple[str, ...] = (), key: str = "k", company: str = "k") -> Query:

@@ -13,10 +13,10 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from airflow_provider_halo.plan.query import Query, Statement
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.records.model import Company, ContextEntry
-from airflow_provider_halo.sync.assembly import read_records
-from airflow_provider_halo.sync.batch import Batch
-from airflow_provider_halo.sync.narrowing import Range, narrowed
-from airflow_provider_halo.sync.planning import plan_batches
+from airflow_provider_halo.source.assembly import read_records
+from airflow_provider_halo.source.batch import Batch
+from airflow_provider_halo.source.planning import plan_batches
+from airflow_provider_halo.source.sql import Range, narrowed
 
 
 class Stranger(SQLiteDialect_pysqlite):

@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_halo.encoding import to_json
 from airflow_provider_halo.records.model import Company, ContextEntry, User
 from airflow_provider_halo.records.problem import Problem
-from airflow_provider_halo.sync.batch import Batch
+from airflow_provider_halo.source.batch import Batch
 
 COMPANIES = "companies: {key: team_id, traits: {sql: SELECT id AS team_id FROM teams}, context: {x: {%s}}}"
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_halo.delivery.outcome import SCOPES, STATUSES, Outcome
+from airflow_provider_halo.delivery.report import Counts, Report, Tally, failure_of, merge, parse_max_rejected
 from airflow_provider_halo.records.problem import Problem
-from airflow_provider_halo.sync.outcome import SCOPES, STATUSES, Outcome
-from airflow_provider_halo.sync.report import Counts, Report, Tally, failure_of, merge, parse_max_rejected
 
 BAD = Problem(
     "users", "u7", "traits.mrr", "holds bytes, which have no form in JSON; cast the column to text in the SQL"

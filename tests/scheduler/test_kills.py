@@ -45,7 +45,7 @@ from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.planning import plan_batches
+from airflow_provider_halo.source.planning import plan_batches
 from airflow_provider_halo.sync.run import sync_plan
 
 pytestmark = [pytest.mark.scheduler, pytest.mark.databases]

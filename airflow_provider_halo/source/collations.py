@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from airflow_provider_halo.plan.query import Query
-from airflow_provider_halo.sync.narrowing import Range, unnarrowed
-from airflow_provider_halo.sync.source import ask
+from airflow_provider_halo.source.database import ask
+from airflow_provider_halo.source.sql import Range, unnarrowed
 
 # Types of PostgreSQL that are compared by a collation; others, such as uuid, have one order each.
 _TEXTS = ("text", "character varying", "character", "citext")

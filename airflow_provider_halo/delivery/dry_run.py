@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
+from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.records.payload import Payload, identify_body, link_body, users_update_body
 from airflow_provider_halo.records.problem import Problem
-from airflow_provider_halo.sync.outcome import Outcome
 
 # A token's place in the bytes counted: a bulk token has about this many characters.
 _TOKEN = "x" * 150

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
-from airflow_provider_halo.sync.outcome import Outcome
 
 
 class KnownCompanies:

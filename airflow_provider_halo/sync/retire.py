@@ -12,23 +12,23 @@ import sqlalchemy as sa
 from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.contract import USERS_PER_UPDATE
+from airflow_provider_halo.delivery.chunks import Chunks
+from airflow_provider_halo.delivery.deliver import Delivery
+from airflow_provider_halo.delivery.made import outcome_of
+from airflow_provider_halo.delivery.outcome import Outcome
+from airflow_provider_halo.delivery.report import Report, Tally
 from airflow_provider_halo.exceptions import HaloError
-from airflow_provider_halo.ledger.book import AT_ONCE, Entry
+from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Entry
 from airflow_provider_halo.ledger.ledger import Run
-from airflow_provider_halo.ledger.names import Retired
+from airflow_provider_halo.ledger.retired import Retired
 from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
 from airflow_provider_halo.records.fingerprint import CONTEXT, TRAITS, without
 from airflow_provider_halo.records.model import Company, ContextEntry, User
 from airflow_provider_halo.records.payload import Payload, payload_of
 from airflow_provider_halo.records.values import Json
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.chunks import Chunks
-from airflow_provider_halo.sync.delivery import Delivery
-from airflow_provider_halo.sync.made import outcome_of
-from airflow_provider_halo.sync.memory import SCOPES
-from airflow_provider_halo.sync.outcome import Outcome
-from airflow_provider_halo.sync.report import Report, Tally
-from airflow_provider_halo.sync.source import Sources, columns_of, engine_of
+from airflow_provider_halo.source.database import Sources, columns_of, engine_of
+from airflow_provider_halo.sync.ledger_session import SCOPES
 
 log = logging.getLogger(__name__)
 

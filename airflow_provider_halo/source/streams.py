@@ -14,9 +14,8 @@ import sqlalchemy as sa
 
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.plan.query import Query
-from airflow_provider_halo.sync.columns import check_columns
-from airflow_provider_halo.sync.narrowing import without_rows
-from airflow_provider_halo.sync.source import (
+from airflow_provider_halo.source.columns import check_columns
+from airflow_provider_halo.source.database import (
     Sources,
     canceller,
     close_cursors_quietly,
@@ -25,6 +24,7 @@ from airflow_provider_halo.sync.source import (
     explained,
     read_only,
 )
+from airflow_provider_halo.source.sql import without_rows
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ import msgspec
 from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.api.responses import Answer
 from airflow_provider_halo.contract import USERS_PER_UPDATE, USERS_UPDATE
+from airflow_provider_halo.delivery.outcome import Outcome
+from airflow_provider_halo.delivery.refusals import SYSTEMIC, ContextWatch, Streak, rejection, trait_names
 from airflow_provider_halo.exceptions import PayloadTooLarge, RequestRefused, TransientError
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
-from airflow_provider_halo.sync.outcome import Outcome
-from airflow_provider_halo.sync.refusals import SYSTEMIC, ContextWatch, Streak, rejection, trait_names
 
 _HALF: Final = 0.55  # of a body that was too large: a half, and a little for chunks that weigh more than that one
 _FRAME: Final = 40  # bytes of names, quotes and braces around one user in a body, about

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from airflow_provider_halo.ledger.book import utc_now
+from airflow_provider_halo.ledger.acknowledged import utc_now
 from airflow_provider_halo.ledger.database import Database, Upsert
 from airflow_provider_halo.ledger.schema import KEY_LENGTH, NAMES
 from airflow_provider_halo.records.model import ContextEntry

@@ -8,7 +8,7 @@ from itertools import repeat
 from airflow_provider_halo.encoding import to_json
 from airflow_provider_halo.plan.query import Query
 from airflow_provider_halo.records.model import ContextEntry
-from airflow_provider_halo.sync.shapes import LEFT_OUT, Found, LeftOut
+from airflow_provider_halo.source.entries import LEFT_OUT, Found, LeftOut
 
 
 def contexts_of(keys: Sequence[str], entries: Sequence[tuple[Query, dict[str, Found]]]) -> list[bytes] | None:

@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from airflow_provider_halo.plan.places import Path
-from airflow_provider_halo.plan.schema import Companies, Entry, Plan, Question, Traits, Users
+from airflow_provider_halo.plan.model import Companies, Entry, Plan, Question, Traits, Users
+from airflow_provider_halo.plan.yaml_text import Path
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

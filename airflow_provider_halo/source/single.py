@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
-from airflow_provider_halo.sync.batch import Batch, KeyType
-from airflow_provider_halo.sync.keys import coerce_key, key_type_of
-from airflow_provider_halo.sync.source import Sources, engine_of
+from airflow_provider_halo.source.batch import Batch, KeyType
+from airflow_provider_halo.source.database import Sources, engine_of
+from airflow_provider_halo.source.keys import coerce_key, key_type_of
 
 
 def batch_for(

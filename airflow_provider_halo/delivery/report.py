@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_halo.delivery.outcome import SCOPES, STATUSES, Outcome, Status
 from airflow_provider_halo.records.problem import Problem, Scope
-from airflow_provider_halo.sync.outcome import SCOPES, STATUSES, Outcome, Status
 
 REJECTS_SHOWN = 20  # a report travels through XCom; the counts say how many there were in all
 

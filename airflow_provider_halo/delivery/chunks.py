@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, final
 
+from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.records.payload import Payload
-from airflow_provider_halo.sync.outcome import Outcome
 
 CHUNK_BYTES: Final = 900_000  # with the keys of 1,000 users still below the 1 MB that a proxy takes without being told
 # Enough that a source which is slower than Halo for a while doesn't leave it waiting, and that many users are there when

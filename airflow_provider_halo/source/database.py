@@ -12,9 +12,9 @@ from sqlalchemy import exc
 
 from airflow_provider_halo.exceptions import PlanError, SourceError
 from airflow_provider_halo.plan.query import Query
-from airflow_provider_halo.sync.columns import check_columns
-from airflow_provider_halo.sync.faults import source_error
-from airflow_provider_halo.sync.narrowing import without_rows
+from airflow_provider_halo.source.columns import check_columns
+from airflow_provider_halo.source.errors import source_error
+from airflow_provider_halo.source.sql import without_rows
 
 Sources: TypeAlias = "Callable[[str], sa.Engine]"
 """Id of a connection → engine of its database. The one seam to Airflow's connections."""

@@ -15,11 +15,11 @@ from airflow_provider_halo.records.model import Company, ContextEntry, User
 from airflow_provider_halo.records.payload import Payload, payload_of, within_limits
 from airflow_provider_halo.records.problem import Problem, Unsendable
 from airflow_provider_halo.records.values import to_key
-from airflow_provider_halo.sync.contexts import contexts_of
-from airflow_provider_halo.sync.conversion import Row
-from airflow_provider_halo.sync.groups import keys_of
-from airflow_provider_halo.sync.reading import Rows
-from airflow_provider_halo.sync.shapes import LEFT_OUT, LeftOut
+from airflow_provider_halo.source.blocks import keys_of
+from airflow_provider_halo.source.cells import Row
+from airflow_provider_halo.source.contexts import contexts_of
+from airflow_provider_halo.source.entries import LEFT_OUT, LeftOut
+from airflow_provider_halo.source.read import Rows
 
 NO_COMPANY_KEY: Final = "{0}: users whose company's key can't be used are sent without a company"
 

@@ -8,11 +8,11 @@ from itertools import chain
 from typing import NamedTuple, Protocol
 
 from airflow_provider_halo.plan.query import Query
-from airflow_provider_halo.sync.conversion import Row
-from airflow_provider_halo.sync.groups import blocks
-from airflow_provider_halo.sync.narrowing import Records, narrowed
-from airflow_provider_halo.sync.rows import Stream, Streams
-from airflow_provider_halo.sync.shapes import EntryReader, Found
+from airflow_provider_halo.source.blocks import blocks
+from airflow_provider_halo.source.cells import Row
+from airflow_provider_halo.source.entries import EntryReader, Found
+from airflow_provider_halo.source.sql import Records, narrowed
+from airflow_provider_halo.source.streams import Stream, Streams
 
 UNKNOWN_ROWS = "{0}: rows of {1} that {2} doesn't have dropped"
 

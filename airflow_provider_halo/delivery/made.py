@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
-from airflow_provider_halo.sync.outcome import Outcome
 
 
 def outcome_of(made: Payload | Problem) -> Payload | Outcome:

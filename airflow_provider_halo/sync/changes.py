@@ -10,12 +10,12 @@ from typing import Final
 
 import msgspec
 
-from airflow_provider_halo.ledger.book import AT_ONCE, Book, Known
+from airflow_provider_halo.delivery.outcome import Outcome
+from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Book, Known
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.records.fingerprint import Fingerprinter, covers, link_fingerprint, merged
 from airflow_provider_halo.records.payload import Mark, Payload
 from airflow_provider_halo.records.problem import Problem, Scope
-from airflow_provider_halo.sync.outcome import Outcome
 
 AGAIN: Final = "was refused before, and neither it nor the plan has changed: {0}"
 

@@ -7,22 +7,22 @@ from types import TracebackType
 from typing import Final, final
 
 from airflow_provider_halo.contract import COMPANIES_IDENTIFY, USERS_IDENTIFY, USERS_UPDATE
-from airflow_provider_halo.ledger.book import Entry
+from airflow_provider_halo.delivery.outcome import Outcome
+from airflow_provider_halo.delivery.report import Report
+from airflow_provider_halo.ledger.acknowledged import Entry
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.ledger.runs import State
-from airflow_provider_halo.plan.mapping import mappings, part_names, scope_digest
+from airflow_provider_halo.plan.digest import mappings, part_names, scope_digest
 from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.records.fingerprint import Fingerprinter, merged, only
 from airflow_provider_halo.records.model import ContextEntry
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Scope
-from airflow_provider_halo.sync.batch import Batch
-from airflow_provider_halo.sync.diff import Diff, DiffOptions
-from airflow_provider_halo.sync.outcome import Outcome
-from airflow_provider_halo.sync.reading import Notes
+from airflow_provider_halo.source.batch import Batch
+from airflow_provider_halo.source.read import Notes
+from airflow_provider_halo.sync.changes import Diff, DiffOptions
 from airflow_provider_halo.sync.recording import Recorder, Rejected
-from airflow_provider_halo.sync.report import Report
 
 SCOPES: Final[tuple[QueryScope, ...]] = ("companies", "users")
 

@@ -13,11 +13,11 @@ from sqlalchemy.engine import Dialect
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.plan.query import LoadedPlan, Query
 from airflow_provider_halo.plan.selection import Selection
-from airflow_provider_halo.sync.batch import Batch, KeyType
-from airflow_provider_halo.sync.faults import CollationsDiffer
-from airflow_provider_halo.sync.keys import bound_of, coerce_key, key_type_of, type_of_key
-from airflow_provider_halo.sync.narrowing import unnarrowed
-from airflow_provider_halo.sync.source import Sources, ask, engine_of
+from airflow_provider_halo.source.batch import Batch, KeyType
+from airflow_provider_halo.source.database import Sources, ask, engine_of
+from airflow_provider_halo.source.errors import CollationsDiffer
+from airflow_provider_halo.source.keys import bound_of, coerce_key, key_type_of, type_of_key
+from airflow_provider_halo.source.sql import unnarrowed
 
 BATCH_SIZE = 5_000
 MAX_BATCHES = 1_000  # below Airflow's max_map_length of 1,024: more would fail the task that maps over them

@@ -12,8 +12,8 @@ from airflow_provider_halo.exceptions import SourceError
 from airflow_provider_halo.plan.query import Query
 from airflow_provider_halo.records.problem import Unsendable
 from airflow_provider_halo.records.values import is_countable, to_key
-from airflow_provider_halo.sync.conversion import Row
-from airflow_provider_halo.sync.rows import Stream
+from airflow_provider_halo.source.cells import Row
+from airflow_provider_halo.source.streams import Stream
 
 Keep = Callable[[list[Row], Row], None]
 

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from airflow_provider_halo.exceptions import PlanError, SetupError
 from airflow_provider_halo.plan.query import Query
 from airflow_provider_halo.records.values import is_countable
-from airflow_provider_halo.sync.batch import KeyType
-from airflow_provider_halo.sync.narrowing import unnarrowed
-from airflow_provider_halo.sync.source import ask
+from airflow_provider_halo.source.batch import KeyType
+from airflow_provider_halo.source.database import ask
+from airflow_provider_halo.source.sql import unnarrowed
 
 
 def key_type_of(engine: sa.Engine, query: Query, column: str) -> KeyType | None:

@@ -7,13 +7,13 @@ from typing import TypeAlias
 
 from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.api.responses import Answer
+from airflow_provider_halo.delivery.outcome import SCOPES, Outcome, Status
+from airflow_provider_halo.delivery.refusals import Streak, rejection
+from airflow_provider_halo.delivery.users import Settled, Settlement
+from airflow_provider_halo.delivery.workers import Chunks, Lanes
 from airflow_provider_halo.exceptions import PayloadTooLarge, RequestRefused, TransientError
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem, Scope
-from airflow_provider_halo.sync.lanes import Chunks, Lanes
-from airflow_provider_halo.sync.outcome import SCOPES, Outcome, Status
-from airflow_provider_halo.sync.refusals import Streak, rejection
-from airflow_provider_halo.sync.settlement import Settled, Settlement
 
 DecideLink: TypeAlias = "Callable[[Payload], bool | Problem]"
 

@@ -14,14 +14,14 @@ from airflow_provider_halo.plan.query import Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.records.problem import Problem, Unsendable
 from airflow_provider_halo.records.values import to_key
-from airflow_provider_halo.sync.collations import same_range
-from airflow_provider_halo.sync.conversion import Row, RowReader
-from airflow_provider_halo.sync.groups import Block, blocks
-from airflow_provider_halo.sync.joins import UNKNOWN_ROWS, Join, Lookup, Merge
-from airflow_provider_halo.sync.narrowing import Part, Range, Records, narrowed, sorts_like_python
-from airflow_provider_halo.sync.rows import CHUNK_ROWS, Streams
-from airflow_provider_halo.sync.shapes import Found
-from airflow_provider_halo.sync.source import Sources
+from airflow_provider_halo.source.blocks import Block, blocks
+from airflow_provider_halo.source.cells import Row, RowReader
+from airflow_provider_halo.source.collations import same_range
+from airflow_provider_halo.source.database import Sources
+from airflow_provider_halo.source.entries import Found
+from airflow_provider_halo.source.join import UNKNOWN_ROWS, Join, Lookup, Merge
+from airflow_provider_halo.source.sql import Part, Range, Records, narrowed, sorts_like_python
+from airflow_provider_halo.source.streams import CHUNK_ROWS, Streams
 
 Warn = Callable[[str, int], None]
 

@@ -9,12 +9,12 @@ from itertools import chain, islice
 from typing import Any, Final, TypeAlias
 
 from airflow_provider_halo.encoding import to_json
+from airflow_provider_halo.plan.model import ordering
 from airflow_provider_halo.plan.query import Query
-from airflow_provider_halo.plan.schema import ordering
 from airflow_provider_halo.records.problem import BROKEN_TEXT, Unsendable
 from airflow_provider_halo.records.values import Json
-from airflow_provider_halo.sync.conversion import Row, RowReader, Values, without_nulls
-from airflow_provider_halo.sync.groups import Block
+from airflow_provider_halo.source.blocks import Block
+from airflow_provider_halo.source.cells import Row, RowReader, Values, without_nulls
 
 Found: TypeAlias = "Json | bytes | LeftOut | Unsendable"
 """What an entry's rows came to for one record: a value (as JSON bytes where such are asked for), nothing to send, or the

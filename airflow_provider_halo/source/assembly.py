@@ -11,11 +11,11 @@ from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.records.values import to_key
-from airflow_provider_halo.sync.batch import Batch
-from airflow_provider_halo.sync.making import Maker, Record
-from airflow_provider_halo.sync.narrowing import Companies, Part, Records, range_of
-from airflow_provider_halo.sync.reading import KEYS_AT_ONCE, Notes, Reading, Rows, Warn
-from airflow_provider_halo.sync.source import Sources
+from airflow_provider_halo.source.batch import Batch
+from airflow_provider_halo.source.database import Sources
+from airflow_provider_halo.source.making import Maker, Record
+from airflow_provider_halo.source.read import KEYS_AT_ONCE, Notes, Reading, Rows, Warn
+from airflow_provider_halo.source.sql import Companies, Part, Records, range_of
 
 
 def read_records(  # noqa: PLR0917 (what is read, by which plan, from where: no one of them has a default)

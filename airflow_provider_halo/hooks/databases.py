@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, A
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from airflow_provider_halo.exceptions import ConnectionMissing, SetupError
-from airflow_provider_halo.sync.source import Sources
+from airflow_provider_halo.source.database import Sources
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

@@ -1,0 +1,1 @@
+"""Payloads become outcomes, and outcomes a report. Knows nothing of databases."""
