@@ -15,8 +15,8 @@ import msgspec
 
 from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.encoding import to_json
-from airflow_provider_halo.plan.query import QueryScope
-from airflow_provider_halo.records.model import Company, ContextEntry, User
+from airflow_provider_halo.plan.model import QueryScope
+from airflow_provider_halo.records.payload import Company, ContextEntry, User
 from benchmarks.rows import Row, rows_of
 from benchmarks.work import Work
 

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
+from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
-from airflow_provider_halo.records.model import ContextEntry
+from airflow_provider_halo.records.payload import ContextEntry
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.sql import narrowed, range_of
 

@@ -11,13 +11,13 @@ from airflow_provider_halo.delivery.outcome import SCOPES
 from airflow_provider_halo.delivery.report import Report, merge
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.source.assembly import read_payloads
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.planning import plan_batches
+from airflow_provider_halo.source.read import read_payloads
 from airflow_provider_halo.sync.batch import SyncOptions, sync_batch
 from airflow_provider_halo.sync.run import sync_plan
 

@@ -12,12 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import select
-from airflow_provider_halo.records.model import Company, User
+from airflow_provider_halo.records.payload import Company, User
 from airflow_provider_halo.records.problem import Problem
-from airflow_provider_halo.source.assembly import read_records
 from airflow_provider_halo.source.batch import Batch
+from airflow_provider_halo.source.read import read_records
 
 POSTGRESQL = os.environ.get("HALO_TEST_POSTGRESQL", "postgres@127.0.0.1:5432/test")
 MARIADB = os.environ.get("HALO_TEST_MARIADB", "root@127.0.0.1:3306/test")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from airflow_provider_halo.delivery.report import Report
 from airflow_provider_halo.ledger.ledger import Ledger, Pages, Run
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.query import LoadedPlan
+from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
@@ -21,9 +21,8 @@ from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.planning import plan_batches
 from airflow_provider_halo.sync.batch import SyncOptions, sync_batch
-from airflow_provider_halo.sync.closing import close_run
 from airflow_provider_halo.sync.guard import GuardOptions
-from airflow_provider_halo.sync.run import sync_plan
+from airflow_provider_halo.sync.run import close_run, sync_plan
 
 SECRET = "ha_secret_for_tests_that_is_long_enough"
 

@@ -14,9 +14,8 @@ from typing import Final, final
 import httpx
 
 from airflow_provider_halo.api.limiting import Limiter, process_limiter
-from airflow_provider_halo.api.pacing import Pacer
+from airflow_provider_halo.api.pacing import Pacer, repeated
 from airflow_provider_halo.api.responses import Answer, read_response
-from airflow_provider_halo.api.retrying import repeated
 from airflow_provider_halo.api.tokens import TokenBook
 from airflow_provider_halo.api.transport import Channel
 from airflow_provider_halo.contract import COMPANIES_IDENTIFY, USERS_IDENTIFY, USERS_PER_UPDATE, USERS_UPDATE

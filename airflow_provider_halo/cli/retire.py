@@ -12,9 +12,9 @@ from airflow_provider_halo.ledger.ledger import Pages
 from airflow_provider_halo.ledger.retired import Retired
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.messages import listed
-from airflow_provider_halo.plan.query import LoadedPlan
-from airflow_provider_halo.sync.closing import close_run
+from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.sync.retire import retirable, retire
+from airflow_provider_halo.sync.run import close_run
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,12 +12,11 @@ from airflow_provider_halo.delivery.report import Report, failure_of, parse_max_
 from airflow_provider_halo.exceptions import HaloError, LedgerError, SetupError
 from airflow_provider_halo.ledger.ledger import Ledger, Run
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.query import LoadedPlan
+from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.batch import SyncOptions
-from airflow_provider_halo.sync.closing import close_run
 from airflow_provider_halo.sync.guard import GuardOptions, parse_max_changed
-from airflow_provider_halo.sync.run import sync_plan
+from airflow_provider_halo.sync.run import close_run, sync_plan
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,8 +8,7 @@ from typing import TypeAlias
 from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.api.responses import Answer
 from airflow_provider_halo.delivery.outcome import SCOPES, Outcome, Status
-from airflow_provider_halo.delivery.refusals import Streak, rejection
-from airflow_provider_halo.delivery.users import Settled, Settlement
+from airflow_provider_halo.delivery.users import Settled, Settlement, Streak, rejection
 from airflow_provider_halo.delivery.workers import Chunks, Lanes
 from airflow_provider_halo.exceptions import PayloadTooLarge, RequestRefused, TransientError
 from airflow_provider_halo.records.payload import Payload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal, get_args
 
 import msgspec
@@ -30,3 +31,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     payloads: tuple[Payload, ...] = ()
     problem: Problem | None = None
     unsure: tuple[Payload, ...] = ()
+
+
+def outcome_of(made: Payload | Problem) -> Payload | Outcome:
+    """A payload as it is; a problem as the rejection that it is."""
+    if isinstance(made, Payload):
+        return made
+    return Outcome(scope=made.scope, status="rejected", problem=made)
+
+
+def outcomes_of(blocks: Iterable[Iterable[Payload | Problem]]) -> Iterator[Payload | Outcome]:
+    """`outcome_of` each, block after block."""
+    for block in blocks:
+        yield from map(outcome_of, block)

@@ -1,11 +1,12 @@
-"""Settles one chunk of users: sends it, and where Halo refuses it finds out who is to blame and stores all others."""
+"""Brings chunks of users to their outcomes, and says what refusals mean: a bad record, or a wrong plan."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -13,10 +14,121 @@ from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.api.responses import Answer
 from airflow_provider_halo.contract import USERS_PER_UPDATE, USERS_UPDATE
 from airflow_provider_halo.delivery.outcome import Outcome
-from airflow_provider_halo.delivery.refusals import SYSTEMIC, ContextWatch, Streak, rejection, trait_names
-from airflow_provider_halo.exceptions import PayloadTooLarge, RequestRefused, TransientError
+from airflow_provider_halo.exceptions import (
+    ApiError,
+    ContextRefused,
+    PayloadTooLarge,
+    RequestRefused,
+    SystemicRefusal,
+    TransientError,
+)
 from airflow_provider_halo.records.payload import Payload
-from airflow_provider_halo.records.problem import Problem
+from airflow_provider_halo.records.problem import Problem, Scope
+
+SYSTEMIC: Final = 20  # design §4.5: so many single refusals with one cause and no success between them
+_SAMPLES: Final = 3  # keys that the message names
+_CONTEXT_WITNESSES: Final = 2  # users that Halo takes without their context, and not with it
+_CONTEXT_PROBES: Final = 5  # users may be bad for another reason, so more than two may have to be asked about
+_DIGITS: Final = re.compile(r"\d+")
+
+Cause: TypeAlias = "tuple[int | None, tuple[str, ...], str]"
+
+
+def cause_of(error: ApiError, key: str) -> Cause:
+    """What a refusal is for, so that two records refused for one thing compare equal: key and digits don't count."""
+    text = re.sub(rf"(?<!\w){re.escape(key)}(?!\w)", "#", said_of(error, key))
+    return error.status, error.reserved_keys, _DIGITS.sub("#", text)
+
+
+def said_of(error: ApiError, key: str) -> str:
+    """What Halo said of one record: its own error where the answer has one, else the error of the whole."""
+    return error.user_errors.get(key) or error.message
+
+
+@dataclass
+class Streak:
+    """The refusals of single records of one scope since its last success, all for the same cause."""
+
+    scope: Scope
+    cause: Cause | None = None
+    keys: list[str] = field(default_factory=list)
+    said: str = ""
+    count: int = 0
+
+    def success(self) -> None:
+        """A record of this scope was stored."""
+        self.cause, self.count = None, 0
+        self.keys.clear()
+
+    def refused(self, error: ApiError, key: str) -> bool:
+        """Note the refusal of a single record, and say whether it is time to take it for systemic."""
+        cause = cause_of(error, key)
+        if cause != self.cause:
+            self.success()
+            self.cause = cause
+        self.count += 1
+        self.said = str(error)
+        if len(self.keys) < _SAMPLES:
+            self.keys.append(key)
+        return self.count >= SYSTEMIC
+
+    def error(self) -> SystemicRefusal:
+        """The error that ends the run."""
+        return SystemicRefusal(
+            f"Halo refused {self.count} {self.scope} in a row for one cause, and stored none between them: {self.said} "
+            f"(for example {', '.join(self.keys)}). That is the plan, not the records: mend it and run it again."
+        )
+
+
+class ContextWatch:
+    """Whether Halo takes ``context`` inside users/update, which isn't documented.
+
+    A user with context that is refused is sent once more without it, for as long as no user with context was accepted
+    and the question is open.
+    """
+
+    def __init__(self) -> None:
+        self._accepted = False
+        self._probes = 0
+        self._witnesses: list[str] = []
+
+    def accepted(self, *, with_context: bool) -> None:
+        """Some users were stored; ``with_context``: at least one of them carried context."""
+        self._accepted = self._accepted or with_context
+
+    def asks_for(self, user: Payload) -> bool:
+        """Whether this refused user is to be sent once more without its context. Counts the probe."""
+        if self._accepted or not user.context or self._probes >= _CONTEXT_PROBES:
+            return False
+        self._probes += 1
+        return True
+
+    def witness(self, user: Payload) -> None:
+        """This user was refused with its context and stored without it.
+
+        :raises ContextRefused: when another one was before it.
+        """
+        self._witnesses.append(user.key)
+        if len(self._witnesses) >= _CONTEXT_WITNESSES and not self._accepted:
+            raise ContextRefused(
+                f"Halo refuses users that carry context in users/update, and takes the same users without it (tried with "
+                f"{', '.join(self._witnesses)}). Set send_context: false under the plan's users, and run it again."
+            )
+
+
+def rejection(scope: Scope, key: str, error: ApiError, payload: Payload | None = None) -> Problem:
+    """Why a record that Halo refused can't be stored."""
+    reserved = [name for name in error.reserved_keys if payload is None or name in trait_names(payload)]
+    at = f"traits.{reserved[0]}" if reserved else ""
+    return Problem(scope, key, at, f"Halo refuses it: {said_of(error, key)}")
+
+
+def trait_names(payload: Payload) -> frozenset[str]:
+    """Names of the traits in a payload, read back from its bytes."""
+    return (
+        frozenset(msgspec.json.decode(payload.traits, type=dict[str, msgspec.Raw])) if payload.traits else frozenset()
+    )
+
 
 _HALF: Final = 0.55  # of a body that was too large: a half, and a little for chunks that weigh more than that one
 _FRAME: Final = 40  # bytes of names, quotes and braces around one user in a body, about

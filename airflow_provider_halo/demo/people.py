@@ -10,8 +10,7 @@ from sqlalchemy import Engine, select
 
 from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.demo.tables import USERS
-from airflow_provider_halo.records.model import User
-from airflow_provider_halo.records.payload import Payload, payload_of
+from airflow_provider_halo.records.payload import Payload, User, payload_of
 from airflow_provider_halo.settings import HaloSettings
 
 

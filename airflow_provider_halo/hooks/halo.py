@@ -20,8 +20,7 @@ from airflow_provider_halo.exceptions import HaloError, PayloadTooLarge, Request
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.connection import settings_of
 from airflow_provider_halo.hooks.databases import missing_connection
-from airflow_provider_halo.hooks.ledger import unpooled_ledger
-from airflow_provider_halo.hooks.rates import current_task, share_of
+from airflow_provider_halo.hooks.ledger import current_task, share_of, unpooled_ledger
 from airflow_provider_halo.hooks.records import payload_from
 from airflow_provider_halo.hooks.sending import send
 from airflow_provider_halo.ledger.ledger import Ledger

@@ -11,8 +11,7 @@ from airflow_provider_halo.api.limiting import Limiter
 from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.delivery.chunks import Chunks
 from airflow_provider_halo.delivery.deliver import Delivery
-from airflow_provider_halo.delivery.made import outcome_of
-from airflow_provider_halo.delivery.outcome import Outcome
+from airflow_provider_halo.delivery.outcome import Outcome, outcome_of
 from airflow_provider_halo.hooks.ledger import Forgetting
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.records.payload import Payload

@@ -11,8 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from airflow_provider_halo.ledger.database import Database, Upsert, many, rows_by_key
-from airflow_provider_halo.ledger.lookups import RowsUnlike
+from airflow_provider_halo.ledger.database import Database, RowsUnlike, Upsert, many, rows_by_key
 from airflow_provider_halo.ledger.schema import KEY_LENGTH, RECORDS
 from airflow_provider_halo.records.problem import Scope
 

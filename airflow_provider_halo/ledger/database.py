@@ -1,12 +1,13 @@
-"""The ledger's database: short transactions that are tried again, and the statements that differ between databases."""
+"""The ledger's database: transactions that are tried again, upserts, and look-ups of many keys."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar, final
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import mysql, postgresql, sqlite
@@ -259,3 +260,71 @@ def _said(error: Exception) -> str:
     """What a driver said, on one line and without the values that some put into it."""
     text = str(getattr(error, "orig", None) or type(error).__name__)
     return text.splitlines()[0].split("DETAIL")[0].strip().rstrip(".")[:200]
+
+
+@final
+class RowsUnlike:
+    """Looks up, by their keys, the rows whose digest isn't the one that is given; those that aren't there are, too.
+
+    Where the database has a way, it compares, and the driver has next to nothing to hand over: in SQLite that is also
+    one step outside Python's lock instead of one a row.
+
+    :param digest: the column with the digest.
+    :param others: what else is given of a row.
+    :param where: further columns of the primary key, and what they must equal.
+    """
+
+    def __init__(
+        self, dialect: sa.Dialect, table: sa.Table, digest: str, others: Sequence[str], where: Mapping[str, Any]
+    ) -> None:
+        self._others = len(others)
+        self._dialect = dialect
+        self._compares = dialect.name in {"sqlite", "postgresql"}
+        if not self._compares:
+            self._statement = rows_by_key(dialect, table, ["key", digest, *others], where)
+            return
+        given = sa.bindparam("keys", type_=sa.Text)
+        conditions = [table.c[name] == value for name, value in where.items()]
+        if dialect.name == "sqlite":
+            keys = sa.func.json_each(given).table_valued("key", "value")
+            rows = keys.outerjoin(table, sa.and_(*conditions, table.c.key == keys.c.key))
+            found: Any = table
+            hexadecimal = sa.func.lower(sa.func.hex(table.c[digest]))
+        else:
+            keys = sa.func.json_each_text(sa.cast(given, postgresql.JSON)).table_valued("key", "value")
+            keys = keys.render_derived("k")
+            wanted = sa.select(*(table.c[name] for name in (digest, *others)))
+            # Key by key, as in `rows_by_key`.
+            found = wanted.where(*conditions, table.c.key == keys.c.key).limit(1).lateral("found")
+            rows = keys.outerjoin(found, sa.true())
+            hexadecimal = sa.func.encode(found.c[digest], "hex")
+        self._statement = (
+            sa.select(keys.c.key, *(found.c[name] for name in (digest, *others)))
+            .select_from(rows)
+            .where(sa.or_(found.c[digest].is_(None), hexadecimal != keys.c.value))
+        )
+
+    def run(
+        self, database: Database, parameters: Mapping[str, Any], digests: Mapping[str, bytes]
+    ) -> Iterator[Sequence[Any]]:
+        """The key, digest and other columns of the rows that differ; all but the key None of those that aren't there.
+
+        :param digests: by key; an empty one is like none.
+        :raises LedgerError: when the database can't be reached or refuses it.
+        """
+        keys: Any = list(digests)
+        if self._compares:
+            keys = msgspec.json.encode({key: digest.hex() for key, digest in digests.items()}).decode()
+        rows: Sequence[Any] = database.read(
+            lambda connection: connection.execute(self._statement, {**parameters, "keys": keys}).all()
+        )
+        if self._compares:
+            yield from rows
+            return
+        missing = dict.fromkeys(digests)
+        for row in rows:
+            del missing[row[0]]
+            if row[1] != digests[row[0]]:
+                yield row
+        for key in missing:
+            yield (key, None, *[None] * self._others)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from airflow_provider_halo.ledger.acknowledged import utc_now
 from airflow_provider_halo.ledger.database import Database, Upsert
 from airflow_provider_halo.ledger.schema import KEY_LENGTH, NAMES
-from airflow_provider_halo.records.model import ContextEntry
+from airflow_provider_halo.records.payload import ContextEntry
 from airflow_provider_halo.records.problem import Scope
 
 

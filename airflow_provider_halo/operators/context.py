@@ -12,7 +12,7 @@ from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks.halo import HaloHook
 from airflow_provider_halo.hooks.records import payload_from
 from airflow_provider_halo.operators.arguments import as_key
-from airflow_provider_halo.operators.delivery import DeliveryOperator
+from airflow_provider_halo.operators.base import DeliveryOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

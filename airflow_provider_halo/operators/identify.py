@@ -11,10 +11,9 @@ from airflow_provider_halo.delivery.report import Tally
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks.databases import airflow_sources
 from airflow_provider_halo.hooks.halo import HaloHook
-from airflow_provider_halo.hooks.query import records_of
-from airflow_provider_halo.hooks.records import payload_from
+from airflow_provider_halo.hooks.records import payload_from, records_of
 from airflow_provider_halo.operators.arguments import as_key
-from airflow_provider_halo.operators.delivery import DeliveryOperator
+from airflow_provider_halo.operators.base import DeliveryOperator
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 

@@ -14,17 +14,15 @@ from airflow_provider_halo.hooks.databases import airflow_sources
 from airflow_provider_halo.hooks.halo import HaloHook
 from airflow_provider_halo.hooks.ledger import airflow_ledger
 from airflow_provider_halo.operators.arguments import as_boolean, as_count, as_keys, as_names, is_empty
-from airflow_provider_halo.operators.failures import airflow_failures
-from airflow_provider_halo.operators.runs import run_key_of
-from airflow_provider_halo.operators.stopping import StoppableOperator
+from airflow_provider_halo.operators.base import StoppableOperator, airflow_failures, run_key_of
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.query import LoadedPlan
+from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.plan.selection import Selection, select
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources
 from airflow_provider_halo.source.planning import plan_batches
-from airflow_provider_halo.sync.closing import close_run
 from airflow_provider_halo.sync.guard import GuardOptions, guard, parse_max_changed
+from airflow_provider_halo.sync.run import close_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

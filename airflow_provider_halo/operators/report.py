@@ -16,10 +16,8 @@ from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.ledger import airflow_ledger
 from airflow_provider_halo.operators.arguments import is_empty
-from airflow_provider_halo.operators.data import DataOperator
-from airflow_provider_halo.operators.failures import airflow_failures
-from airflow_provider_halo.operators.runs import run_key_of
-from airflow_provider_halo.sync.closing import close_run
+from airflow_provider_halo.operators.base import DataOperator, airflow_failures, run_key_of
+from airflow_provider_halo.sync.run import close_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -14,21 +14,18 @@ from airflow_provider_halo.exceptions import HaloError, LedgerError, SetupError
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.databases import airflow_sources
 from airflow_provider_halo.hooks.halo import HaloHook
-from airflow_provider_halo.hooks.ledger import airflow_ledger
-from airflow_provider_halo.hooks.rates import limiter_of
+from airflow_provider_halo.hooks.ledger import airflow_ledger, limiter_of
 from airflow_provider_halo.ledger.ledger import Ledger, Run
 from airflow_provider_halo.operators.arguments import as_boolean, as_key, as_names, is_empty
-from airflow_provider_halo.operators.failures import airflow_failures
-from airflow_provider_halo.operators.runs import run_key_of
-from airflow_provider_halo.operators.stopping import StoppableOperator
+from airflow_provider_halo.operators.base import StoppableOperator, airflow_failures, run_key_of
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.query import LoadedPlan
+from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources
-from airflow_provider_halo.source.single import batch_for
+from airflow_provider_halo.source.planning import batch_for
 from airflow_provider_halo.sync.batch import SyncOptions, sync_batch
-from airflow_provider_halo.sync.closing import close_run
+from airflow_provider_halo.sync.run import close_run
 
 if TYPE_CHECKING:
     import jinja2

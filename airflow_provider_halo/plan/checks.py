@@ -1,4 +1,4 @@
-"""What a plan may not say although its form is right: contradictions, reserved names, columns that the SQL doesn't give."""
+"""What is wrong in a plan beyond the shape of its keys: entries, columns, questions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Callable, Collection, Iterable
 
 from airflow_provider_halo.contract import COMPANY_RESERVED, CONTEXT_TYPES, ENUMERATIONS, USER_RESERVED
 from airflow_provider_halo.exceptions import PlanProblem
-from airflow_provider_halo.plan.messages import did_you_mean, listed, shown
-from airflow_provider_halo.plan.model import Entry, Traits, ordering
-from airflow_provider_halo.plan.problems import Problems
-from airflow_provider_halo.plan.query import Query, Shape
-from airflow_provider_halo.plan.yaml_text import Path
+from airflow_provider_halo.plan.messages import Problems, did_you_mean, listed, shown
+from airflow_provider_halo.plan.model import Entry, Query, Shape, Traits, ordering
+from airflow_provider_halo.plan.yaml_text import KeyPath
 from airflow_provider_halo.records.values import Json
 
 _LIST_TYPES = frozenset({"list", "error"})
@@ -50,7 +48,7 @@ def empty_of(entry: Entry, shape: Shape) -> tuple[Json, bool]:
     return (default, False) if entry.empty == "omit" else (entry.empty, True)
 
 
-def check_text(value: str, path: Path, problems: Problems, what: str) -> bool:
+def check_text(value: str, path: KeyPath, problems: Problems, what: str) -> bool:
     """A name that people write must be one: not blank, nothing unprintable, no blanks around it."""
     if not value.strip():
         problems.at(path, f"is blank: {what}")
@@ -63,7 +61,7 @@ def check_text(value: str, path: Path, problems: Problems, what: str) -> bool:
     return False
 
 
-def check_entry(entry: Entry, path: Path, problems: Problems, names: Collection[str]) -> None:
+def check_entry(entry: Entry, path: KeyPath, problems: Problems, names: Collection[str]) -> None:
     """Hold an entry's options against each other and against the API's context types.
 
     :param names: the columns that name the record and its company.
@@ -90,7 +88,7 @@ def check_entry(entry: Entry, path: Path, problems: Problems, names: Collection[
     check_listed(entry, path, problems)
 
 
-def check_listed(block: Entry | Traits, path: Path, problems: Problems) -> None:
+def check_listed(block: Entry | Traits, path: KeyPath, problems: Problems) -> None:
     """Hold the columns marked as booleans and moments against each other."""
     for option, columns in (("booleans", block.booleans), ("timestamps", block.timestamps)):
         for index, column in enumerate(columns):
@@ -99,7 +97,7 @@ def check_listed(block: Entry | Traits, path: Path, problems: Problems) -> None:
         problems.at((*path, "timestamps"), f"{column} stands under booleans too: keep it in one of them")
 
 
-def _check_contradictions(entry: Entry, shape: Shape, path: Path, problems: Problems) -> None:
+def _check_contradictions(entry: Entry, shape: Shape, path: KeyPath, problems: Problems) -> None:
     if entry.name is not None and entry.value is not None:
         problems.at((*path, "value"), "doesn't go with name: `value:` gives one value, `name:` a mapping; keep one")
         return
@@ -126,7 +124,7 @@ def _check_contradictions(entry: Entry, shape: Shape, path: Path, problems: Prob
             problems.at((*path, "order_by", index), "is blank: write a column, with `desc` after it to sort downwards")
 
 
-def _check_empty(entry: Entry, shape: Shape, path: Path, problems: Problems) -> None:
+def _check_empty(entry: Entry, shape: Shape, path: KeyPath, problems: Problems) -> None:
     value, sent = empty_of(entry, shape)
     fits = {"object": isinstance(value, dict), "map": isinstance(value, dict), "array": isinstance(value, list)}
     if sent and not fits.get(shape, not isinstance(value, (dict, list))):
@@ -135,7 +133,7 @@ def _check_empty(entry: Entry, shape: Shape, path: Path, problems: Problems) -> 
         problems.at((*path, "empty"), message)
 
 
-def check_columns(query: Query, path: Path, problems: Problems, line_at: Callable[[int], int]) -> None:
+def check_columns(query: Query, path: KeyPath, problems: Problems, line_at: Callable[[int], int]) -> None:
     """Hold the names that the plan uses against the columns of the SQL, where the text tells all of them.
 
     :param line_at: line in the file of a line in the SQL, which counts from 0.
@@ -150,7 +148,7 @@ def check_columns(query: Query, path: Path, problems: Problems, line_at: Callabl
             message = f"gives no column {column}, which names the {noun} ({query.scope}.{key})."
             problems.add(query.problem(f"{message}{did_you_mean(column, known)} Add it to the SELECT list."))
     block = query.entry
-    options: list[tuple[Path, str]] = []
+    options: list[tuple[KeyPath, str]] = []
     if block is not None:
         options += [((*path, "name"), block.name)] if block.name is not None else []
         options += [((*path, "value"), block.value)] if block.value is not None else []
@@ -159,7 +157,7 @@ def check_columns(query: Query, path: Path, problems: Problems, line_at: Callabl
         _check_option(option, column, known, problems)
 
 
-def check_marked(query: Query, block: Entry | Traits, path: Path, problems: Problems) -> None:
+def check_marked(query: Query, block: Entry | Traits, path: KeyPath, problems: Problems) -> None:
     """Hold the columns listed under booleans and timestamps against those of the SQL."""
     known = query.statement.known_columns
     for option, columns in (("booleans", block.booleans), ("timestamps", block.timestamps)):
@@ -168,7 +166,7 @@ def check_marked(query: Query, block: Entry | Traits, path: Path, problems: Prob
                 _check_option((*path, option, index), column, known, problems)
 
 
-def _check_option(path: Path, column: str, known: Iterable[str], problems: Problems) -> None:
+def _check_option(path: KeyPath, column: str, known: Iterable[str], problems: Problems) -> None:
     if column and not _has(known, column):
         near = did_you_mean(column, known)
         problems.at(path, f"the SQL gives no column {column}.{near} It gives {listed(sorted(known))}.")
@@ -216,3 +214,64 @@ _SHAPES: dict[Shape, str] = {
     "map": "a mapping by name",
     "scalar": "a single value",
 }
+
+
+def check_questions(data: dict[str, Json], queries: Iterable[Query], problems: Problems) -> None:
+    """Hold every ``answered_by`` against what the plan sends.
+
+    :param data: the plan as read, right or not: a key whose entry is wrong is there all the same.
+    :param queries: those that could be built; tell the columns.
+    """
+    known = answer_names(data)
+    by_name = {query.name: query for query in queries}
+    questions = data.get("questions")
+    for index, question in enumerate(questions if isinstance(questions, list) else ()):
+        if not isinstance(question, dict):
+            continue
+        ask, answers = question.get("ask"), question.get("answered_by")
+        if isinstance(ask, str) and not ask.strip():
+            problems.at(("questions", index, "ask"), "is blank: write the question, as customers ask it")
+        if isinstance(answers, list) and not answers:
+            problems.at(
+                ("questions", index, "answered_by"), "is empty: list the keys that answer it, or take the question out"
+            )
+        for number, answer in enumerate(answers if isinstance(answers, list) else ()):
+            if isinstance(answer, str):
+                message = _unknown(answer, known, by_name)
+                if message:
+                    problems.at(("questions", index, "answered_by", number), message)
+
+
+def answer_names(data: dict[str, Json]) -> list[str]:
+    """Everything in a plan that can answer a question: ``users.traits``, ``companies.context.integrations``."""
+    names: list[str] = []
+    for scope in ("companies", "users"):
+        block = data.get(scope)
+        if isinstance(block, dict):
+            names.append(f"{scope}.traits")
+            context = block.get("context")
+            names += [f"{scope}.context.{key}" for key in context] if isinstance(context, dict) else []
+    return names
+
+
+def query_of(answer: str, names: Iterable[str]) -> tuple[str | None, str]:
+    """The thing of a plan that an answer names, and the field in it: ``users.traits.role`` → ``("users.traits", "role")``."""
+    fits = [name for name in names if answer == name or answer.startswith(f"{name}.")]
+    if not fits:
+        return None, ""
+    name = max(fits, key=len)  # context keys may hold dots: the longest is meant
+    return name, answer[len(name) + 1 :]
+
+
+def _unknown(answer: str, known: list[str], queries: dict[str, Query]) -> str:
+    name, field = query_of(answer, known)
+    if name is None:
+        return f"{answer} isn't in the plan.{did_you_mean(answer, known)} Known: {listed(known)}."
+    query = queries.get(name)
+    columns = query.statement.known_columns if query is not None and query.shape == "object" else None
+    if not field or query is None or columns is None:
+        return ""
+    given = sorted(column for column in columns if column not in {query.key, query.company})
+    if field.split(".", 1)[0] in given:
+        return ""
+    return f"{name} gives no {field}.{did_you_mean(field, given)} It gives {listed(given)}."

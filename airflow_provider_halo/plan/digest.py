@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from airflow_provider_halo.encoding import to_json
-from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
+from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 
 

@@ -12,14 +12,11 @@ from pydantic import BaseModel, ValidationError
 from airflow_provider_halo.contract import MOMENT_TRAITS
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan import checks
-from airflow_provider_halo.plan.files import Unreadable, read_text
-from airflow_provider_halo.plan.messages import dotted, explain
-from airflow_provider_halo.plan.model import Entry, Nulls, Plan, Traits
-from airflow_provider_halo.plan.problems import Problems
-from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope, Statement
-from airflow_provider_halo.plan.questions import check_questions
-from airflow_provider_halo.plan.statements import read_statement
-from airflow_provider_halo.plan.yaml_text import Document, Path, read_yaml
+from airflow_provider_halo.plan.checks import check_questions
+from airflow_provider_halo.plan.messages import Problems, dotted, explain
+from airflow_provider_halo.plan.model import Entry, LoadedPlan, Nulls, Plan, Query, QueryScope, Statement, Traits
+from airflow_provider_halo.plan.sql_text import read_statement
+from airflow_provider_halo.plan.yaml_text import Document, KeyPath, Unreadable, read_text, read_yaml
 
 if TYPE_CHECKING:
     from airflow_provider_halo.records.values import Json
@@ -86,7 +83,7 @@ class _Loader:
         self._nulls: Nulls = "omit" if nulls == "omit" else "send"
         source = data.get("source")
         self._source = source if isinstance(source, str) else None
-        self._lacking: list[Path] = []
+        self._lacking: list[KeyPath] = []
         self._sourced = False
 
     def queries(self) -> tuple[Query, ...]:
@@ -122,7 +119,7 @@ class _Loader:
         company = self._column(raw, (scope, "company")) if scope == "users" else key
         if scope == "users" and key is not None and key == company:
             self._problems.at((scope, "company"), "is the key column too: select the value twice, under two names")
-        blocks: list[tuple[Path, Entry | Traits | None]] = [((scope, "traits"), _valid(Traits, raw.get("traits")))]
+        blocks: list[tuple[KeyPath, Entry | Traits | None]] = [((scope, "traits"), _valid(Traits, raw.get("traits")))]
         context = raw.get("context")
         for name, entry in context.items() if isinstance(context, dict) else ():
             blocks.append(((scope, "context", name), _valid(Entry, entry)))
@@ -135,13 +132,13 @@ class _Loader:
                 found.append(query)
         return found
 
-    def _column(self, raw: dict[str, Json], path: Path) -> str | None:
+    def _column(self, raw: dict[str, Json], path: KeyPath) -> str | None:
         value = raw.get(str(path[-1]))
         if isinstance(value, str) and checks.check_text(value, path, self._problems, "name a column of the SQL"):
             return value
         return None
 
-    def _query(self, scope: QueryScope, path: Path, block: Entry | Traits, key: str, company: str) -> Query | None:
+    def _query(self, scope: QueryScope, path: KeyPath, block: Entry | Traits, key: str, company: str) -> Query | None:
         entry = block if isinstance(block, Entry) else None
         if entry is not None:
             checks.check_entry(entry, path, self._problems, names={key, company})
@@ -177,7 +174,7 @@ class _Loader:
         checks.check_marked(query, block, path, self._problems)
         return query
 
-    def _source_of(self, block: Entry | Traits, path: Path) -> str:
+    def _source_of(self, block: Entry | Traits, path: KeyPath) -> str:
         if block.source is not None:
             self._sourced = True
             self._check_source(block.source, (*path, "source"))
@@ -186,7 +183,7 @@ class _Loader:
             self._lacking.append(path)
         return self._source or ""
 
-    def _check_source(self, source: str, path: Path) -> None:
+    def _check_source(self, source: str, path: KeyPath) -> None:
         checks.check_text(source, path, self._problems, "name an Airflow connection")
 
     def _tell_sources(self) -> None:
@@ -199,7 +196,7 @@ class _Loader:
             message = "is missing: name the Airflow connection of its database, here or for all at the top of the plan"
             self._problems.at((*path, "source"), message)
 
-    def _sql(self, text: str, path: Path) -> _Sql | None:
+    def _sql(self, text: str, path: KeyPath) -> _Sql | None:
         name = text.strip()
         place = self._document.places[path]
         if "\n" in name or not name.endswith(".sql") or name.split(maxsplit=1)[0].lower() in {"select", "with"}:
@@ -222,7 +219,7 @@ class _Loader:
                 self._problems.at(path, f"{name}: {error.message}")
         return None
 
-    def _statement(self, sql: _Sql, path: Path) -> Statement | None:
+    def _statement(self, sql: _Sql, path: KeyPath) -> Statement | None:
         statement = read_statement(sql.text)
         if isinstance(statement, Statement):
             return statement

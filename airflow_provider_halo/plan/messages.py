@@ -1,4 +1,4 @@
-"""What is wrong with a plan in our own words: pydantic's findings, places as dotted keys, suggestions for misspelt names."""
+"""Words of the messages about a plan, and the list that collects them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
+from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan.model import Companies, Entry, Plan, Question, Traits, Users
-from airflow_provider_halo.plan.yaml_text import Path
+from airflow_provider_halo.plan.yaml_text import Document, KeyPath
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic_core import ErrorDetails
+
 
 _SHOWN = 30  # known names in one message, at most
 
@@ -27,7 +29,7 @@ _MISSING = {
 }
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """A path as people write it: ``questions[0].ask``."""
     text = ""
     for step in path:
@@ -52,7 +54,7 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def explain(error: ErrorDetails) -> tuple[Path, str]:
+def explain(error: ErrorDetails) -> tuple[KeyPath, str]:
     """One finding of pydantic as the path of the key and a sentence."""
     path = error["loc"]
     kind = error["type"]
@@ -72,7 +74,7 @@ def explain(error: ErrorDetails) -> tuple[Path, str]:
     return path, error["msg"]
 
 
-def model_at(path: Path) -> type[BaseModel]:
+def model_at(path: KeyPath) -> type[BaseModel]:
     """The model that describes the mapping at a path."""
     match path:
         case ("companies",):
@@ -114,7 +116,7 @@ _WANTED = {
 }
 
 
-def _choices(path: Path) -> str:
+def _choices(path: KeyPath) -> str:
     field = model_at(path[:-1]).model_fields[str(path[-1])]
     choices = [str(choice) for choice in _literals(field.annotation)]
     return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"
@@ -126,3 +128,36 @@ def _literals(annotation: Any) -> list[Any]:
     for argument in get_args(annotation):
         found.extend(_literals(argument) if get_args(argument) else [argument] if argument is not type(None) else [])
     return found
+
+
+class Problems:
+    """The problems of one plan.
+
+    :param file: the plan's file, as the user named it.
+    :param document: what was read from it; gives the lines.
+    """
+
+    def __init__(self, file: str, document: Document) -> None:
+        self.file = file
+        self._document = document
+        self._found: list[PlanProblem] = []
+        for flaw in document.flaws:
+            self._found.append(PlanProblem(file, flaw.line, dotted(flaw.path), flaw.message))
+
+    def at(self, path: KeyPath, message: str) -> None:
+        """Add a problem at a key of the plan; what is wrong as YAML already isn't told again as a value."""
+        if not any(path[:length] in self._document.lost for length in range(1, len(path) + 1)):
+            self._found.append(PlanProblem(self.file, self._document.line(path), dotted(path), message))
+
+    def add(self, problem: PlanProblem) -> None:
+        """Add a problem that has its place already."""
+        self._found.append(problem)
+
+    def raise_if_any(self) -> None:
+        """End the reading, if there is a problem.
+
+        :raises PlanError: with every problem once, the plan's own in the order of the file, then those of SQL files.
+        """
+        if self._found:
+            found = sorted(set(self._found), key=lambda problem: (problem.file != self.file, problem))
+            raise PlanError(found)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan.messages import did_you_mean, listed
-from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
+from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,16 +1,66 @@
-"""YAML with places: a plan's text as plain data, and the line on which each key and each text stands."""
+"""Reads a plan's files: their text, bounded, and YAML that remembers the line of every key."""
 
 from __future__ import annotations
 
 import math
+import os
+import stat
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
 
 from airflow_provider_halo.records.values import Json
 
-Path: TypeAlias = "tuple[str | int, ...]"
+MAX_BYTES = 1_000_000  # a plan and its SQL are written by hand; this keeps a wrong path (a dump, a log) out of memory
+
+
+class Unreadable(Exception):
+    """A file that can't be used. Caught by the loader, which knows the key that names the file.
+
+    :param message: what is wrong and the mend, without the path.
+    :param line: the line at fault, from 1; 0 for the file as a whole.
+    """
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a regular UTF-8 file, without a byte order mark, lines ending in a plain newline.
+
+    :raises Unreadable: for a file that is missing, no file, too large, or not UTF-8.
+    """
+    try:
+        # Looked at before it is opened: opening a named pipe would wait for ever.
+        found = Path(path).stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise Unreadable("is a directory: name the file in it")
+        if not stat.S_ISREG(found.st_mode):
+            raise Unreadable("is no regular file: name a text file")
+        if found.st_size > MAX_BYTES:
+            raise Unreadable(f"has {found.st_size:,} bytes, at most {MAX_BYTES:,} are read: is it the right file?")
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise Unreadable("there is no such file: check the path, and from where it is read") from None
+    except PermissionError:
+        raise Unreadable("can't be read: give the user that runs Airflow the right to read it") from None
+    except OSError as error:
+        raise Unreadable(f"can't be read: {error.strerror or error}") from None
+    except ValueError:  # whose text is another one on each Python
+        raise Unreadable("can't be read: there is a NUL character in its path") from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Unreadable("is no UTF-8 text from here on: save it as UTF-8", line) from None
+    return text.replace("\r\n", "\n")
+
+
+KeyPath: TypeAlias = "tuple[str | int, ...]"
 
 MAX_NODES = 10_000  # values in one plan, those that aliases repeat counted each time: "billion laughs" stops here
 MAX_DEPTH = 50  # a plan needs six levels; this keeps hostile nesting from the end of Python's stack
@@ -45,7 +95,7 @@ class Flaw:
     """
 
     line: int
-    path: Path
+    path: KeyPath
     message: str
 
 
@@ -57,11 +107,11 @@ class Document:
     """
 
     data: Json = None
-    places: dict[Path, Place] = field(default_factory=dict)
+    places: dict[KeyPath, Place] = field(default_factory=dict)
     flaws: list[Flaw] = field(default_factory=list)
-    lost: set[Path] = field(default_factory=set)
+    lost: set[KeyPath] = field(default_factory=set)
 
-    def line(self, path: Path) -> int:
+    def line(self, path: KeyPath) -> int:
         """Line of the value at a path, or of the nearest thing around it; 1 where nothing is known."""
         for length in range(len(path), 0, -1):
             place = self.places.get(path[:length])
@@ -135,7 +185,7 @@ class _Builder:
         self._document = document
         self._nodes = 0
 
-    def build(self, node: yaml.Node, path: Path, line: int) -> Json:
+    def build(self, node: yaml.Node, path: KeyPath, line: int) -> Json:
         """Plain data of a node. ``line`` is that of its key; 0 for the document itself."""
         start = node.start_mark.line + 1
         self._nodes += 1
@@ -159,7 +209,7 @@ class _Builder:
             self._document.data = value
         return value
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> Json:
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> Json:
         value: dict[str, Json] = {}
         first: dict[str, int] = {}
         for key_node, value_node in node.value:
@@ -182,7 +232,7 @@ class _Builder:
                 value[key] = self.build(value_node, (*path, key), line)
         return value
 
-    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Json:
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Json:
         if node.tag in _TEXTS:
             if _is_broken(node.value):
                 self._lose(node, path, "holds half of a Unicode pair: write the character itself")
@@ -205,17 +255,17 @@ class _Builder:
             return None
         return value
 
-    def _tag(self, node: yaml.Node, path: Path) -> None:
+    def _tag(self, node: yaml.Node, path: KeyPath) -> None:
         tag = str(node.tag).replace(_PREFIX, "!!")
         message = f"the tag {tag} isn't known here: a plan holds texts, numbers, true, false, null, lists and mappings"
         self._lose(node, path, message)
 
-    def _lose(self, node: yaml.Node, path: Path, message: str) -> None:
+    def _lose(self, node: yaml.Node, path: KeyPath, message: str) -> None:
         """Tell a value that can't be read; nothing stands in its place."""
         self._document.lost.add(path)
         self._flaw(node.start_mark.line + 1, path, message)
 
-    def _flaw(self, line: int, path: Path, message: str) -> None:
+    def _flaw(self, line: int, path: KeyPath, message: str) -> None:
         self._document.flaws.append(Flaw(line, path, message))
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, final
 from uuid import UUID
 
 from airflow_provider_halo.exceptions import SourceError
-from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.records.problem import Unsendable
 from airflow_provider_halo.records.values import is_countable, to_key
 from airflow_provider_halo.source.cells import Row

@@ -13,7 +13,7 @@ import msgspec
 
 from airflow_provider_halo.contract import ENUMERATIONS
 from airflow_provider_halo.encoding import many_to_json
-from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.records.problem import Unsendable
 from airflow_provider_halo.records.values import Json, are_moments, to_boolean, to_json_value, to_moment
 

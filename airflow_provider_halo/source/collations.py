@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.source.database import ask
 from airflow_provider_halo.source.sql import Range, unnarrowed
 

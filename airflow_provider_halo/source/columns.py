@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 from airflow_provider_halo.contract import COMPANY_RESERVED, MOMENT_TRAITS, USER_RESERVED
 from airflow_provider_halo.exceptions import PlanError
-from airflow_provider_halo.plan.model import ordering
-from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.plan.model import Query, ordering
 
 
 def check_columns(query: Query, names: Sequence[str]) -> None:

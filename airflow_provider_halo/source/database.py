@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from airflow_provider_halo.exceptions import PlanError, SourceError
-from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.source.columns import check_columns
 from airflow_provider_halo.source.errors import source_error
 from airflow_provider_halo.source.sql import without_rows

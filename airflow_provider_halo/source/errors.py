@@ -8,7 +8,7 @@ from typing import Literal
 from sqlalchemy import exc
 
 from airflow_provider_halo.exceptions import QueryRefused, SourceError
-from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.plan.model import Query
 
 Kind = Literal[
     "table",

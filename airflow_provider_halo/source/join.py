@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple, Protocol
 
-from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.source.blocks import blocks
 from airflow_provider_halo.source.cells import Row
 from airflow_provider_halo.source.entries import EntryReader, Found

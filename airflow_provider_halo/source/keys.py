@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from airflow_provider_halo.exceptions import PlanError, SetupError
-from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.records.values import is_countable
 from airflow_provider_halo.source.batch import KeyType
 from airflow_provider_halo.source.database import ask

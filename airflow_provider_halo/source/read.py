@@ -1,26 +1,30 @@
-"""One part of a batch being read: the traits query drives, each context entry is joined to it while both stream."""
+"""Reads the records of one scope and batch, and makes payloads of them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
-from typing import Final
+from itertools import chain, repeat
+from typing import Final, TypeAlias
 
+import msgspec
 import sqlalchemy as sa
 
-from airflow_provider_halo.plan.query import Query, QueryScope
+from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
+from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User, payload_of, within_limits
 from airflow_provider_halo.records.problem import Problem, Unsendable
 from airflow_provider_halo.records.values import to_key
-from airflow_provider_halo.source.blocks import Block, blocks
+from airflow_provider_halo.source.batch import Batch
+from airflow_provider_halo.source.blocks import Block, blocks, keys_of
 from airflow_provider_halo.source.cells import Row, RowReader
 from airflow_provider_halo.source.collations import same_range
 from airflow_provider_halo.source.database import Sources
-from airflow_provider_halo.source.entries import Found
+from airflow_provider_halo.source.entries import LEFT_OUT, Found, LeftOut, contexts_of
 from airflow_provider_halo.source.join import UNKNOWN_ROWS, Join, Lookup, Merge
-from airflow_provider_halo.source.sql import Part, Range, Records, narrowed, sorts_like_python
+from airflow_provider_halo.source.sql import Companies, Part, Range, Records, narrowed, range_of, sorts_like_python
 from airflow_provider_halo.source.streams import CHUNK_ROWS, Streams
 
 Warn = Callable[[str, int], None]
@@ -166,3 +170,200 @@ def _keep_two(rows: list[Row], row: Row) -> None:
     """One row a record is due; the second is kept to say what is wrong, a third says no more."""
     if len(rows) < 2:
         rows.append(row)
+
+
+NO_COMPANY_KEY: Final = "{0}: users whose company's key can't be used are sent without a company"
+
+Record: TypeAlias = "Company | User | Problem"
+
+
+class Maker:
+    """Makes records or payloads of the rows of one scope."""
+
+    def __init__(self, scope: QueryScope, selection: Selection, warnings: Counter[str]) -> None:
+        self._scope = scope
+        self._warnings = warnings
+        self._sends_traits = selection.traits(scope)
+
+    def payloads(self, rows: Rows) -> Sequence[Payload | Problem]:
+        """The payloads of a block, and the problems of the records that can't be sent."""
+        whole = self._whole(rows)
+        if whole is not None:
+            return whole
+        return [record if isinstance(record, Problem) else payload_of(record) for record in self.records(rows)]
+
+    def _whole(self, rows: Rows) -> list[Payload] | None:
+        """All payloads, made column by column; None where one of the records takes a closer look."""
+        keys, flat = rows.heads.keys, rows.heads.flat
+        if flat is None:
+            return None
+        contexts = contexts_of(keys, rows.entries)
+        if contexts is None:
+            return None
+        counted = self._warnings.copy()
+        traits = rows.traits.encoded(flat) if self._sends_traits else [b""] * len(keys)
+        if traits is None or not within_limits(self._scope, traits, contexts):
+            self._warnings.clear()  # the closer look counts them again
+            self._warnings.update(counted)
+            return None
+        if b"{}" in traits:
+            traits = [b"" if one == b"{}" else one for one in traits]
+        if self._scope == "companies":
+            return list(map(Payload, repeat(self._scope), keys, traits, contexts))
+        return list(map(Payload, repeat(self._scope), keys, traits, contexts, self._companies(rows, flat)))
+
+    def records(self, rows: Rows) -> list[Record]:
+        """The records of a block, and the problems of those that can't be sent."""
+        heads = rows.heads
+        return [self._record(key, found, rows) for key, found in zip(heads.keys, heads.rows, strict=True)]
+
+    def _record(self, key: str, found: list[Row], rows: Rows) -> Record:
+        scope = self._scope
+        if len(found) > 1:
+            return Problem(scope, key, "", self._twice(rows, found))
+        context = {}
+        try:
+            values = rows.traits(found[0]) if self._sends_traits else {}
+            for query, entries in rows.entries:
+                value = entries.get(key, query.empty if query.sends_empty else LEFT_OUT)
+                if isinstance(value, Unsendable):
+                    raise value
+                if not isinstance(value, LeftOut) and query.entry is not None and query.entry_key is not None:
+                    sent = msgspec.Raw(value) if isinstance(value, bytes) else value
+                    context[query.entry_key] = ContextEntry(query.entry.label, sent, query.entry.type)
+        except Unsendable as problem:
+            return Problem(scope, key, problem.field, problem.reason)
+        if scope == "companies":
+            return Company(company_id=key, traits=values, context=context)
+        return User(user_id=key, company_id=self._company(rows, found[0]), traits=values, context=context)
+
+    def _companies(self, rows: Rows, flat: Sequence[Row]) -> Sequence[str | None]:
+        keys = keys_of([row[rows.company_at] for row in flat])
+        return keys if keys is not None else [self._company(rows, row) for row in flat]
+
+    def _company(self, rows: Rows, row: Row) -> str | None:
+        raw = row[rows.company_at]
+        if raw is None:
+            return None
+        try:
+            return to_key(raw)
+        except Unsendable:
+            self._warnings[NO_COMPANY_KEY.format(rows.query.name)] += 1
+            return None
+
+    def _twice(self, rows: Rows, found: Sequence[Row]) -> str:
+        name = rows.query.name
+        if self._scope == "companies":
+            return f"has more than one row in the companies query ({name}); one is due"
+        companies = sorted({self._company(rows, row) or "none" for row in found})
+        of = "of company" if len(companies) == 1 else "of companies"
+        return f"has more than one row in the users query ({name}), {of} {' and '.join(companies)}; one is due"
+
+
+def read_records(  # noqa: PLR0917 (what is read, by which plan, from where: no one of them has a default)
+    scope: QueryScope,
+    plan: LoadedPlan,
+    selection: Selection,
+    batch: Batch,
+    sources: Sources,
+    warn: Warn,
+    *,
+    notes: Notes | None = None,
+) -> Generator[Record, None, None]:
+    """Read one scope of a batch, record by record. Closing the generator cancels its queries and closes its connections.
+
+    :param selection: which entries are read, and whether traits are part of the records.
+    :param sources: gives the engine of a connection id.
+    :param warn: is told what was changed or dropped on the way, as ``(kind, how often)``.
+    :param notes: filled in while the records are read.
+    :return: each record, or the `Problem` that keeps it from being sent; in the order of the keys' texts within a batch's
+        range. Keys that a batch names (``companies``, ``user``) and the traits query doesn't give are problems too.
+    :raises PlanError: when a result lacks a column that the plan names, or has one that Halo reserves.
+    :raises SourceError: when a database can't be reached or refuses a query.
+    """
+    counts: Counter[str] = Counter()
+    maker = Maker(scope, selection, counts)
+    read = _read(scope, plan, selection, batch, sources, notes or Notes(), counts, encodes=False)
+    with closing(read) as blocks:
+        for rows in blocks:
+            records = [rows] if isinstance(rows, Problem) else maker.records(rows)
+            _tell(counts, warn)
+            yield from records
+
+
+def read_payloads(  # noqa: PLR0917 (as of `read_records`)
+    scope: QueryScope,
+    plan: LoadedPlan,
+    selection: Selection,
+    batch: Batch,
+    sources: Sources,
+    warn: Warn,
+    *,
+    notes: Notes | None = None,
+) -> Generator[Sequence[Payload | Problem], None, None]:
+    """Read one scope of a batch as what is sent of it: what `payload_of` makes of `read_records`, many at once.
+
+    Where nothing is wrong with a block of records, as is the rule, they are made column by column.
+    """
+    counts: Counter[str] = Counter()
+    maker = Maker(scope, selection, counts)
+    read = _read(scope, plan, selection, batch, sources, notes or Notes(), counts, encodes=True)
+    with closing(read) as blocks:
+        for rows in blocks:
+            payloads = [rows] if isinstance(rows, Problem) else maker.payloads(rows)
+            _tell(counts, warn)
+            yield payloads
+
+
+def _read(  # noqa: PLR0917 (as of `read_records`)
+    scope: QueryScope,
+    plan: LoadedPlan,
+    selection: Selection,
+    batch: Batch,
+    sources: Sources,
+    notes: Notes,
+    counts: Counter[str],
+    *,
+    encodes: bool,
+) -> Generator[Rows | Problem, None, None]:
+    driver = plan.traits(scope)
+    if driver is None:
+        return
+    for part in _parts(scope, batch):
+        missing = _named(scope, part)
+        reading = Reading(driver, selection, part, sources, counts, notes, encodes=encodes)
+        with closing(reading.rows()) as blocks:
+            for rows in blocks:
+                for key in rows.heads.keys if missing else ():
+                    missing.pop(key, None)
+                yield rows
+        yield from reading.refused
+        for key in missing:
+            yield Problem(scope, key, "", f"is not in the {scope} query ({driver.name})")
+
+
+def _tell(counts: Counter[str], warn: Warn) -> None:
+    for kind, count in counts.items():
+        warn(kind, count)
+    counts.clear()
+
+
+def _parts(scope: QueryScope, batch: Batch) -> list[Part]:
+    """What a batch asks of a scope, in parts that one query each can answer."""
+    if scope == "users" and batch.user is not None:
+        return [Records((batch.bind(batch.user, batch.user_key_type),))]
+    if batch.companies is not None:
+        if scope == "users" and not batch.users_too:
+            return []
+        keys = [batch.bind(key) for key in dict.fromkeys(batch.companies)]
+        return [Companies(tuple(keys[at : at + KEYS_AT_ONCE])) for at in range(0, len(keys), KEYS_AT_ONCE)]
+    if batch.user is not None or (batch.no_company and scope == "companies"):
+        return []
+    return [range_of(batch)]
+
+
+def _named(scope: QueryScope, part: Part) -> dict[str, None]:
+    """The records that a part names by their own keys, so that those without a row can be told."""
+    if isinstance(part, Records) or (isinstance(part, Companies) and scope == "companies"):
+        return {to_key(key): None for key in part.keys}
+    return {}

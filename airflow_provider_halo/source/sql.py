@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
-from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.source.batch import Batch, Key
 
 # How a database writes "by the text of the key, byte by byte". For UTF-8 that is the order of Python's own comparison of

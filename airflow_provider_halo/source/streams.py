@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import sqlalchemy as sa
 
 from airflow_provider_halo.exceptions import HaloError
-from airflow_provider_halo.plan.query import Query
+from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.source.columns import check_columns
 from airflow_provider_halo.source.database import (
     Sources,

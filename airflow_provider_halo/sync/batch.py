@@ -1,11 +1,12 @@
-"""One batch from rows to report: the only place that joins the stages."""
+"""One batch from rows to report: where the rooms are joined. Progress is told while it runs."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from airflow_provider_halo.api.blocking import run_blocking
@@ -16,27 +17,86 @@ from airflow_provider_halo.delivery.chunks import Chunks
 from airflow_provider_halo.delivery.deliver import Delivery
 from airflow_provider_halo.delivery.dry_run import Rehearsal
 from airflow_provider_halo.delivery.links import KnownCompanies
-from airflow_provider_halo.delivery.made import outcomes_of
-from airflow_provider_halo.delivery.outcome import Outcome
+from airflow_provider_halo.delivery.outcome import SCOPES, Outcome, outcomes_of
 from airflow_provider_halo.delivery.report import Report, Tally
 from airflow_provider_halo.exceptions import HaloError, LedgerError, SecretMissing, SetupError
 from airflow_provider_halo.ledger.ledger import Run
-from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import Selection, select
-from airflow_provider_halo.records.model import Company
-from airflow_provider_halo.records.payload import Payload
-from airflow_provider_halo.records.problem import Problem
+from airflow_provider_halo.records.payload import Company, Payload
+from airflow_provider_halo.records.problem import Problem, Scope
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.source.assembly import read_payloads, read_records
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources
 from airflow_provider_halo.source.planning import plan_batches
-from airflow_provider_halo.source.read import Notes
+from airflow_provider_halo.source.read import Notes, read_payloads, read_records
 from airflow_provider_halo.sync.gc_frozen import heap_set_aside
 from airflow_provider_halo.sync.ledger_session import Memory
-from airflow_provider_halo.sync.progress import Progress
 
 log = logging.getLogger(__name__)
+
+EVERY = 5.0  # seconds between two lines
+
+
+class Progress:
+    """Turns the counts of a running batch into lines.
+
+    :param batch: the batch; its expected counts tell what is left.
+    :param counts: gives the counts as they stand.
+    :param links: whether users are linked, so that links are expected too.
+    :param clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        counts: Callable[[], Report],
+        *,
+        links: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._batch = batch
+        self._counts = counts
+        self._clock = clock
+        self._began = clock()
+        self._last = self._began
+        self._seen = 0
+        users = batch.expected_users
+        self._expected: dict[Scope, int | None] = {
+            "companies": batch.expected_companies,
+            "users": users,
+            "links": users if links and not batch.no_company else 0,
+        }
+
+    async def run(self, *, every: float = EVERY, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Log a line every so often until cancelled."""
+        while True:
+            await sleep(every)
+            log.info("%s", self.line())
+
+    def line(self) -> str:
+        """How far the batch is, in one line."""
+        report = self._counts()
+        now = self._clock()
+        done = report.records
+        rate = (done - self._seen) / max(now - self._last, 1e-9)
+        self._seen, self._last = done, now
+        parts = []
+        for scope in SCOPES:
+            count, expected = report.counts(scope).total, self._expected[scope]
+            if count or expected:
+                parts.append(f"{count:,} of about {expected:,} {scope}" if expected else f"{count:,} {scope}")
+        line = f"{self._batch.label}: {', '.join(parts) or 'reading'}; {rate:,.0f} records/s"
+        trouble = [f"{report.total(status):,} {status}" for status in ("rejected", "failed") if report.total(status)]
+        if trouble:
+            line += f"; {', '.join(trouble)}"
+        known = [expected for expected in self._expected.values() if expected is not None]
+        left = sum(known) - done
+        if len(known) == len(SCOPES) and left > 0 and done:
+            seconds = left * (now - self._began) / done
+            line += f"; about {left:,} left, {seconds:,.0f} s"
+        return line
+
 
 _COMPANIES_PER_CHUNK = 200  # a company is a request of its own, so a chunk is only what is read ahead
 

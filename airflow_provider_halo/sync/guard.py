@@ -11,15 +11,14 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from airflow_provider_halo.delivery.made import outcomes_of
+from airflow_provider_halo.delivery.outcome import outcomes_of
 from airflow_provider_halo.exceptions import SetupError, UnlikelyChange
 from airflow_provider_halo.ledger.ledger import Pages, Run
-from airflow_provider_halo.plan.query import LoadedPlan, Query, QueryScope
+from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
-from airflow_provider_halo.source.assembly import read_payloads
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources, ask, engine_of
-from airflow_provider_halo.source.read import Notes
+from airflow_provider_halo.source.read import Notes, read_payloads
 from airflow_provider_halo.source.sql import unnarrowed
 from airflow_provider_halo.sync.ledger_session import SCOPES, Memory
 

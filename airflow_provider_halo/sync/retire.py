@@ -14,17 +14,15 @@ from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.delivery.chunks import Chunks
 from airflow_provider_halo.delivery.deliver import Delivery
-from airflow_provider_halo.delivery.made import outcome_of
-from airflow_provider_halo.delivery.outcome import Outcome
+from airflow_provider_halo.delivery.outcome import Outcome, outcome_of
 from airflow_provider_halo.delivery.report import Report, Tally
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Entry
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.ledger.retired import Retired
-from airflow_provider_halo.plan.query import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
 from airflow_provider_halo.records.fingerprint import CONTEXT, TRAITS, without
-from airflow_provider_halo.records.model import Company, ContextEntry, User
-from airflow_provider_halo.records.payload import Payload, payload_of
+from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User, payload_of
 from airflow_provider_halo.records.values import Json
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.source.database import Sources, columns_of, engine_of

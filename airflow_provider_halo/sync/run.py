@@ -1,4 +1,4 @@
-"""A whole plan without a scheduler: the same batches and the same engine, one after another or a few at once."""
+"""A whole run without a scheduler, and how a run ends in the ledger."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from airflow_provider_halo.delivery.report import Report, merge
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.ledger.ledger import Run
-from airflow_provider_halo.plan.query import LoadedPlan
+from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.source.batch import Batch
@@ -18,6 +18,27 @@ from airflow_provider_halo.source.planning import plan_batches
 from airflow_provider_halo.sync.batch import SyncOptions, sync_batch
 from airflow_provider_halo.sync.gc_frozen import heap_set_aside
 from airflow_provider_halo.sync.guard import GuardOptions, guard
+
+KEEP_DAYS = 90
+
+
+def close_run(run: Run, report: Report, *, reason: str | None, keep_days: int = KEEP_DAYS) -> None:
+    """Write down how a run ended. Of a run of the whole plan, adds what is retired to the report's warnings.
+
+    :param reason: why it counts as failed; None when it is done.
+    :param keep_days: runs and rejections that are older are deleted; 0 keeps all.
+    :raises LedgerError: when the database can't be used.
+    """
+    pages = run.pages
+    if pages.runs.is_whole(run.id) and not report.stopped and not report.total("failed"):
+        pages.rejects.close(run.id)
+        for retired in pages.names.close(run.id):
+            kind = f"{retired.name} is no longer in the plan, and stays in Halo (halo retire empties it)"
+            report.warnings[kind] = pages.book.counts([retired.scope])
+    pages.runs.close(run.id, "failed" if reason else "done", reason, report.to_dict())
+    if keep_days:
+        pages.runs.prune(keep_days)
+
 
 log = logging.getLogger(__name__)
 

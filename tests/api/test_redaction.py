@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_halo.api.redaction import SHOWN_CHARACTERS, clean, clean_local
+from airflow_provider_halo.api.responses import SHOWN_CHARACTERS, clean, clean_local
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzY29wZSI6IngifQ.85uRswDznALnT29CTj3G"
 

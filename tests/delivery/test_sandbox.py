@@ -11,8 +11,7 @@ import pytest
 from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.delivery.deliver import Delivery
 from airflow_provider_halo.exceptions import ContextRefused, HaloUnavailable
-from airflow_provider_halo.records.model import Company, ContextEntry, User
-from airflow_provider_halo.records.payload import payload_of
+from airflow_provider_halo.records.payload import Company, ContextEntry, User, payload_of
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.settings import HaloSettings

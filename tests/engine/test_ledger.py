@@ -12,8 +12,8 @@ from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import HaloUnavailable, LedgerError, UnlikelyChange
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.sandbox.faults import parse_fault
-from airflow_provider_halo.sync.closing import close_run
 from airflow_provider_halo.sync.retire import retirable, retire
+from airflow_provider_halo.sync.run import close_run
 
 TEAMS = [(1, "Acme", "pro"), (2, "Bolt", "free")]
 USERS = [
@@ -221,7 +221,7 @@ def test_somebody_elses_write_is_set_right_by_the_next_sync(remembering):
 
 
 def test_a_user_who_is_present_is_identified_whatever_the_ledger_has(remembering):
-    from airflow_provider_halo.source.single import batch_for
+    from airflow_provider_halo.source.planning import batch_for
 
     remembering.sync()
     batch = batch_for(remembering.plan, remembering.sources, user_id=10)

@@ -20,7 +20,7 @@ from airflow_provider_halo.sandbox.faults import parse_fault
 from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.sandbox.traffic import Call
 from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.sync.closing import close_run
+from airflow_provider_halo.sync.run import close_run
 
 # A user whose e-mail is `bad` has a moment that is a number: the client sends it with a warning, the server refuses it.
 MOMENTS = PLAN.replace("name, email FROM", "name, email, CASE WHEN email = 'bad' THEN 17 END AS signed_up_at FROM")

@@ -9,8 +9,7 @@ import pytest
 from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import SetupError, SourceError
 from airflow_provider_halo.plan.selection import select
-from airflow_provider_halo.source.planning import plan_batches
-from airflow_provider_halo.source.single import batch_for
+from airflow_provider_halo.source.planning import batch_for, plan_batches
 
 COMPANIES = "companies:\n  key: team_id\n  traits:\n    sql: SELECT * FROM teams\n"
 USERS = "users:\n  key: user_id\n  company: team_id\n  traits:\n    sql: SELECT * FROM users\n"

@@ -12,8 +12,7 @@ import pytest
 
 from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import PlanError, SourceError
-from airflow_provider_halo.records.model import Company
-from airflow_provider_halo.records.payload import payload_of
+from airflow_provider_halo.records.payload import Company, payload_of
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.records.values import to_json_value
 

@@ -16,7 +16,7 @@ from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.ledger.rejects import Reject
 from airflow_provider_halo.ledger.retired import Retired
 from airflow_provider_halo.ledger.schema import METADATA, REJECTS, RUNS, SCHEMA, VERSION
-from airflow_provider_halo.records.model import ContextEntry
+from airflow_provider_halo.records.payload import ContextEntry
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.settings import HaloSettings
 

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_halo.exceptions import PlanError
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.query import LoadedPlan
+from airflow_provider_halo.plan.model import LoadedPlan
 
 RIGHT = """\
 # A right plan; the tests change one thing in it.

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from airflow_provider_halo.exceptions import PlanError
 from airflow_provider_halo.plan.lint import lint, render_findings
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.query import Statement
-from airflow_provider_halo.plan.sql_text import tokens_of
-from airflow_provider_halo.plan.statements import read_statement
+from airflow_provider_halo.plan.model import Statement
+from airflow_provider_halo.plan.sql_text import read_statement, tokens_of
 
 QUICK = settings(deadline=2_000, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.query import Query, Statement
+from airflow_provider_halo.plan.model import Query, Statement
 
 MOMENTS = frozenset({"signed_up_at", "renewal_date"})
 

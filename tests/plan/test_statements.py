@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_halo.plan.query import Statement
-from airflow_provider_halo.plan.statements import SqlFlaw, quoted_templates, read_statement, selects_everything
+from airflow_provider_halo.plan.model import Statement
+from airflow_provider_halo.plan.sql_text import SqlFlaw, quoted_templates, read_statement, selects_everything
 
 PLAIN = "SELECT id FROM t"
 

@@ -12,7 +12,7 @@ from airflow.sdk.execution_time.context import set_current_context
 
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks import HaloHook
-from airflow_provider_halo.hooks.rates import share_of
+from airflow_provider_halo.hooks.ledger import share_of
 from airflow_provider_halo.operators import ContextOperator, IdentifyOperator, SyncOperator
 from airflow_provider_halo.settings import HaloSettings
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.records.problem import Problem
-from airflow_provider_halo.source.assembly import read_payloads
+from airflow_provider_halo.source.read import read_payloads
 from airflow_provider_halo.source.batch import Batch
 plan, engine = load_plan(sys.argv[1]), sa.create_engine(sys.argv[2])
 def read(batch):

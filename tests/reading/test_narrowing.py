@@ -13,8 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from airflow_provider_halo.plan.query import Query, Statement
-from airflow_provider_halo.records.model import Company, User
+from airflow_provider_halo.plan.model import Query, Statement
+from airflow_provider_halo.records.payload import Company, User
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.sql import Companies, NoCompany, Part, Range, Records, narrowed
 

@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mssql, oracle, registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from airflow_provider_halo.plan.query import Query, Statement
+from airflow_provider_halo.plan.model import Query, Statement
 from airflow_provider_halo.plan.selection import select
-from airflow_provider_halo.records.model import Company, ContextEntry
-from airflow_provider_halo.source.assembly import read_records
+from airflow_provider_halo.records.payload import Company, ContextEntry
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.planning import plan_batches
+from airflow_provider_halo.source.read import read_records
 from airflow_provider_halo.source.sql import Range, narrowed
 
 

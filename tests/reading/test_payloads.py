@@ -11,8 +11,8 @@ from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.records.payload import Payload, payload_of
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.records.values import to_moment
-from airflow_provider_halo.source.assembly import read_payloads, read_records
 from airflow_provider_halo.source.batch import Batch
+from airflow_provider_halo.source.read import read_payloads, read_records
 
 PLAN = """
 version: 1

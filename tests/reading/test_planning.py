@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from airflow_provider_halo.exceptions import PlanError, SetupError, SourceError
 from airflow_provider_halo.plan.selection import select
-from airflow_provider_halo.records.model import Company, User
+from airflow_provider_halo.records.payload import Company, User
 from airflow_provider_halo.records.problem import Problem
-from airflow_provider_halo.source.assembly import read_records
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.planning import plan_batches
+from airflow_provider_halo.source.read import read_records
 
 PLAN = """
 companies: {key: team, traits: {sql: SELECT id AS team FROM teams}}

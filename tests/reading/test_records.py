@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from airflow_provider_halo.encoding import to_json
-from airflow_provider_halo.records.model import Company, ContextEntry, User
+from airflow_provider_halo.records.payload import Company, ContextEntry, User
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.source.batch import Batch
 

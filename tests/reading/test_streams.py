@@ -12,8 +12,8 @@ import pytest
 
 from airflow_provider_halo.exceptions import PlanError, SourceError
 from airflow_provider_halo.plan.selection import select
-from airflow_provider_halo.source.assembly import read_records
 from airflow_provider_halo.source.batch import Batch
+from airflow_provider_halo.source.read import read_records
 
 MANY = 60_000
 NUMBERS = "WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT id + 1 FROM n WHERE id < {0}) SELECT {1} FROM n"
@@ -63,7 +63,7 @@ import sys
 from pathlib import Path
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.selection import select
-from airflow_provider_halo.source.assembly import read_records
+from airflow_provider_halo.source.read import read_records
 from airflow_provider_halo.source.batch import Batch
 import sqlalchemy as sa
 

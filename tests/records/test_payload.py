@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_halo.records.model import Company, ContextEntry, User
-from airflow_provider_halo.records.payload import Payload, identify_body, link_body, payload_of, users_update_body
+from airflow_provider_halo.records.payload import (
+    Company,
+    ContextEntry,
+    Payload,
+    User,
+    identify_body,
+    link_body,
+    payload_of,
+    users_update_body,
+)
 from airflow_provider_halo.records.problem import Problem
 
 

@@ -40,7 +40,7 @@ import sqlalchemy as sa
 
 from airflow_provider_halo.ledger.ledger import Ledger, Pages
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.query import LoadedPlan
+from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
