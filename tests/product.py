@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_halo.delivery.report import Report
-from airflow_provider_halo.ledger.ledger import Ledger, Pages, Run
+from airflow_provider_halo.ledger.ledger import Ledger, PlanLedger, Run
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.plan.selection import select
@@ -117,8 +117,8 @@ class App:
         close_run(self.last_run, report, reason=None)
         return report
 
-    def pages(self) -> Pages:
-        return self.ledger.pages(self.plan.name, self.settings)
+    def plan_ledger(self) -> PlanLedger:
+        return self.ledger.of_plan(self.plan.name, self.settings)
 
     def sync(
         self,

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 
 from airflow_provider_halo.cli.main import DONE, WRONG, complain, say
 from airflow_provider_halo.exceptions import SetupError
-from airflow_provider_halo.ledger.ledger import Ledger, Pages
+from airflow_provider_halo.ledger.ledger import Ledger, PlanLedger
 from airflow_provider_halo.plan.loader import load_plan
 
 
@@ -47,33 +47,33 @@ def run(arguments: argparse.Namespace) -> int:
         return WRONG
     plan = load_plan(arguments.plan)
     with opened(arguments.ledger) as ledger:
-        pages = ledger.plans(name=plan.name)
-        if not pages:
+        plan_ledgers = ledger.plans(name=plan.name)
+        if not plan_ledgers:
             say(f"The ledger knows nothing of the plan {plan.name!r}.")
-        for one in pages:
-            (_forget if arguments.action == "forget" else _prune)(one, arguments)
+        for plan_ledger in plan_ledgers:
+            (_forget if arguments.action == "forget" else _prune)(plan_ledger, arguments)
     return DONE
 
 
-def _forget(pages: Pages, arguments: argparse.Namespace) -> None:
+def _forget(plan_ledger: PlanLedger, arguments: argparse.Namespace) -> None:
     if arguments.all:
-        count = pages.book.forget_all()
-        say(f"{pages.plan}: forgot all {count:,} records; the next sync sends them again.")
+        count = plan_ledger.acknowledged.forget_all()
+        say(f"{plan_ledger.plan}: forgot all {count:,} records; the next sync sends them again.")
         return
-    pages.book.forget("companies", arguments.company)
-    pages.book.forget("users", arguments.user)
-    pages.book.forget("links", arguments.user)
+    plan_ledger.acknowledged.forget("companies", arguments.company)
+    plan_ledger.acknowledged.forget("users", arguments.user)
+    plan_ledger.acknowledged.forget("links", arguments.user)
     what = [
         f"{len(keys):,} {noun}" for keys, noun in ((arguments.company, "companies"), (arguments.user, "users")) if keys
     ]
-    say(f"{pages.plan}: forgot {' and '.join(what)}; the next sync sends them again.")
+    say(f"{plan_ledger.plan}: forgot {' and '.join(what)}; the next sync sends them again.")
 
 
-def _prune(pages: Pages, arguments: argparse.Namespace) -> None:
+def _prune(plan_ledger: PlanLedger, arguments: argparse.Namespace) -> None:
     from airflow_provider_halo.hooks import config  # noqa: PLC0415 (imports Airflow, see above)
 
     days = config.ledger_keep_days() if arguments.days is None else arguments.days
     if not days:
-        say(f"{pages.plan}: nothing to delete, [halo] ledger_keep_days is 0.")
+        say(f"{plan_ledger.plan}: nothing to delete, [halo] ledger_keep_days is 0.")
         return
-    say(f"{pages.plan}: deleted {pages.runs.prune(days):,} runs of more than {days} days ago.")
+    say(f"{plan_ledger.plan}: deleted {plan_ledger.runs.prune(days):,} runs of more than {days} days ago.")

@@ -8,7 +8,7 @@ from airflow_provider_halo.cli.ledger import opened, run_key_of
 from airflow_provider_halo.cli.main import DONE, FAILED, WRONG, complain, say
 from airflow_provider_halo.delivery.report import Report, failure_of
 from airflow_provider_halo.exceptions import HaloError
-from airflow_provider_halo.ledger.ledger import Pages
+from airflow_provider_halo.ledger.ledger import PlanLedger
 from airflow_provider_halo.ledger.retired import Retired
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.messages import listed
@@ -25,8 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = HaloHook(arguments.halo_conn).settings
     with opened(arguments.ledger) as ledger:
-        pages = ledger.pages(plan.name, settings)
-        retired = _retired(plan, pages)
+        plan_ledger = ledger.of_plan(plan.name, settings)
+        retired = _retired(plan, plan_ledger)
         only = [name.strip() for name in arguments.only.split(",") if name.strip()]
         unknown = [name for name in only if name not in {one.name for one in retired}]
         if unknown:
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
             say("Nothing is retired: Halo has no trait or entry of this plan that the plan doesn't have.")
             return DONE
         for one in chosen:
-            count = pages.book.size(one.scope)
+            count = plan_ledger.acknowledged.size(one.scope)
             say(f"{one.name}: {'would be' if arguments.dry_run else 'is being'} emptied in {count:,} {one.scope}")
         if arguments.dry_run:
             return DONE
@@ -56,12 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
         if reason:
             complain(f"halo retire: {reason}")
             return FAILED
-        pages.names.forget([one.name for one in chosen])
+        plan_ledger.retired_parts.forget([one.name for one in chosen])
     return DONE
 
 
-def _retired(plan: LoadedPlan, pages: Pages) -> list[Retired]:
+def _retired(plan: LoadedPlan, plan_ledger: PlanLedger) -> list[Retired]:
     from airflow_provider_halo.hooks.databases import airflow_sources  # noqa: PLC0415 (imports Airflow)
 
     with airflow_sources() as sources:
-        return retirable(plan, pages.names.retired(), sources)
+        return retirable(plan, plan_ledger.retired_parts.retired(), sources)

@@ -11,7 +11,7 @@ import msgspec
 
 from airflow_provider_halo.cli.ledger import opened
 from airflow_provider_halo.cli.main import DONE, WRONG, complain, say
-from airflow_provider_halo.ledger.ledger import Pages
+from airflow_provider_halo.ledger.ledger import PlanLedger
 from airflow_provider_halo.ledger.runs import RunRow
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.records.problem import Scope
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         return WRONG
     name = None if arguments.plan is None else load_plan(arguments.plan).name
     with opened(arguments.ledger) as ledger:
-        found = [_status(pages, arguments.runs, arguments.rejects) for pages in ledger.plans(name=name)]
+        found = [_status(plan_ledger, arguments.runs, arguments.rejects) for plan_ledger in ledger.plans(name=name)]
     if arguments.json:
         say(json.dumps(found, indent=2))
     elif found:
@@ -37,14 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _status(pages: Pages, runs: int, rejects: int) -> dict[str, Any]:
+def _status(plan_ledger: PlanLedger, runs: int, rejects: int) -> dict[str, Any]:
     """One plan, as `--json` shows it. Moments are UTC."""
-    oldest = pages.book.oldest()
-    count, listed = pages.rejects.listed(rejects)
+    oldest = plan_ledger.acknowledged.oldest()
+    count, listed = plan_ledger.rejects.listed(rejects)
     return {
-        "plan": pages.plan,
-        "workspace": pages.workspace,
-        "acknowledged": {scope: pages.book.counts([scope]) for scope in _SCOPES},
+        "plan": plan_ledger.plan,
+        "workspace": plan_ledger.workspace,
+        "acknowledged": {scope: plan_ledger.acknowledged.counts([scope]) for scope in _SCOPES},
         "oldest_acknowledgement": None if oldest is None else _moment(oldest),
         "oldest_age_days": None if oldest is None else round(_age(oldest), 2),
         "rejected": count,
@@ -58,8 +58,8 @@ def _status(pages: Pages, runs: int, rejects: int) -> dict[str, Any]:
             }
             for reject in listed
         ],
-        "retired": [{"name": one.name, "since": _moment(one.since)} for one in pages.names.retired()],
-        "runs": [_run(row) for row in pages.runs.last(runs)],
+        "retired": [{"name": one.name, "since": _moment(one.since)} for one in plan_ledger.retired_parts.retired()],
+        "runs": [_run(row) for row in plan_ledger.runs.last(runs)],
     }
 
 

@@ -9,7 +9,7 @@ from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.api.responses import Answer
 from airflow_provider_halo.delivery.outcome import SCOPES, Outcome, Status
 from airflow_provider_halo.delivery.users import Settled, Settlement, Streak, rejection
-from airflow_provider_halo.delivery.workers import Chunks, Lanes
+from airflow_provider_halo.delivery.workers import Chunks, Workers
 from airflow_provider_halo.exceptions import PayloadTooLarge, RequestRefused, TransientError
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem, Scope
@@ -111,7 +111,7 @@ class Delivery:
         def give_up(payload: Payload) -> None:
             self._settled(scope, payload, "failed", "not sent when the run stopped")
 
-        lanes = Lanes(self._client.settings.max_in_flight, open_chunk=open_chunk, do=send, give_up=give_up)
+        lanes = Workers(self._client.settings.max_in_flight, open_chunk=open_chunk, do=send, give_up=give_up)
         await lanes.run(chunks)
 
     async def _one(self, scope: Scope, payload: Payload, call: Callable[[], Awaitable[Answer]]) -> bool:

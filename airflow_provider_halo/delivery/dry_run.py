@@ -14,7 +14,7 @@ _TOKEN = "x" * 150
 
 
 @dataclass
-class Rehearsal:
+class DryRun:
     """The surface of `Delivery`, without a server. Records that would be sent are ``skipped``.
 
     :param emit: takes each outcome.

@@ -11,8 +11,8 @@ from airflow_provider_halo.records.payload import Payload
 Chunks = AsyncIterator[Sequence[Payload]]
 
 
-class Lanes:
-    """Lanes that take chunks from a source, open each one, and do the single jobs that this gives.
+class Workers:
+    """Workers that take chunks from a source, open each one, and do the single jobs that this gives.
 
     Jobs come before chunks: a lane opens another chunk only when no job waits. So at most one chunk per lane, and the
     jobs of as many, are held at any time.

@@ -16,7 +16,7 @@ from airflow_provider_halo.exceptions import PlanError, PlanProblem, SetupError
 from airflow_provider_halo.plan.model import Query, QueryScope, Statement
 from airflow_provider_halo.plan.sql_text import read_statement
 from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User, payload_of
-from airflow_provider_halo.records.problem import Problem, Scope, Unsendable
+from airflow_provider_halo.records.problem import InvalidValue, Problem, Scope
 from airflow_provider_halo.records.values import Json, Warnings, to_json_value, to_key, to_moment
 from airflow_provider_halo.source.cells import RowReader
 from airflow_provider_halo.source.database import Sources, engine_of, read_only
@@ -50,7 +50,7 @@ def payload_from(data: Any, warnings: Warnings) -> Payload | Problem:
             return payload_of(Company(company_id=key, traits=traits, context=context))
         company = None if company_id is None else _key(company_id, "company_id")
         return payload_of(User(user_id=key, company_id=company, traits=traits, context=context))
-    except Unsendable as error:
+    except InvalidValue as error:
         return Problem(scope, key, error.field, error.reason)
 
 
@@ -73,40 +73,40 @@ def _entry(data: Any, field: str, warnings: Warnings) -> ContextEntry:
     _known(entry, _ENTRY, field, "an entry has label, value and perhaps type")
     label, kind = entry.get("label"), entry.get("type")
     if not isinstance(label, str) or not label.strip():
-        raise Unsendable("needs a label: it heads the section in the AI's prompt", field)
+        raise InvalidValue("needs a label: it heads the section in the AI's prompt", field)
     if kind is not None and kind not in CONTEXT_TYPES:
-        raise Unsendable(f"has a type that is none of {', '.join(CONTEXT_TYPES)}", field)
+        raise InvalidValue(f"has a type that is none of {', '.join(CONTEXT_TYPES)}", field)
     if "value" not in entry:
-        raise Unsendable("needs a value", field)
+        raise InvalidValue("needs a value", field)
     return ContextEntry(label=label, value=_value(to_json_value, entry["value"], warnings, field), type=kind)
 
 
 def _value(convert: Callable[[Any, Warnings], Json], value: Any, warnings: Warnings, field: str) -> Json:
     try:
         return convert(value, warnings)
-    except Unsendable as error:
-        raise Unsendable(error.reason, field) from None
+    except InvalidValue as error:
+        raise InvalidValue(error.reason, field) from None
 
 
 def _key(value: Any, field: str) -> str:
     if value is None:
-        raise Unsendable("is missing: a record is named by user_id or company_id", field)
+        raise InvalidValue("is missing: a record is named by user_id or company_id", field)
     try:
         return to_key(value)
-    except Unsendable as error:
-        raise Unsendable(error.reason, field) from None
+    except InvalidValue as error:
+        raise InvalidValue(error.reason, field) from None
 
 
 def _object(data: Any, field: str, reason: str) -> Mapping[Any, Any]:
     if not isinstance(data, Mapping):
-        raise Unsendable(reason, field)
+        raise InvalidValue(reason, field)
     return data
 
 
 def _known(data: Mapping[Any, Any], names: frozenset[str], field: str, mend: str) -> None:
     unknown = sorted(str(name) for name in data if name not in names)
     if unknown:
-        raise Unsendable(f"has unknown keys ({', '.join(unknown)}); {mend}", field)
+        raise InvalidValue(f"has unknown keys ({', '.join(unknown)}); {mend}", field)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,5 +203,5 @@ def _records(query: Query, stream: Stream, warnings: Counter[str]) -> Generator[
                     continue
                 company = to_key(row[company_at]) if linked and row[company_at] is not None else None
                 yield payload_of(User(user_id=key, company_id=company, traits=traits))
-            except Unsendable as problem:
+            except InvalidValue as problem:
                 yield Problem(query.scope, key, problem.field, problem.reason)

@@ -1,4 +1,4 @@
-"""The ledger's pages of one plan: what Halo has of each record, read before it is sent and written after its yes."""
+"""What Halo has of each record of one plan, read before it is sent and written after Halo's yes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from airflow_provider_halo.ledger.database import Database, RowsUnlike, Upsert, many, rows_by_key
+from airflow_provider_halo.ledger.database import ChangedRows, Database, Upsert, many, rows_by_key
 from airflow_provider_halo.ledger.schema import KEY_LENGTH, RECORDS
 from airflow_provider_halo.records.problem import Scope
 
@@ -48,7 +48,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     refused: bytes | None = None
 
 
-class Book:
+class AcknowledgedRecords:
     """The records of one plan in one workspace.
 
     :param plan_id: the plan's row in the ledger.
@@ -63,9 +63,9 @@ class Book:
         self._known = rows_by_key(dialect, RECORDS, ["key", "fingerprint", "token", "refused"], here)
         self._parts = rows_by_key(dialect, RECORDS, ["key", "parts", "token"], here)
         self._run_ids = rows_by_key(dialect, RECORDS, ["key", "run_id"], here)
-        self._unlearn = Upsert(dialect, RECORDS, ["plan_id", "scope", "key", "token"], _unlearned)
+        self._mark_in_flight = Upsert(dialect, RECORDS, ["plan_id", "scope", "key", "token"], _in_flight)
         self._forget = Upsert(dialect, RECORDS, ["plan_id", "scope", "key", "token"], _forgotten)
-        self._differing = RowsUnlike(dialect, RECORDS, "fingerprint", ["token", "refused"], here)
+        self._differing = ChangedRows(dialect, RECORDS, "fingerprint", ["token", "refused"], here)
         self._acknowledge = Upsert(dialect, RECORDS, [column.name for column in RECORDS.c], _acknowledged)
 
     def known(self, scope: Scope, keys: Sequence[str]) -> dict[str, Known]:
@@ -76,12 +76,12 @@ class Book:
     def parts(self, scope: Scope, keys: Sequence[str], token: int | None = None) -> dict[str, bytes]:
         """The fingerprints of the parts of some records, at most `AT_ONCE`.
 
-        :param token: only of those that have this one: what they were when `unlearn` made them unknown.
+        :param token: only of those that have this one: what they were when `mark_in_flight` made them unknown.
         """
         rows = self._read(self._parts, scope, keys)
         return {key: parts for key, parts, has in rows if parts and token in {None, has}}
 
-    def unlearn(self, scope: Scope, keys: Sequence[str]) -> int:
+    def mark_in_flight(self, scope: Scope, keys: Sequence[str]) -> int:
         """Make records unknown that are about to be sent again, at most `AT_ONCE`.
 
         What Halo has of them isn't known until the answer is written down: not if this process ends before, nor if the
@@ -91,7 +91,7 @@ class Book:
         """
         token = secrets.randbits(62) + 1
         rows = [{"plan_id": self.plan_id, "scope": scope, "key": key, "token": token} for key in sorted(keys)]
-        self.database.write(lambda connection: self._unlearn.run(connection, rows))
+        self.database.write(lambda connection: self._mark_in_flight.run(connection, rows))
         return token
 
     def forget(self, scope: Scope, keys: Iterable[str]) -> None:
@@ -218,7 +218,7 @@ def _forgotten(_: object) -> Mapping[str, Any]:
     return {"fingerprint": sa.null(), "parts": sa.null(), "refused": sa.null(), "token": RECORDS.c.token + one}
 
 
-def _unlearned(new: Any) -> Mapping[str, Any]:
+def _in_flight(new: Any) -> Mapping[str, Any]:
     return {
         # The parts stay, for whoever sends some of them and writes the others back. But of a record that was unknown
         # already nobody knows them: another request is on the way.

@@ -263,7 +263,7 @@ def _said(error: Exception) -> str:
 
 
 @final
-class RowsUnlike:
+class ChangedRows:
     """Looks up, by their keys, the rows whose digest isn't the one that is given; those that aren't there are, too.
 
     Where the database has a way, it compares, and the driver has next to nothing to hand over: in SQLite that is also

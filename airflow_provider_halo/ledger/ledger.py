@@ -1,4 +1,4 @@
-"""The ledger as a whole: from a database to the pages of one plan, and to one run of it."""
+"""The ledger as a whole: from a database to what it has of one plan, and to one run of it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_halo.api.limiting import Limiter
-from airflow_provider_halo.ledger.acknowledged import Book
+from airflow_provider_halo.ledger.acknowledged import AcknowledgedRecords
 from airflow_provider_halo.ledger.database import PATIENCE, Database
 from airflow_provider_halo.ledger.rates import shared_limiter
 from airflow_provider_halo.ledger.rejects import Rejects
-from airflow_provider_halo.ledger.retired import Names
+from airflow_provider_halo.ledger.retired import RetiredParts
 from airflow_provider_halo.ledger.runs import Runs
 from airflow_provider_halo.ledger.schema import PLANS, RUNS, kept_key
 from airflow_provider_halo.records.problem import Scope
@@ -22,7 +22,7 @@ from airflow_provider_halo.settings import HaloSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pages:
+class PlanLedger:
     """What the ledger has of one plan in one workspace.
 
     :param workspace: what stands for the workspace, see `workspace_of`.
@@ -30,9 +30,9 @@ class Pages:
 
     plan: str
     workspace: str
-    book: Book
+    acknowledged: AcknowledgedRecords
     rejects: Rejects
-    names: Names
+    retired_parts: RetiredParts
     runs: Runs
 
 
@@ -43,13 +43,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     :param task: of Airflow's tasks the one that runs the batches, where a run has several.
     """
 
-    pages: Pages
+    plan_ledger: PlanLedger
     id: int
     task: str = ""
 
     def limiter(self, settings: HaloSettings) -> Limiter | None:
         """As `Ledger.limiter`, for the workspace of this run."""
-        return shared_limiter(self.pages.book.database, self.pages.workspace, settings)
+        return shared_limiter(self.plan_ledger.acknowledged.database, self.plan_ledger.workspace, settings)
 
 
 class Ledger:
@@ -68,8 +68,8 @@ class Ledger:
         """The connection of its database."""
         return self._database.conn_id
 
-    def pages(self, plan: str, settings: HaloSettings) -> Pages:
-        """The pages of a plan in the workspace that a connection leads to.
+    def of_plan(self, plan: str, settings: HaloSettings) -> PlanLedger:
+        """What it has of a plan in the workspace that a connection leads to.
 
         :param plan: the plan's name.
         :raises LedgerError: when the database can't be used.
@@ -77,10 +77,12 @@ class Ledger:
         self._database.prepare()
         workspace = workspace_of(settings)
         found = sa.select(PLANS.c.id).where(PLANS.c.workspace == workspace, PLANS.c.name == plan)
-        return self._pages(self._database.id_of(PLANS, found, {"workspace": workspace, "name": plan}), workspace, plan)
+        return self._plan_ledger(
+            self._database.id_of(PLANS, found, {"workspace": workspace, "name": plan}), workspace, plan
+        )
 
-    def plans(self, *, name: str | None = None, settings: HaloSettings | None = None) -> list[Pages]:
-        """The pages of all plans.
+    def plans(self, *, name: str | None = None, settings: HaloSettings | None = None) -> list[PlanLedger]:
+        """What it has of each plan.
 
         :param name: only of plans of this name.
         :param settings: only in the workspace that this connection leads to.
@@ -93,7 +95,7 @@ class Ledger:
         if settings is not None:
             statement = statement.where(PLANS.c.workspace == workspace_of(settings))
         rows = self._database.read(lambda connection: connection.execute(statement).all())
-        return [self._pages(row.id, row.workspace, row.name) for row in rows]
+        return [self._plan_ledger(row.id, row.workspace, row.name) for row in rows]
 
     def open_run(self, plan: str, settings: HaloSettings, run_key: str, *, whole: bool, writes: bool = True) -> Run:
         """One run of a plan; all its batches give the same key, and get the same run.
@@ -102,18 +104,18 @@ class Ledger:
         :param writes: False for a run that sends nothing, and leaves no trace.
         :raises LedgerError: when the database can't be used.
         """
-        pages = self.pages(plan, settings)
-        return Run(pages=pages, id=pages.runs.open(run_key, whole=whole) if writes else 0)
+        plan_ledger = self.of_plan(plan, settings)
+        return Run(plan_ledger=plan_ledger, id=plan_ledger.runs.open(run_key, whole=whole) if writes else 0)
 
     def runs_of(self, run_key: str) -> list[Run]:
         """The runs of a key, one of each plan that it brought to Halo.
 
         :raises LedgerError: when the database can't be used.
         """
-        pages = {one.book.plan_id: one for one in self.plans()}
+        ledgers = {ledger.acknowledged.plan_id: ledger for ledger in self.plans()}
         statement = sa.select(RUNS.c.id, RUNS.c.plan_id).where(RUNS.c.run_key == kept_key(run_key))
         rows = self._database.read(lambda connection: connection.execute(statement).all())
-        return [Run(pages=pages[row.plan_id], id=row.id) for row in rows if row.plan_id in pages]
+        return [Run(plan_ledger=ledgers[row.plan_id], id=row.id) for row in rows if row.plan_id in ledgers]
 
     def forget(self, settings: HaloSettings, scope: Scope, keys: Iterable[str]) -> None:
         """Make records unknown in all plans of a workspace, since somebody else has written them.
@@ -121,8 +123,8 @@ class Ledger:
         :raises LedgerError: when the database can't be used.
         """
         listed = list(keys)
-        for pages in self.plans(settings=settings):
-            pages.book.forget(scope, listed)
+        for plan_ledger in self.plans(settings=settings):
+            plan_ledger.acknowledged.forget(scope, listed)
 
     def limiter(self, settings: HaloSettings) -> Limiter | None:
         """What holds a connection's requests per second among all tasks that share this ledger; None without a limit.
@@ -132,13 +134,13 @@ class Ledger:
         """
         return shared_limiter(self._database, workspace_of(settings), settings)
 
-    def _pages(self, plan_id: int, workspace: str, name: str) -> Pages:
-        return Pages(
+    def _plan_ledger(self, plan_id: int, workspace: str, name: str) -> PlanLedger:
+        return PlanLedger(
             plan=name,
             workspace=workspace,
-            book=Book(self._database, plan_id),
+            acknowledged=AcknowledgedRecords(self._database, plan_id),
             rejects=Rejects(self._database, plan_id),
-            names=Names(self._database, plan_id),
+            retired_parts=RetiredParts(self._database, plan_id),
             runs=Runs(self._database, plan_id),
         )
 

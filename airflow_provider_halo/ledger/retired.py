@@ -41,7 +41,7 @@ class Retired(msgspec.Struct, frozen=True, kw_only=True):
         return self.name.split(".", 2)[2]
 
 
-class Names:
+class RetiredParts:
     """The names that one plan has sent to one workspace."""
 
     def __init__(self, database: Database, plan_id: int) -> None:

@@ -119,9 +119,9 @@ class PlanBatchesOperator(StoppableOperator):
             if ledger is None:
                 return
             settings = HaloHook(self.halo_conn_id).settings
-            pages = ledger.pages(plan.name, settings)
+            plan_ledger = ledger.of_plan(plan.name, settings)
             try:
-                guard(plan, selection, batches, sources=sources, pages=pages, options=options)
+                guard(plan, selection, batches, sources=sources, plan_ledger=plan_ledger, options=options)
             except UnlikelyChange as stopped:
                 run = ledger.open_run(plan.name, settings, run_key_of(context), whole=False)
                 close_run(run, Report(stopped=str(stopped)), reason=str(stopped))

@@ -69,7 +69,7 @@ class SyncOperator(StoppableOperator):
         "user_id",
         "only",
         "full",
-        "sends_nothing",
+        "is_dry_run",
         "link_users",
         "activity",
         "retry_rejected",
@@ -104,7 +104,7 @@ class SyncOperator(StoppableOperator):
         self.user_id = user_id
         self.only = only
         self.full = full
-        self.sends_nothing = dry_run  # `dry_run` is a method of every operator
+        self.is_dry_run = dry_run  # `dry_run` is a method of every operator
         self.link_users = link_users
         self.activity = activity
         self.retry_rejected = retry_rejected
@@ -151,7 +151,7 @@ class SyncOperator(StoppableOperator):
         options = SyncOptions(
             only=as_names(self.only, "only"),
             full=as_boolean(self.full, "full") or False,
-            dry_run=as_boolean(self.sends_nothing, "dry_run") or False,
+            dry_run=as_boolean(self.is_dry_run, "dry_run") or False,
             link_users=as_boolean(self.link_users, "link_users"),
             retry_rejected=as_boolean(self.retry_rejected, "retry_rejected") or False,
             activity=as_boolean(self.activity, "activity") or False,

@@ -30,7 +30,7 @@ class Problem(msgspec.Struct, frozen=True):
         return f"{where}: {self.field}: {self.reason}" if self.field else f"{where}: {self.reason}"
 
 
-class Unsendable(ValueError):
+class InvalidValue(ValueError):
     """A value or key that has no form in JSON. Caught where the record is built, and turned into a `Problem`.
 
     :param reason: what is wrong, without the value.

@@ -13,7 +13,7 @@ from uuid import UUID
 import pendulum
 from pendulum.parsing.exceptions import ParserError
 
-from airflow_provider_halo.records.problem import Unsendable
+from airflow_provider_halo.records.problem import InvalidValue
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Warnings: TypeAlias = "Counter[str]"
@@ -35,7 +35,7 @@ def to_json_value(value: Any, warnings: Warnings, depth: int = 0) -> Json:
     :param value: what the driver gave: str, numbers, Decimal, dates and times, UUID, lists and dicts of these.
     :param warnings: counts what was changed on the way, by kind.
     :return: None, bool, int, float, str, list or dict.
-    :raises Unsendable: for bytes and for types that have no form in JSON.
+    :raises InvalidValue: for bytes and for types that have no form in JSON.
     """
     kind = type(value)
     if kind is str:
@@ -52,20 +52,20 @@ def to_json_value(value: Any, warnings: Warnings, depth: int = 0) -> Json:
     if isinstance(value, (dict, list, tuple, set, frozenset)):
         return _nested(value, warnings, depth)
     if isinstance(value, (bytes, bytearray, memoryview)):
-        raise Unsendable("holds bytes, which have no form in JSON; cast the column to text in the SQL")
-    raise Unsendable(f"holds a {kind.__name__}, which has no form in JSON; cast the column in the SQL")
+        raise InvalidValue("holds bytes, which have no form in JSON; cast the column to text in the SQL")
+    raise InvalidValue(f"holds a {kind.__name__}, which has no form in JSON; cast the column in the SQL")
 
 
 def to_key(value: Any) -> str:
     """The text of a key, as Halo knows the record.
 
     :param value: an int, a whole Decimal, a UUID or a text.
-    :raises Unsendable: for an empty key, bytes, or a type that can't be a key.
+    :raises InvalidValue: for an empty key, bytes, or a type that can't be a key.
     """
     if isinstance(value, bool):
-        raise Unsendable("a boolean can't be a key")
+        raise InvalidValue("a boolean can't be a key")
     if isinstance(value, (int, Decimal)) and not is_countable(value):
-        raise Unsendable("a number beyond the range of a double can't be a key")
+        raise InvalidValue("a number beyond the range of a double can't be a key")
     if isinstance(value, int):
         return str(int(value))
     if isinstance(value, Decimal) and value == value.to_integral_value():
@@ -73,13 +73,13 @@ def to_key(value: Any) -> str:
     if isinstance(value, (str, UUID)):
         key = str(value)
     elif isinstance(value, (bytes, bytearray, memoryview)):
-        raise Unsendable("the key is bytes; cast it to text in the SQL")
+        raise InvalidValue("the key is bytes; cast it to text in the SQL")
     else:
-        raise Unsendable(f"a {type(value).__name__} can't be a key; cast it to text in the SQL")
+        raise InvalidValue(f"a {type(value).__name__} can't be a key; cast it to text in the SQL")
     if not key.strip():
-        raise Unsendable("the key is empty")
+        raise InvalidValue("the key is empty")
     if not key.isprintable():
-        raise Unsendable("the key holds control characters or broken Unicode")
+        raise InvalidValue("the key holds control characters or broken Unicode")
     return key
 
 
@@ -104,7 +104,7 @@ def to_boolean(value: Any, warnings: Warnings) -> Json:
 def to_moment(value: Any, warnings: Warnings) -> Json:
     """A text that holds a moment becomes ISO 8601 in UTC; a text that holds a date stays a date.
 
-    :raises Unsendable: for a text that holds neither.
+    :raises InvalidValue: for a text that holds neither.
     """
     if not isinstance(value, str):
         if isinstance(value, (int, float, Decimal)):
@@ -118,10 +118,10 @@ def to_moment(value: Any, warnings: Warnings) -> Json:
     try:
         parsed = pendulum.parse(text, exact=True)
     except (ParserError, ValueError, OverflowError):
-        raise Unsendable("holds a text that is no date or time (ISO 8601)") from None
+        raise InvalidValue("holds a text that is no date or time (ISO 8601)") from None
     if isinstance(parsed, (datetime, date)):
         return to_json_value(parsed, warnings)
-    raise Unsendable("holds a text that is no date or time (ISO 8601)")
+    raise InvalidValue("holds a text that is no date or time (ISO 8601)")
 
 
 def are_moments(texts: Sequence[str]) -> bool:
@@ -168,7 +168,7 @@ def _decimal(value: Decimal, warnings: Warnings) -> int | float | None:
         warnings[NOT_FINITE] += 1
         return None
     if not is_countable(value):  # as an int it would be a text of any length
-        raise Unsendable("holds a number beyond the range of a double")
+        raise InvalidValue("holds a number beyond the range of a double")
     if value == value.to_integral_value():
         return int(value)
     double = float(value)
@@ -183,12 +183,12 @@ def _datetime(value: datetime, _: Warnings) -> str:
     try:
         return value.astimezone(timezone.utc).isoformat()
     except OverflowError:
-        raise Unsendable("holds a moment outside the years 1 to 9999") from None
+        raise InvalidValue("holds a moment outside the years 1 to 9999") from None
 
 
 def _nested(value: Any, warnings: Warnings, depth: int) -> Json:
     if depth >= _NESTING:
-        raise Unsendable(f"is nested deeper than {_NESTING} levels")
+        raise InvalidValue(f"is nested deeper than {_NESTING} levels")
     if isinstance(value, dict):
         return {_text(str(key), warnings): to_json_value(item, warnings, depth + 1) for key, item in value.items()}
     items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value  # a set has no order of its own

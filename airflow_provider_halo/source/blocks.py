@@ -10,7 +10,7 @@ from uuid import UUID
 
 from airflow_provider_halo.exceptions import SourceError
 from airflow_provider_halo.plan.model import Query
-from airflow_provider_halo.records.problem import Unsendable
+from airflow_provider_halo.records.problem import InvalidValue
 from airflow_provider_halo.records.values import is_countable, to_key
 from airflow_provider_halo.source.cells import Row
 from airflow_provider_halo.source.streams import Stream
@@ -67,7 +67,7 @@ def blocks(stream: Stream, keep: Keep, *, ordered: bool, unusable: Callable[[Row
     :raises SourceError: when the rows aren't in the order that was asked for.
     """
     at = stream.names.index(stream.query.key)
-    last = _Last(stream.query, keep, unusable, ordered=ordered)
+    last = OpenRecord(stream.query, keep, unusable, ordered=ordered)
     for chunk in stream:
         raw = [row[at] for row in chunk]
         keys = keys_of(raw)
@@ -78,7 +78,7 @@ def blocks(stream: Stream, keep: Keep, *, ordered: bool, unusable: Callable[[Row
     yield from last.complete()
 
 
-class _Last:
+class OpenRecord:
     """The last record of a stream so far, which may go on in the next chunk."""
 
     def __init__(self, query: Query, keep: Keep, unusable: Callable[[Row], None], *, ordered: bool) -> None:
@@ -151,7 +151,7 @@ def _key_of(raw: Any) -> str:
     """The text of a key; empty where it is null or can't be one."""
     try:
         return "" if raw is None else to_key(raw)
-    except Unsendable:
+    except InvalidValue:
         return ""
 
 

@@ -14,7 +14,7 @@ import msgspec
 from airflow_provider_halo.contract import ENUMERATIONS
 from airflow_provider_halo.encoding import many_to_json
 from airflow_provider_halo.plan.model import Query
-from airflow_provider_halo.records.problem import Unsendable
+from airflow_provider_halo.records.problem import InvalidValue
 from airflow_provider_halo.records.values import Json, are_moments, to_boolean, to_json_value, to_moment
 
 Row: TypeAlias = "Sequence[Any]"
@@ -57,15 +57,15 @@ class RowReader:
     def __call__(self, row: Row) -> Values:
         """The row's values by column.
 
-        :raises Unsendable: for a value that has no form in JSON; ``field`` names the column.
+        :raises InvalidValue: for a value that has no form in JSON; ``field`` names the column.
         """
         values: Values = {}
         special = self._special
         for name, at in self._columns:
             try:
                 values[name] = special.get(name, to_json_value)(row[at], self._warnings)
-            except Unsendable as problem:
-                raise Unsendable(problem.reason, self._prefix + name) from None
+            except InvalidValue as problem:
+                raise InvalidValue(problem.reason, self._prefix + name) from None
         return without_nulls(values) if self._omit_nulls else values
 
     def many(self, rows: Sequence[Row]) -> list[Values] | None:
@@ -113,7 +113,7 @@ class RowReader:
         special = self._special.get
         try:
             return [_column(columns[at], special(name, to_json_value), warnings) for name, at in self._sorted]
-        except Unsendable:
+        except InvalidValue:
             return None
 
 

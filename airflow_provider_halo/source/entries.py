@@ -11,12 +11,12 @@ from typing import Any, Final, TypeAlias
 from airflow_provider_halo.encoding import to_json
 from airflow_provider_halo.plan.model import Query, ordering
 from airflow_provider_halo.records.payload import ContextEntry
-from airflow_provider_halo.records.problem import BROKEN_TEXT, Unsendable
+from airflow_provider_halo.records.problem import BROKEN_TEXT, InvalidValue
 from airflow_provider_halo.records.values import Json
 from airflow_provider_halo.source.blocks import Block
 from airflow_provider_halo.source.cells import Row, RowReader, Values, without_nulls
 
-Found: TypeAlias = "Json | bytes | LeftOut | Unsendable"
+EntryValue: TypeAlias = "Json | bytes | LeftOut | InvalidValue"
 """What an entry's rows came to for one record: a value (as JSON bytes where such are asked for), nothing to send, or the
 reason why the record can't be sent."""
 
@@ -70,10 +70,10 @@ class EntryReader:
         elif len(rows) == self._most and self._limit is not None and self._most > self._limit:
             rows.append(row)
             # With a row that can't be sent, nor can the record: it is left as it is, and whoever asks is told why.
-            with suppress(Unsendable):
+            with suppress(InvalidValue):
                 rows[:] = [kept for kept, _ in self._ordered(rows, map(self._row, rows))[: self._limit]]
 
-    def found(self, block: Block) -> list[Found]:
+    def found(self, block: Block) -> list[EntryValue]:
         """What the rows of each record of a block come to; what a record without rows gets isn't decided here."""
         flat = block.flat
         values: list[Values] | None = None
@@ -89,17 +89,17 @@ class EntryReader:
         left = iter(values)
         return [self._found(rows, list(islice(left, len(rows)))) for rows in block.rows]
 
-    def _found(self, rows: list[Row], values: Iterable[Values] | None = None) -> Found:
+    def _found(self, rows: list[Row], values: Iterable[Values] | None = None) -> EntryValue:
         if len(rows) > 1 and self._shape in {"object", "scalar"}:
             self._warnings[MANY_ROWS.format(self._query.name)] += 1
             return LEFT_OUT
         try:
             value = self._value(rows, map(self._row, rows) if values is None else values)
             return value if isinstance(value, LeftOut) or not self._encodes else to_json(value)
-        except Unsendable as problem:
+        except InvalidValue as problem:
             return problem
         except UnicodeEncodeError:
-            return Unsendable(BROKEN_TEXT, f"context.{self._query.entry_key}")
+            return InvalidValue(BROKEN_TEXT, f"context.{self._query.entry_key}")
 
     def _value(self, rows: list[Row], values: Iterable[Values]) -> Json | LeftOut:
         if self._shape == "map":
@@ -129,7 +129,7 @@ class EntryReader:
         try:
             return to_json(name).decode()
         except UnicodeEncodeError:
-            raise Unsendable(BROKEN_TEXT, f"context.{self._query.entry_key}") from None
+            raise InvalidValue(BROKEN_TEXT, f"context.{self._query.entry_key}") from None
 
     def _ordered(self, rows: list[Row], values: Iterable[Values]) -> list[tuple[Row, Values]]:
         """The rows with their values, in the plan's order.
@@ -147,9 +147,9 @@ class EntryReader:
     def _row(self, row: Row) -> Values:
         try:
             return self._read(row)
-        except Unsendable as problem:
+        except InvalidValue as problem:
             reason = f"column {problem.field!r} {problem.reason}"
-            raise Unsendable(reason, f"context.{self._query.entry_key}") from None
+            raise InvalidValue(reason, f"context.{self._query.entry_key}") from None
 
     def _finished(self, values: Values) -> Values:
         return without_nulls(values) if self._omit_nulls else values
@@ -176,7 +176,7 @@ def _bytes_of(value: Any) -> bytes:
         return repr(value).encode("utf-8", "backslashreplace")  # broken Unicode is refused later; here it only sorts
 
 
-def contexts_of(keys: Sequence[str], entries: Sequence[tuple[Query, dict[str, Found]]]) -> list[bytes] | None:
+def contexts_of(keys: Sequence[str], entries: Sequence[tuple[Query, dict[str, EntryValue]]]) -> list[bytes] | None:
     """The bytes that encoding each record's entries would give; empty ones for a record without any.
 
     :param entries: what the encoding readers found of each entry, by key.

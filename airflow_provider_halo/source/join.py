@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.source.blocks import blocks
 from airflow_provider_halo.source.cells import Row
-from airflow_provider_halo.source.entries import EntryReader, Found
+from airflow_provider_halo.source.entries import EntryReader, EntryValue
 from airflow_provider_halo.source.sql import Records, narrowed
 from airflow_provider_halo.source.streams import Stream, Streams
 
@@ -25,7 +25,7 @@ class Join(Protocol):
     def begin(self, records: Records) -> None:
         """Start to fetch what a block needs."""
 
-    def values(self, keys: Sequence[str]) -> dict[str, Found]:
+    def values(self, keys: Sequence[str]) -> dict[str, EntryValue]:
         """The values for the block's keys, in their ascending order; a key without rows is missing."""
 
     def finish(self) -> None:
@@ -48,9 +48,9 @@ class Merge:
     def begin(self, records: Records) -> None:
         """Nothing: the stream is being read already."""
 
-    def values(self, keys: Sequence[str]) -> dict[str, Found]:
+    def values(self, keys: Sequence[str]) -> dict[str, EntryValue]:
         """The values for the block's keys."""
-        found: dict[str, Found] = {}
+        found: dict[str, EntryValue] = {}
         wanted, last = frozenset(keys), keys[-1]
         part: _Part | None = self._ahead
         while part is not None:
@@ -60,12 +60,12 @@ class Merge:
             part = next(self._parts, None)
         return found
 
-    def _taken(self, part: _Part, wanted: frozenset[str], last: str, found: dict[str, Found]) -> _Part:
+    def _taken(self, part: _Part, wanted: frozenset[str], last: str, found: dict[str, EntryValue]) -> _Part:
         """Take what is wanted; what is left is of records that are still to come."""
         if part.values.keys() <= wanted:
             found.update(part.values)
             return _Part({}, {}, part.last)
-        ahead: dict[str, Found] = {}
+        ahead: dict[str, EntryValue] = {}
         for key, value in part.values.items():
             if key in wanted:
                 found[key] = value
@@ -97,7 +97,7 @@ class Lookup:
         """Send the block's query; where its database is another process, a thread reads it."""
         self._stream = self._streams.open(self.query, narrowed(self.query, records, self._engine.dialect))
 
-    def values(self, keys: Sequence[str]) -> dict[str, Found]:
+    def values(self, keys: Sequence[str]) -> dict[str, EntryValue]:
         """The values for the block's keys."""
         if self._stream is None:
             return {}
@@ -113,7 +113,7 @@ class Lookup:
 class _Part(NamedTuple):
     """Some of an entry's values by key; how many rows those had that have more than one; and the last key."""
 
-    values: dict[str, Found]
+    values: dict[str, EntryValue]
     rows: dict[str, int]
     last: str
 

@@ -15,14 +15,14 @@ import sqlalchemy as sa
 from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User, payload_of, within_limits
-from airflow_provider_halo.records.problem import Problem, Unsendable
+from airflow_provider_halo.records.problem import InvalidValue, Problem
 from airflow_provider_halo.records.values import to_key
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.blocks import Block, blocks, keys_of
 from airflow_provider_halo.source.cells import Row, RowReader
 from airflow_provider_halo.source.collations import same_range
 from airflow_provider_halo.source.database import Sources
-from airflow_provider_halo.source.entries import LEFT_OUT, Found, LeftOut, contexts_of
+from airflow_provider_halo.source.entries import LEFT_OUT, EntryValue, LeftOut, contexts_of
 from airflow_provider_halo.source.join import UNKNOWN_ROWS, Join, Lookup, Merge
 from airflow_provider_halo.source.sql import Companies, Part, Range, Records, narrowed, range_of, sorts_like_python
 from airflow_provider_halo.source.streams import CHUNK_ROWS, Streams
@@ -38,7 +38,7 @@ _LOOKUPS_AT_ONCE: Final = 4
 NO_KEY: Final = "{0}: rows without a key dropped"
 
 
-class Notes:
+class ReadStats:
     """What a reading learns of the queries on the way, for whoever remembers it.
 
     ``found``: how many records each query had rows for. ``traits``: names of the traits that a scope's query gives.
@@ -63,7 +63,7 @@ class Rows:
     traits: RowReader
     company_at: int
     heads: Block
-    entries: Sequence[tuple[Query, dict[str, Found]]]
+    entries: Sequence[tuple[Query, dict[str, EntryValue]]]
 
 
 class Reading:
@@ -80,7 +80,7 @@ class Reading:
         part: Part,
         sources: Sources,
         warnings: Counter[str],
-        notes: Notes,
+        notes: ReadStats,
         *,
         encodes: bool,
     ) -> None:
@@ -141,7 +141,7 @@ class Reading:
         shared = own if query.source == self._driver.source else None
         return same_range(self._part, self._driver, query, shared)
 
-    def _found(self, block: Block, joins: Sequence[Join]) -> Iterator[tuple[Query, dict[str, Found]]]:
+    def _found(self, block: Block, joins: Sequence[Join]) -> Iterator[tuple[Query, dict[str, EntryValue]]]:
         if not joins:
             return
         rows = block.flat if block.flat is not None else [rows[0] for rows in block.rows]
@@ -161,7 +161,7 @@ class Reading:
             return
         try:
             to_key(raw)
-        except Unsendable as problem:
+        except InvalidValue as problem:
             reason = f"column {driver.key!r}: {problem.reason}"
             self.refused.append(Problem(driver.scope, ascii(raw)[:60], "", reason))
 
@@ -226,12 +226,12 @@ class Maker:
             values = rows.traits(found[0]) if self._sends_traits else {}
             for query, entries in rows.entries:
                 value = entries.get(key, query.empty if query.sends_empty else LEFT_OUT)
-                if isinstance(value, Unsendable):
+                if isinstance(value, InvalidValue):
                     raise value
                 if not isinstance(value, LeftOut) and query.entry is not None and query.entry_key is not None:
                     sent = msgspec.Raw(value) if isinstance(value, bytes) else value
                     context[query.entry_key] = ContextEntry(query.entry.label, sent, query.entry.type)
-        except Unsendable as problem:
+        except InvalidValue as problem:
             return Problem(scope, key, problem.field, problem.reason)
         if scope == "companies":
             return Company(company_id=key, traits=values, context=context)
@@ -247,7 +247,7 @@ class Maker:
             return None
         try:
             return to_key(raw)
-        except Unsendable:
+        except InvalidValue:
             self._warnings[NO_COMPANY_KEY.format(rows.query.name)] += 1
             return None
 
@@ -268,7 +268,7 @@ def read_records(  # noqa: PLR0917 (what is read, by which plan, from where: no 
     sources: Sources,
     warn: Warn,
     *,
-    notes: Notes | None = None,
+    notes: ReadStats | None = None,
 ) -> Generator[Record, None, None]:
     """Read one scope of a batch, record by record. Closing the generator cancels its queries and closes its connections.
 
@@ -283,7 +283,7 @@ def read_records(  # noqa: PLR0917 (what is read, by which plan, from where: no 
     """
     counts: Counter[str] = Counter()
     maker = Maker(scope, selection, counts)
-    read = _read(scope, plan, selection, batch, sources, notes or Notes(), counts, encodes=False)
+    read = _read(scope, plan, selection, batch, sources, notes or ReadStats(), counts, encodes=False)
     with closing(read) as blocks:
         for rows in blocks:
             records = [rows] if isinstance(rows, Problem) else maker.records(rows)
@@ -299,7 +299,7 @@ def read_payloads(  # noqa: PLR0917 (as of `read_records`)
     sources: Sources,
     warn: Warn,
     *,
-    notes: Notes | None = None,
+    notes: ReadStats | None = None,
 ) -> Generator[Sequence[Payload | Problem], None, None]:
     """Read one scope of a batch as what is sent of it: what `payload_of` makes of `read_records`, many at once.
 
@@ -307,7 +307,7 @@ def read_payloads(  # noqa: PLR0917 (as of `read_records`)
     """
     counts: Counter[str] = Counter()
     maker = Maker(scope, selection, counts)
-    read = _read(scope, plan, selection, batch, sources, notes or Notes(), counts, encodes=True)
+    read = _read(scope, plan, selection, batch, sources, notes or ReadStats(), counts, encodes=True)
     with closing(read) as blocks:
         for rows in blocks:
             payloads = [rows] if isinstance(rows, Problem) else maker.payloads(rows)
@@ -321,7 +321,7 @@ def _read(  # noqa: PLR0917 (as of `read_records`)
     selection: Selection,
     batch: Batch,
     sources: Sources,
-    notes: Notes,
+    notes: ReadStats,
     counts: Counter[str],
     *,
     encodes: bool,

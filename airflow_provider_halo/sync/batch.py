@@ -15,7 +15,7 @@ from airflow_provider_halo.api.limiting import Limiter
 from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.delivery.chunks import Chunks
 from airflow_provider_halo.delivery.deliver import Delivery
-from airflow_provider_halo.delivery.dry_run import Rehearsal
+from airflow_provider_halo.delivery.dry_run import DryRun
 from airflow_provider_halo.delivery.links import KnownCompanies
 from airflow_provider_halo.delivery.outcome import SCOPES, Outcome, outcomes_of
 from airflow_provider_halo.delivery.report import Report, Tally
@@ -29,9 +29,9 @@ from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources
 from airflow_provider_halo.source.planning import plan_batches
-from airflow_provider_halo.source.read import Notes, read_payloads, read_records
-from airflow_provider_halo.sync.gc_frozen import heap_set_aside
-from airflow_provider_halo.sync.ledger_session import Memory
+from airflow_provider_halo.source.read import ReadStats, read_payloads, read_records
+from airflow_provider_halo.sync.gc_frozen import gc_frozen
+from airflow_provider_halo.sync.ledger_session import LedgerSession
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def sync_batch(
     if limiter is None and run is not None:
         limiter = run.limiter(settings)
     batch_run = _BatchRun(plan, batch, sources, settings, options or SyncOptions(), run, limiter)
-    with heap_set_aside():
+    with gc_frozen():
         return run_blocking(batch_run.run())
 
 
@@ -177,13 +177,13 @@ class _BatchRun:
         self._links = self._selection.links and options.link_users is not False
         self._tally = Tally(dry_run=options.dry_run)
         self._known = KnownCompanies()
-        self._notes = Notes()
-        self._check_words()
+        self._notes = ReadStats()
+        self._validate_options()
         self._memory = None if run is None else self._remember(run)
 
-    def _remember(self, run: Run) -> Memory:
+    def _remember(self, run: Run) -> LedgerSession:
         options = self._options
-        return Memory(
+        return LedgerSession(
             run,
             self._plan,
             self._selection,
@@ -196,7 +196,7 @@ class _BatchRun:
             writes=not options.dry_run,
         )
 
-    def _check_words(self) -> None:
+    def _validate_options(self) -> None:
         """Refuse what must not happen before a query is run or a byte is sent."""
         if self._options.activity and self._batch.user is None:
             raise SetupError(
@@ -217,7 +217,7 @@ class _BatchRun:
         log.info("%s: starts", self._batch.label)
         try:
             if self._options.dry_run:
-                rehearsal = Rehearsal(self._emit, self._settings.signs_users)
+                rehearsal = DryRun(self._emit, self._settings.signs_users)
                 await self._deliver(rehearsal)
                 report = self._tally.report(requests=rehearsal.requests, retries=0, size=rehearsal.bytes)
             else:
@@ -253,7 +253,7 @@ class _BatchRun:
         stats = client.stats
         return self._tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes, stopped=stopped)
 
-    async def _deliver(self, delivery: Delivery | Rehearsal) -> None:
+    async def _deliver(self, delivery: Delivery | DryRun) -> None:
         async with contextlib.AsyncExitStack() as stack:
             users: Chunks | None = None
             if (self._selection.users or self._links) and self._batch.users_too:
@@ -268,7 +268,7 @@ class _BatchRun:
             if users is not None:
                 await self._deliver_users(delivery, users)
 
-    async def _deliver_users(self, delivery: Delivery | Rehearsal, chunks: Chunks) -> None:
+    async def _deliver_users(self, delivery: Delivery | DryRun, chunks: Chunks) -> None:
         users = self._knowing_their_companies(chunks) if self._batch.user is not None else chunks
         decide_link = self._decide_link if self._links else None
         if not self._selection.users:

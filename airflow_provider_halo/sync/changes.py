@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from airflow_provider_halo.delivery.outcome import Outcome
-from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Book, Known
+from airflow_provider_halo.ledger.acknowledged import AT_ONCE, AcknowledgedRecords, Known
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.records.fingerprint import Fingerprinter, covers, link_fingerprint, merged
 from airflow_provider_halo.records.payload import Mark, Payload
@@ -51,7 +51,7 @@ class Diff:
         self, run: Run, scope: Scope, fingerprints: Fingerprinter, plan_digest: bytes, options: DiffOptions
     ) -> None:
         self._run = run
-        self._book: Book = run.pages.book
+        self._acknowledged: AcknowledgedRecords = run.plan_ledger.acknowledged
         self._scope = scope
         self._fingerprints = fingerprints
         self._plan_digest = plan_digest
@@ -102,7 +102,7 @@ class Diff:
             else:
                 differing.append((payload, fingerprint, has))
         at_risk = [payload.key for payload, _, has in differing if has.fingerprint is not None]
-        parts = self._book.parts(self._scope, at_risk) if at_risk else {}
+        parts = self._acknowledged.parts(self._scope, at_risk) if at_risk else {}
         changed: list[Payload] = []
         refused: list[Payload] = []
         others: list[str] = []  # records that have parts which aren't sent now
@@ -117,16 +117,16 @@ class Diff:
                 changed.append(msgspec.structs.replace(payload, mark=Mark(fingerprint, has.token)))
                 if merged(old, sent) != sent:
                     others.append(payload.key)
-        return unchanged, self._unlearned(changed, frozenset(at_risk), others), refused
+        return unchanged, self._marked(changed, frozenset(at_risk), others), refused
 
-    def _unlearned(self, changed: list[Payload], at_risk: frozenset[str], others: Sequence[str]) -> list[Payload]:
+    def _marked(self, changed: list[Payload], at_risk: frozenset[str], others: Sequence[str]) -> list[Payload]:
         """Tell the ledger of the records that it knows and that are about to be sent."""
         keys = [payload.key for payload in changed if payload.key in at_risk]
         if not keys or not self._options.writes:
             return changed
-        token = self._book.unlearn(self._scope, keys)
+        token = self._acknowledged.mark_in_flight(self._scope, keys)
         # Only now: until then another run may have sent what this one leaves out.
-        parts = self._book.parts(self._scope, others, token) if others else {}
+        parts = self._acknowledged.parts(self._scope, others, token) if others else {}
         return [
             msgspec.structs.replace(
                 payload, mark=msgspec.structs.replace(payload.mark, token=token, parts=parts.get(payload.key, b""))
@@ -168,7 +168,7 @@ class Diff:
             elif user.company_id is not None:
                 same += 1
         if at_risk and self._options.writes:
-            token = self._book.unlearn("links", at_risk)
+            token = self._acknowledged.mark_in_flight("links", at_risk)
             moved = frozenset(at_risk)
             due = [
                 msgspec.structs.replace(user, link=msgspec.structs.replace(user.link, token=token))
@@ -186,11 +186,11 @@ class Diff:
         """
         if self._options.full or len(fingerprints) < count:
             fingerprints = dict.fromkeys(fingerprints, b"")
-        return self._book.differing(scope, fingerprints) if fingerprints else {}
+        return self._acknowledged.differing(scope, fingerprints) if fingerprints else {}
 
     def _refused(self, payloads: Sequence[Payload]) -> Iterator[Outcome]:
         keys = [payload.key for payload in payloads]
-        rejects = self._run.pages.rejects
+        rejects = self._run.plan_ledger.rejects
         if self._options.writes:
             reasons = rejects.met(self._run.id, self._scope, keys)
         else:

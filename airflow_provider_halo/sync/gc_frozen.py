@@ -13,7 +13,7 @@ _is_ours = False
 
 
 @contextmanager
-def heap_set_aside() -> Iterator[None]:
+def gc_frozen() -> Iterator[None]:
     """Leave the objects that are there now out of collections until the last such ``with`` block ends.
 
     They are mostly modules and classes, some hundred thousand with Airflow, and never garbage; a sync makes and drops

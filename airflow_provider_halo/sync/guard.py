@@ -13,14 +13,14 @@ import sqlalchemy as sa
 
 from airflow_provider_halo.delivery.outcome import outcomes_of
 from airflow_provider_halo.exceptions import SetupError, UnlikelyChange
-from airflow_provider_halo.ledger.ledger import Pages, Run
+from airflow_provider_halo.ledger.ledger import PlanLedger, Run
 from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources, ask, engine_of
-from airflow_provider_halo.source.read import Notes, read_payloads
+from airflow_provider_halo.source.read import ReadStats, read_payloads
 from airflow_provider_halo.source.sql import unnarrowed
-from airflow_provider_halo.sync.ledger_session import SCOPES, Memory
+from airflow_provider_halo.sync.ledger_session import SCOPES, LedgerSession
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def guard(
     batches: Sequence[Batch],
     *,
     sources: Sources,
-    pages: Pages,
+    plan_ledger: PlanLedger,
     options: GuardOptions,
 ) -> None:
     """Look before a run: compare what the source gives with what the ledger has.
@@ -72,19 +72,19 @@ def guard(
     half of it, in most weeks.
 
     :param batches: the run's.
-    :param pages: the plan's, in the ledger.
+    :param plan_ledger: the plan's, in the ledger.
     :raises UnlikelyChange: when it should not go on.
     :raises SourceError: when a database can't be reached or refuses a query.
     """
     if options.force:
         return
-    _refuse_emptiness(plan, selection, sources, pages)
+    _refuse_emptiness(plan, selection, sources, plan_ledger)
     if options.max_changed is not None:
-        _refuse_upheaval(plan, selection, batches, sources, pages, options.max_changed)
+        _refuse_upheaval(plan, selection, batches, sources, plan_ledger, options.max_changed)
 
 
-def _refuse_emptiness(plan: LoadedPlan, selection: Selection, sources: Sources, pages: Pages) -> None:
-    last = pages.runs.last_whole()
+def _refuse_emptiness(plan: LoadedPlan, selection: Selection, sources: Sources, plan_ledger: PlanLedger) -> None:
+    last = plan_ledger.runs.last_whole()
     if last is None:
         return
     run_key, found = last
@@ -139,10 +139,15 @@ class _Survey:
 
 
 def _refuse_upheaval(  # noqa: PLR0917 (as of `guard`)
-    plan: LoadedPlan, selection: Selection, batches: Sequence[Batch], sources: Sources, pages: Pages, most: float
+    plan: LoadedPlan,
+    selection: Selection,
+    batches: Sequence[Batch],
+    sources: Sources,
+    plan_ledger: PlanLedger,
+    most: float,
 ) -> None:
     scopes: list[QueryScope] = [scope for scope in SCOPES if selection.sends(scope)]
-    known = pages.book.counts(scopes)
+    known = plan_ledger.acknowledged.counts(scopes)
     if known < LEAST_KNOWN:
         return
     survey = _Survey(enough=known * (1 - most))
@@ -150,7 +155,7 @@ def _refuse_upheaval(  # noqa: PLR0917 (as of `guard`)
         for scope in scopes:
             if survey.is_over:
                 return
-            _survey(survey, scope, plan, selection, batch, sources, pages)
+            _survey(survey, scope, plan, selection, batch, sources, plan_ledger)
     if survey.is_over:
         return
     differing = known - survey.unchanged
@@ -168,14 +173,14 @@ def _survey(  # noqa: PLR0917 (as of `guard`)
     selection: Selection,
     batch: Batch,
     sources: Sources,
-    pages: Pages,
+    plan_ledger: PlanLedger,
 ) -> None:
-    memory = Memory(
-        Run(pages=pages, id=0),
+    memory = LedgerSession(
+        Run(plan_ledger=plan_ledger, id=0),
         plan,
         selection,
         batch,
-        Notes(),
+        ReadStats(),
         links=False,
         full=False,
         retry_rejected=True,

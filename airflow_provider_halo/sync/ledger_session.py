@@ -22,7 +22,7 @@ from airflow_provider_halo.records.fingerprint import Fingerprinter, merged, onl
 from airflow_provider_halo.records.payload import ContextEntry, Payload
 from airflow_provider_halo.records.problem import Problem, Scope
 from airflow_provider_halo.source.batch import Batch
-from airflow_provider_halo.source.read import Notes
+from airflow_provider_halo.source.read import ReadStats
 from airflow_provider_halo.sync.changes import Diff, DiffOptions
 
 Rejected: TypeAlias = "tuple[Problem, int | None]"
@@ -107,7 +107,7 @@ class Recorder:
                 self._changed.notify_all()
 
     def _write(self, outcomes: list[Outcome]) -> None:
-        pages = self._run.pages
+        plan_ledger = self._run.plan_ledger
         entries: list[Entry] = []
         rejected: list[Rejected] = []
         for outcome in outcomes:
@@ -123,21 +123,21 @@ class Recorder:
 
         def work(connection: sa.Connection) -> None:
             for at in range(0, len(entries), AT_ONCE):
-                pages.book.acknowledge(connection, self._run.id, entries[at : at + AT_ONCE])
+                plan_ledger.acknowledged.acknowledge(connection, self._run.id, entries[at : at + AT_ONCE])
             for scope, keys in stored.items():
                 for at in range(0, len(keys), AT_ONCE):
-                    pages.rejects.settled(connection, scope, keys[at : at + AT_ONCE])
-            pages.rejects.note(connection, self._run.id, rejected)
+                    plan_ledger.rejects.settled(connection, scope, keys[at : at + AT_ONCE])
+            plan_ledger.rejects.note(connection, self._run.id, rejected)
 
         if entries or rejected:
-            pages.book.database.write(work)
+            plan_ledger.acknowledged.database.write(work)
 
 
 SCOPES: Final[tuple[QueryScope, ...]] = ("companies", "users")
 
 
 @final
-class Memory:
+class LedgerSession:
     """The ledger's part in one batch, as a context manager that waits until every answer is written down.
 
     :param notes: filled in while the batch is read.
@@ -151,7 +151,7 @@ class Memory:
         plan: LoadedPlan,
         selection: Selection,
         batch: Batch,
-        notes: Notes,
+        notes: ReadStats,
         *,
         links: bool,
         full: bool,
@@ -189,12 +189,12 @@ class Memory:
             )
             for scope in SCOPES
         }
-        has_rejects = writes and run.pages.rejects.any()
+        has_rejects = writes and run.plan_ledger.rejects.any()
         self._recorder = Recorder(run, self._written, has_rejects=has_rejects) if writes else None
 
-    def __enter__(self) -> Memory:
+    def __enter__(self) -> LedgerSession:
         if self._recorder is not None:
-            self._run.pages.runs.begin_batch(self._run.id, self._run.task, self._batch.index, self._batch.label)
+            self._run.plan_ledger.runs.begin_batch(self._run.id, self._run.task, self._batch.index, self._batch.label)
             self._recorder.__enter__()
         return self
 
@@ -208,7 +208,7 @@ class Memory:
         """Write down how the batch ended."""
         if self._writes:
             state: State = "failed" if report.stopped or report.total("failed") else "done"
-            self._run.pages.runs.end_batch(
+            self._run.plan_ledger.runs.end_batch(
                 self._run.id, self._run.task, self._batch.index, state, report.to_dict(), dict(self._notes.found)
             )
 
@@ -237,8 +237,10 @@ class Memory:
         for query in self._selection.entries(scope):
             if query.entry is not None:
                 names[query.name] = ContextEntry(query.entry.label, query.empty, query.entry.type)
-        pages = self._run.pages
-        pages.book.database.write(lambda connection: pages.names.sent(connection, self._run.id, names))
+        plan_ledger = self._run.plan_ledger
+        plan_ledger.acknowledged.database.write(
+            lambda connection: plan_ledger.retired_parts.sent(connection, self._run.id, names)
+        )
 
     def _written(self, outcome: Outcome) -> tuple[list[Entry], list[Rejected]]:
         """What an outcome is written down as.

@@ -89,20 +89,24 @@ def _emptied(run: Run, scope: QueryScope, retired: Sequence[Retired]) -> Iterato
         else (lambda key: User(user_id=key, traits=traits, context=context))
     )
     last = ""
-    while keys := run.pages.book.keys_after(scope, last, AT_ONCE):
-        _unlearn_parts(run, scope, keys, retired)
+    while keys := run.plan_ledger.acknowledged.keys_after(scope, last, AT_ONCE):
+        _forget_parts(run, scope, keys, retired)
         yield from (outcome_of(payload_of(make(key))) for key in keys)
         last = keys[-1]
 
 
-def _unlearn_parts(run: Run, scope: QueryScope, keys: Sequence[str], retired: Sequence[Retired]) -> None:
+def _forget_parts(run: Run, scope: QueryScope, keys: Sequence[str], retired: Sequence[Retired]) -> None:
     """Have the ledger not know the parts that are emptied: should they return to the plan, they are sent again.
 
     A record's other parts stay known. Of its traits as a whole that holds when a run without the retired one has sent
     them since.
     """
-    book = run.pages.book
-    known, parts, runs = book.known(scope, keys), book.parts(scope, keys), book.acknowledged_in(scope, keys)
+    acknowledged = run.plan_ledger.acknowledged
+    known, parts, runs = (
+        acknowledged.known(scope, keys),
+        acknowledged.parts(scope, keys),
+        acknowledged.acknowledged_in(scope, keys),
+    )
     last_with_trait = max((one.last_run for one in retired if one.entry is None), default=-1)
     entries = []
     for key, has in known.items():
@@ -117,6 +121,6 @@ def _unlearn_parts(run: Run, scope: QueryScope, keys: Sequence[str], retired: Se
         entries.append(Entry(scope=scope, key=key, token=has.token, fingerprint=_BY_PARTS, parts=left))
 
     def work(connection: sa.Connection) -> None:
-        book.acknowledge(connection, run.id, entries)
+        acknowledged.acknowledge(connection, run.id, entries)
 
-    book.database.write(work)
+    acknowledged.database.write(work)

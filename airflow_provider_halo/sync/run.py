@@ -16,7 +16,7 @@ from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources
 from airflow_provider_halo.source.planning import plan_batches
 from airflow_provider_halo.sync.batch import SyncOptions, sync_batch
-from airflow_provider_halo.sync.gc_frozen import heap_set_aside
+from airflow_provider_halo.sync.gc_frozen import gc_frozen
 from airflow_provider_halo.sync.guard import GuardOptions, guard
 
 KEEP_DAYS = 90
@@ -29,15 +29,15 @@ def close_run(run: Run, report: Report, *, reason: str | None, keep_days: int = 
     :param keep_days: runs and rejections that are older are deleted; 0 keeps all.
     :raises LedgerError: when the database can't be used.
     """
-    pages = run.pages
-    if pages.runs.is_whole(run.id) and not report.stopped and not report.total("failed"):
-        pages.rejects.close(run.id)
-        for retired in pages.names.close(run.id):
+    plan_ledger = run.plan_ledger
+    if plan_ledger.runs.is_whole(run.id) and not report.stopped and not report.total("failed"):
+        plan_ledger.rejects.close(run.id)
+        for retired in plan_ledger.retired_parts.close(run.id):
             kind = f"{retired.name} is no longer in the plan, and stays in Halo (halo retire empties it)"
-            report.warnings[kind] = pages.book.counts([retired.scope])
-    pages.runs.close(run.id, "failed" if reason else "done", reason, report.to_dict())
+            report.warnings[kind] = plan_ledger.acknowledged.counts([retired.scope])
+    plan_ledger.runs.close(run.id, "failed" if reason else "done", reason, report.to_dict())
     if keep_days:
-        pages.runs.prune(keep_days)
+        plan_ledger.runs.prune(keep_days)
 
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def sync_plan(
     batches = plan_batches(plan, selection, sources, batch_size=batch_size, company_ids=company_ids)
     log.info("%s: %d batches", plan.path, len(batches))
     if run is not None and guarding is not None and not options.dry_run:
-        guard(plan, selection, batches, sources=sources, pages=run.pages, options=guarding)
+        guard(plan, selection, batches, sources=sources, plan_ledger=run.plan_ledger, options=guarding)
 
     def sync(batch: Batch) -> Report:
         return sync_batch(plan, batch, sources=sources, settings=settings, options=options, run=run)
@@ -80,7 +80,7 @@ def sync_plan(
     reports: list[Report] = []
     try:
         # Around all batches: what one of them leaves behind as garbage mustn't be set aside by the next.
-        with heap_set_aside():
+        with gc_frozen():
             for report in _each(batches, sync, jobs):
                 reports.append(report)
                 log.info("%d of %d batches done", len(reports), len(batches))

@@ -7,6 +7,7 @@ import logging
 import httpx
 import jwt
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.api.client import Stats
 from airflow_provider_halo.exceptions import (
@@ -302,7 +303,9 @@ def test_a_wrong_secret_stops_after_one_more_try(client_of, clock, user):
     server = Script(httpx.Response(403, json={"error": "bad signature"}))
     with pytest.raises(TokenRefused) as caught:
         run(client_of(server), lambda client: client.update_users([user]))
-    assert str(caught.value) == ("users/update: 403: check identity_secret and this machine's clock (bad signature)")
+    assert str(caught.value) == snapshot(
+        "users/update: 403: check identity_secret and this machine's clock (bad signature)"
+    )
     assert (len(server.requests), clock.slept) == (2, [])
 
 
@@ -351,12 +354,14 @@ def test_the_credentials_are_tried_by_one_empty_request(client_of, answer, passe
 def test_without_a_secret_only_the_widget_key_is_tried(client_of):
     server = Script(httpx.Response(400))
     passes, said = run(client_of(server, identity_secret=None), lambda client: client.test())
-    assert (passes, said) == (
-        True,
+    assert (passes, said) == snapshot(
         (
-            "The widget key passes. There is no identity_secret: companies can be synced, users can't "
-            "(users/update always needs it)."
-        ),
+            True,
+            (
+                "The widget key passes. There is no identity_secret: companies can be synced, users can't "
+                "(users/update always needs it)."
+            ),
+        )
     )
     assert [(request.url.path, request.content) for request in server.requests] == [
         ("/api/sdk/companies/identify", b"{}")

@@ -6,6 +6,7 @@ import time
 from itertools import pairwise
 
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.api.limiting import ProcessBucket, RateLimiter
 from airflow_provider_halo.api.pacing import Pacer
@@ -158,10 +159,12 @@ def test_one_line_says_that_it_slows_down_and_one_that_it_is_over(pacer, caplog)
 
     with caplog.at_level(logging.INFO):
         asyncio.run(scenario())
-    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "users/update: 429: slow down: slowing down to 4 requests at once, after a pause of 2 s"),
-        ("INFO", "Halo keeps up again: back to 8 requests at once"),
-    ]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == snapshot(
+        [
+            ("WARNING", "users/update: 429: slow down: slowing down to 4 requests at once, after a pause of 2 s"),
+            ("INFO", "Halo keeps up again: back to 8 requests at once"),
+        ]
+    )
 
 
 def test_the_limiter_bounds_what_is_started():

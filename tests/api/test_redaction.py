@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.api.responses import SHOWN_CHARACTERS, clean, clean_local
 
@@ -52,4 +53,4 @@ def test_a_very_long_text_without_an_end_is_cut():
 
 def test_a_text_of_this_machine_keeps_host_and_port_but_no_password():
     text = "Cannot connect to host 10.0.0.7:8443, proxy http://me:word@proxy.example:3128"
-    assert clean_local(text) == "Cannot connect to host 10.0.0.7:8443, proxy …"
+    assert clean_local(text) == snapshot("Cannot connect to host 10.0.0.7:8443, proxy …")

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.api.responses import Answer, read_response, read_retry_after
 from airflow_provider_halo.exceptions import (
@@ -151,11 +152,11 @@ def test_validation_errors_in_the_shape_of_a_framework_are_shown():
 
 def test_the_page_of_a_proxy_is_shown_by_its_title():
     error = refusal(502, b"<html><head><title>502 Bad Gateway</title></head><body>nginx 1.2.3.4</body></html>")
-    assert str(error) == "users/update: 502: an HTML page (502 Bad Gateway)"
+    assert str(error) == snapshot("users/update: 502: an HTML page (502 Bad Gateway)")
 
 
 def test_a_wrong_address_says_what_to_check():
-    assert refusal(404, b"<title>Not found</title>").message == (
+    assert refusal(404, b"<title>Not found</title>").message == snapshot(
         "check the host of the Halo connection: it should be the API's base URL (an HTML page (Not found))"
     )
 

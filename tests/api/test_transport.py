@@ -12,6 +12,7 @@ import time
 
 import httpx
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.api.client import HaloClient, Stats
 from airflow_provider_halo.api.transport import Channel
@@ -123,9 +124,9 @@ def test_what_broke_is_said_in_words(raw_server, settings):
                 await channel.post("users/update", b"{}")
             return str(caught.value)
 
-    assert asyncio.run(said(stalls(), timeout=0.3)) == "users/update: no answer: no answer within 0.3 s"
-    assert asyncio.run(said(sends(b"", stays=False))) == "users/update: no answer: Server disconnected"
-    assert asyncio.run(said(sends(b"SSH\r\n\r\n"))) == "users/update: no answer: the answer isn't HTTP"
+    assert asyncio.run(said(stalls(), timeout=0.3)) == snapshot("users/update: no answer: no answer within 0.3 s")
+    assert asyncio.run(said(sends(b"", stays=False))) == snapshot("users/update: no answer: Server disconnected")
+    assert asyncio.run(said(sends(b"SSH\r\n\r\n"))) == snapshot("users/update: no answer: the answer isn't HTTP")
 
 
 def test_a_closed_port_is_unreachable_and_named(settings):

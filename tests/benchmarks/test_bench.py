@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from inline_snapshot import snapshot
 
 ROOT = Path(__file__).parents[2]
 RATIOS = ["whole_25ms_over_floor", "whole_0ms_over_floor", "warm_ledger_over_floor", "four_tasks_speedup"]
@@ -36,7 +37,7 @@ def test_a_quick_run_works_and_writes_its_numbers_down(tmp_path):
     assert found["peak_mb_above_imports"] == pytest.approx(max(engine), abs=0.001)
     assert found["backfill_over_engine"] is None
     assert found["reasons"] == {"backfill_over_engine": "not asked for (--only)"}
-    assert found["missing"]["whole_postgresql"] == "no PostgreSQL listens at HALO_TEST_POSTGRESQL"
+    assert found["missing"]["whole_postgresql"] == snapshot("no PostgreSQL listens at HALO_TEST_POSTGRESQL")
     assert not [name for name in found["passes"] if "postgresql" in name]
     assert sorted(found["machine"]) == ["cores", "memory_gb", "processor", "python", "system"]
     assert found["sizes"]["whole"] == "2,000 users in 40 companies"

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.cli.main import main
 
@@ -41,12 +42,14 @@ def plan(make_plan) -> str:
 def test_a_sync_prints_its_report_and_writes_it_as_json(plan, sandbox, tmp_path, capsys):
     assert main(["sync", plan, "--report", str(tmp_path / "report.json")]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert shown[:4] == [
-        "               stored  unchanged    skipped   rejected     failed",
-        "companies           2          0          0          0          0",
-        "users               3          0          0          0          0",
-        "links               2          0          0          0          0",
-    ]
+    assert shown[:4] == snapshot(
+        [
+            "               stored  unchanged    skipped   rejected     failed",
+            "companies           2          0          0          0          0",
+            "users               3          0          0          0          0",
+            "links               2          0          0          0          0",
+        ]
+    )
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["companies"]["stored"], report["users"]["stored"], report["requests"]) == (2, 3, 6)
     assert sandbox.store.user("10")["traits"] == {"name": "Ada", "bio": "b"}
@@ -168,7 +171,7 @@ def test_an_empty_database_is_no_green_nothing(plan, tmp_path, capsys):
         database.executescript("DELETE FROM users; DELETE FROM teams")
     database.close()
     assert main(["sync", plan]) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == (
+    assert capsys.readouterr().err.splitlines()[-1] == snapshot(
         "halo sync: the plan's queries gave no record at all, so nothing was sent; check the source database and the SQL"
     )
     assert main(["sync", plan, "--allow-empty"]) == 0

@@ -7,6 +7,7 @@ import re
 import sqlite3
 
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.cli.main import main
 from airflow_provider_halo.sandbox.faults import parse_fault
@@ -70,29 +71,31 @@ def test_status_shows_runs_rejects_and_the_age_of_what_halo_has(plan, sandbox, c
     assert main(["sync", str(plan)]) == 1
     capsys.readouterr()
     assert main(["status"]) == 0
-    assert said(capsys) == [
-        "Plan shop (workspace W)",
-        "Halo is known to have 2 companies, 3 users, 2 links; the oldest acknowledgement is 0.0 days old (TIME)",
-        "",
-        "started (UTC) state stored unchanged skipped rejected failed requests run",
-        "TIME failed 0 6 0 1 0 0 halo sync TIME XXXX",
-        (
-            "1 of 7 records were rejected (14.29%), more than max_rejected=1%; the first: companies 2: traits.name: holds "
-            "bytes, which have no form in JSON; cast the column to text in the SQL"
-        ),
-        "TIME done 2 5 0 0 0 2 halo sync TIME XXXX",
-        "TIME failed 5 0 0 1 0 7 halo sync TIME XXXX",
-        (
-            "1 of 6 records were rejected (16.67%), more than max_rejected=1%; the first: users 11: Halo refuses it: an HTML "
-            "page (400 injected by the sandbox)"
-        ),
-        "",
-        "1 rejected",
-        (
-            "companies 2: traits.name: holds bytes, which have no form in JSON; cast the column to text in the SQL (1 attempts "
-            "since TIME)"
-        ),
-    ]
+    assert said(capsys) == snapshot(
+        [
+            "Plan shop (workspace W)",
+            "Halo is known to have 2 companies, 3 users, 2 links; the oldest acknowledgement is 0.0 days old (TIME)",
+            "",
+            "started (UTC) state stored unchanged skipped rejected failed requests run",
+            "TIME failed 0 6 0 1 0 0 halo sync TIME XXXX",
+            (
+                "1 of 7 records were rejected (14.29%), more than max_rejected=1%; the first: companies 2: traits.name: holds "
+                "bytes, which have no form in JSON; cast the column to text in the SQL"
+            ),
+            "TIME done 2 5 0 0 0 2 halo sync TIME XXXX",
+            "TIME failed 5 0 0 1 0 7 halo sync TIME XXXX",
+            (
+                "1 of 6 records were rejected (16.67%), more than max_rejected=1%; the first: users 11: Halo refuses it: an HTML "
+                "page (400 injected by the sandbox)"
+            ),
+            "",
+            "1 rejected",
+            (
+                "companies 2: traits.name: holds bytes, which have no form in JSON; cast the column to text in the SQL (1 attempts "
+                "since TIME)"
+            ),
+        ]
+    )
 
 
 def test_status_as_json_holds_all_of_it(plan, capsys):
@@ -114,7 +117,7 @@ def test_status_as_json_holds_all_of_it(plan, capsys):
 def test_without_a_ledger_the_way_to_name_one_is_told(plan, monkeypatch, capsys):
     monkeypatch.delenv("AIRFLOW__HALO__LEDGER_CONN_ID")
     assert main(["status"]) == 1
-    assert capsys.readouterr().err == (
+    assert capsys.readouterr().err == snapshot(
         "halo status: There is no ledger: name its connection by --ledger, or set AIRFLOW__HALO__LEDGER_CONN_ID.\n"
     )
     assert main(["sync", str(plan)]) == 0  # everything is sent
@@ -127,7 +130,7 @@ def test_without_a_ledger_the_way_to_name_one_is_told(plan, monkeypatch, capsys)
 def test_an_empty_ledger_says_so(plan, capsys):
     assert main(["status"]) == 0
     assert main(["status", str(plan)]) == 0
-    assert capsys.readouterr().out == (
+    assert capsys.readouterr().out == snapshot(
         "The ledger knows nothing of any plan yet.\nThe ledger knows nothing of the plan 'shop' yet.\n"
     )
 
@@ -136,12 +139,14 @@ def test_forgotten_records_are_sent_again(plan, capsys):
     main(["sync", str(plan)])
     capsys.readouterr()
     assert main(["ledger", "forget", str(plan), "--company", "1", "--user", "10", "--user", "12"]) == 0
-    assert capsys.readouterr().out == "shop: forgot 1 companies and 2 users; the next sync sends them again.\n"
+    assert capsys.readouterr().out == snapshot(
+        "shop: forgot 1 companies and 2 users; the next sync sends them again.\n"
+    )
     assert main(["sync", str(plan), "--report", "-"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [report[scope]["stored"] for scope in ("companies", "users", "links")] == [1, 2, 1]
     assert main(["ledger", "forget", str(plan), "--all"]) == 0
-    assert capsys.readouterr().out == "shop: forgot all 7 records; the next sync sends them again.\n"
+    assert capsys.readouterr().out == snapshot("shop: forgot all 7 records; the next sync sends them again.\n")
     assert main(["sync", str(plan), "--report", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["users"]["stored"] == 3
 
@@ -171,15 +176,15 @@ def test_old_runs_are_swept_out_but_for_the_last_whole_one(plan, capsys):
     database.close()
     capsys.readouterr()
     assert main(["ledger", "prune", str(plan), "--days", "30"]) == 0
-    assert capsys.readouterr().out == "shop: deleted 2 runs of more than 30 days ago.\n"
+    assert capsys.readouterr().out == snapshot("shop: deleted 2 runs of more than 30 days ago.\n")
     assert main(["ledger", "prune", str(plan)]) == 0
-    assert capsys.readouterr().out == "shop: deleted 0 runs of more than 90 days ago.\n"
+    assert capsys.readouterr().out == snapshot("shop: deleted 0 runs of more than 90 days ago.\n")
 
 
 def test_what_left_the_plan_is_emptied_on_demand(plan, sandbox, capsys):
     main(["sync", str(plan)])
     assert main(["retire", str(plan)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == (
+    assert capsys.readouterr().out.splitlines()[-1] == snapshot(
         "Nothing is retired: Halo has no trait or entry of this plan that the plan doesn't have."
     )
     plan.write_text(PLAN.replace("name, size", "name"), encoding="utf-8")
@@ -189,11 +194,11 @@ def test_what_left_the_plan_is_emptied_on_demand(plan, sandbox, capsys):
         in capsys.readouterr().out.splitlines()
     )
     assert main(["retire", str(plan), "--only", "companies.traits.name"]) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == (
+    assert capsys.readouterr().err.splitlines()[-1] == snapshot(
         "halo retire: companies.traits.name is not retired in this plan. Retired: companies.traits.size."
     )
     assert main(["retire", str(plan), "--dry-run"]) == 0
-    assert capsys.readouterr().out == "companies.traits.size: would be emptied in 2 companies\n"
+    assert capsys.readouterr().out == snapshot("companies.traits.size: would be emptied in 2 companies\n")
     assert sandbox.store.company("1")["traits"]["size"] == 3
     assert main(["retire", str(plan)]) == 0
     assert sandbox.store.company("1")["traits"] == {"name": "Acme", "size": None}
@@ -211,6 +216,6 @@ def test_a_run_that_would_send_nothing_of_a_query_is_stopped_and_force_lets_it(p
     assert "users.traits" in capsys.readouterr().err
     assert main(["sync", str(plan), "--force"]) == 0
     assert main(["sync", str(plan), "--max-changed", "lots"]) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == (
+    assert capsys.readouterr().err.splitlines()[-1] == snapshot(
         "halo sync: max_changed must be a share such as 50%, or none, not 'lots'."
     )

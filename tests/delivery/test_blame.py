@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inline_snapshot import snapshot
 
 BLAMES = ["nameless", "named", "partial", "counted"]
 
@@ -21,7 +22,7 @@ def test_a_bad_user_is_rejected_and_the_others_are_stored(run, halo, in_chunks, 
 def test_a_rejection_says_why(run, halo, in_chunks, users_of):
     server = halo(bad={"u7"}, says=lambda key: f"user {key}: email ada@example.com is taken")
     done = run(server)(lambda delivery: delivery.users(in_chunks(users_of(10))))
-    assert done.problems == ["users u7: Halo refuses it: user u7: email … is taken"]
+    assert done.problems == snapshot(["users u7: Halo refuses it: user u7: email … is taken"])
 
 
 @given(
@@ -85,10 +86,12 @@ def test_a_reserved_trait_is_found_in_the_payloads_without_halving(run, halo, in
     done = run(server)(lambda delivery: delivery.users(in_chunks(users)))
     assert [size for _, size in server.calls] == [502, 500, 1, 1]
     assert done.counts == {"users stored": 500, "users rejected": 2}
-    assert done.problems == [
-        "users u500: traits.created_at: Halo refuses it: Reserved keys",
-        "users u501: traits.created_at: Halo refuses it: Reserved keys",
-    ]
+    assert done.problems == snapshot(
+        [
+            "users u500: traits.created_at: Halo refuses it: Reserved keys",
+            "users u501: traits.created_at: Halo refuses it: Reserved keys",
+        ]
+    )
 
 
 def test_blame_for_somebody_who_was_not_sent_is_not_believed(run, halo, in_chunks, users_of):
@@ -122,7 +125,7 @@ def test_a_user_that_is_too_large_alone_is_rejected_and_the_others_stay_together
     users[0] = type(users[0])("users", "u0", b'{"plan":"' + b"x" * 101 + b'"}', b"", "c0")
     done = run(server)(lambda delivery: delivery.users(in_chunks(users)))
     assert done.counts == {"users stored": 1_999, "users rejected": 1}
-    assert done.problems == ["users u0: is too large for Halo (413)"]
+    assert done.problems == snapshot(["users u0: is too large for Halo (413)"])
     assert server.calls[-1] == ("users/update", 1_000)  # that it was too large says nothing about the next chunk
     assert len(server.calls) <= 1 + 2 * 10 + 1
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from inline_snapshot import snapshot
+
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 
@@ -12,7 +14,7 @@ def test_each_company_is_one_request_and_a_bad_one_is_rejected(run, halo, in_chu
     server = halo(bad={"c3"}, says=lambda key: "plan 'gold' is unknown")
     done = run(server, max_in_flight=4)(lambda delivery: delivery.companies(in_chunks(companies_of(50), 8)))
     assert done.counts == {"companies stored": 49, "companies rejected": 1}
-    assert done.problems == ["companies c3: Halo refuses it: plan 'gold' is unknown"]
+    assert done.problems == snapshot(["companies c3: Halo refuses it: plan 'gold' is unknown"])
     assert server.calls == [("companies/identify", 1)] * 50
     assert done.client.stats.requests == 50
 
@@ -20,9 +22,11 @@ def test_each_company_is_one_request_and_a_bad_one_is_rejected(run, halo, in_chu
 def test_a_company_that_is_too_large_is_rejected(run, halo, in_chunks):
     company = Payload("companies", "c1", b'{"name":"' + b"x" * 500 + b'"}', b"")
     done = run(halo(body_limit=300))(lambda delivery: delivery.companies(in_chunks([company])))
-    assert (done.counts, done.problems) == (
-        {"companies rejected": 1},
-        ["companies c1: is too large for Halo (413)"],
+    assert (done.counts, done.problems) == snapshot(
+        (
+            {"companies rejected": 1},
+            ["companies c1: is too large for Halo (413)"],
+        )
     )
 
 
@@ -84,7 +88,7 @@ def test_links_alone_send_nothing_else(run, halo, in_chunks, users_of):
     server = halo(bad={"u2"})
     done = run(server)(lambda delivery: delivery.links(in_chunks(users_of(4)), decide_link=lambda user: True))
     assert done.counts == {"links stored": 3, "links rejected": 1}
-    assert done.problems == ["links u2: Halo refuses it: Bad request"]
+    assert done.problems == snapshot(["links u2: Halo refuses it: Bad request"])
     assert (server.users, server.companies) == ({}, {})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.exceptions import (
     ContextRefused,
@@ -104,7 +105,7 @@ def test_twenty_refusals_of_companies_with_one_cause_end_it(run, halo, in_chunks
     )
     done = run(server)
     said = ends(SystemicRefusal, done, lambda delivery: delivery.companies(in_chunks(companies_of(500), 100)))
-    assert said == (
+    assert said == snapshot(
         "Halo refused 20 companies in a row for one cause, and stored none between them: companies/identify: 400: "
         "c19: mrr must be a number, not 1719 (for example c0, c1, c2). That is the plan, not the records: mend it and "
         "run it again."
@@ -151,7 +152,7 @@ def test_a_reserved_trait_in_every_user_ends_early_and_is_named(run, halo, in_ch
     said = ends(SystemicRefusal, done, lambda delivery: delivery.users(in_chunks(users)))
     assert "Reserved keys" in said
     assert len(server.calls) == 1 + 20 + 1
-    assert done.problems[0] == "users u0: traits.created_at: Halo refuses it: Reserved keys"
+    assert done.problems[0] == snapshot("users u0: traits.created_at: Halo refuses it: Reserved keys")
 
 
 @pytest.mark.parametrize("blame", ["nameless", "named", "partial", "counted"])
@@ -166,7 +167,7 @@ def test_a_server_that_refuses_context_is_recognised_and_named_once(run, halo, i
     server = halo(takes_context=False)
     done = run(server)
     said = ends(ContextRefused, done, lambda delivery: delivery.users(in_chunks(users_of(1_000, context=CONTEXT))))
-    assert said == (
+    assert said == snapshot(
         "Halo refuses users that carry context in users/update, and takes the same users without it (tried with u0, u1). "
         "Set send_context: false under the plan's users, and run it again."
     )

@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 import sqlalchemy as sa
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.demo.__main__ import main
 from airflow_provider_halo.demo.change import break_integration, change_demo_data
@@ -74,9 +75,9 @@ def test_the_guides_example_team_is_there(product):
     engine = product(companies=1, users=30)
     assert one(engine, "SELECT COUNT(*) FROM forms WHERE team_id = 1") == 12
     assert one(engine, "SELECT SUM(total) FROM submissions WHERE team_id = 1") == 1_847
-    assert rows(engine, "SELECT status, error FROM integrations WHERE team_id = 1 AND service = 'hubspot'") == [
-        ("error", "Token expired: reconnect HubSpot to resume syncing")
-    ]
+    assert rows(engine, "SELECT status, error FROM integrations WHERE team_id = 1 AND service = 'hubspot'") == snapshot(
+        [("error", "Token expired: reconnect HubSpot to resume syncing")]
+    )
     assert rows(engine, "SELECT plan, status, billing_interval FROM subscriptions") == [
         ("business", "active", "annual")
     ]
@@ -122,13 +123,15 @@ def test_tables_of_somebody_else_are_left_alone(tmp_path):
 
 def test_a_week_changes_what_it_says(product):
     engine = product(companies=5, users=60)
-    assert change_demo_data(engine) == [
-        "hubspot of team 1 works again",
-        "team 1 received 153 more submissions: 2,000 now",
-        "user 61 signed up in team 1",
-        "team 6 was created, with user 62 as its owner",
-        "slack was removed from team 1",
-    ]
+    assert change_demo_data(engine) == snapshot(
+        [
+            "hubspot of team 1 works again",
+            "team 1 received 153 more submissions: 2,000 now",
+            "user 61 signed up in team 1",
+            "team 6 was created, with user 62 as its owner",
+            "slack was removed from team 1",
+        ]
+    )
     assert rows(engine, "SELECT service, status, error FROM integrations WHERE team_id = 1 ORDER BY service") == [
         ("google_calendar", "connected", None),
         ("hubspot", "connected", None),
@@ -144,7 +147,7 @@ def test_a_week_changes_what_it_says(product):
 
 def test_an_integration_breaks_in_the_middle_of_a_week(product):
     engine = product(companies=1, users=20)
-    assert break_integration(engine) == (
+    assert break_integration(engine) == snapshot(
         "google_calendar of team 1 fails: Calendar access revoked: reconnect the account"
     )
     assert rows(engine, "SELECT status FROM integrations WHERE service = 'google_calendar'") == [("error",)]
@@ -194,4 +197,4 @@ def test_data_and_change_from_the_command_line(tmp_path, capsys):
     assert main(["change", "--url", url]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("  2 teams, 50 users, ")
-    assert said[1] == "  hubspot of team 1 works again"
+    assert said[1] == snapshot("  hubspot of team 1 works again")

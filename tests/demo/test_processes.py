@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.demo.airflow_home import AirflowHome, free_ports
 from airflow_provider_halo.demo.failure import DemoFailure
@@ -131,7 +132,7 @@ def test_a_stranger_who_got_the_same_process_id_is_left_alone(tmp_path):
 def test_a_process_that_fails_is_named_with_the_end_of_its_log(tmp_path):
     with Processes(tmp_path) as processes, pytest.raises(DemoFailure) as raised:
         processes.run("db-migrate", [sys.executable, "-c", "print('no such table'); raise SystemExit(3)"], os.environ)
-    assert str(raised.value) == "db-migrate ended with exit code 3."
+    assert str(raised.value) == snapshot("db-migrate ended with exit code 3.")
     assert (raised.value.log, raised.value.tail()) == (tmp_path / "db-migrate.log", ["no such table"])
 
 
@@ -143,14 +144,16 @@ def test_a_process_that_ends_by_itself_is_noticed(tmp_path):
             time.sleep(0.05)
         with pytest.raises(DemoFailure) as raised:
             processes.check(["sandbox"])
-    assert str(raised.value) == "sandbox ended by itself, with exit code 1."
+    assert str(raised.value) == snapshot("sandbox ended by itself, with exit code 1.")
 
 
 def test_task_logs_are_told_in_words(tmp_path):
     log = tmp_path / "attempt=1.log"
     error = {"exc_type": "AirflowFailException", "exc_value": "wrong widget key"}
     log.write_text(json.dumps({"level": "error", "event": "Task failed", "error_detail": [error]}) + "\nplain\n[1]\n")
-    assert DemoFailure("x", log).tail() == ["error Task failed AirflowFailException: wrong widget key", "plain", "[1]"]
+    assert DemoFailure("x", log).tail() == snapshot(
+        ["error Task failed AirflowFailException: wrong widget key", "plain", "[1]"]
+    )
 
 
 def test_a_folder_that_no_demo_made_is_left_alone(tmp_path):

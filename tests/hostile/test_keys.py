@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import SetupError, SourceError
@@ -137,9 +138,11 @@ def test_keys_of_every_kind_of_nothing_are_counted_or_rejected(sqlite, deliver):
     sqlite.table("teams", "team_id, name TEXT", [("", "n"), ("  ", "n"), (b"x", "n"), (1.5, "n"), ("ok", "n")])
     report = deliver(sqlite)
     assert report.companies == Counts(stored=1, rejected=4)
-    assert {problem.key: problem.reason.partition(": ")[2] for problem in report.rejects} == {
-        "1.5": "a float can't be a key; cast it to text in the SQL",
-        "''": "the key is empty",
-        "'  '": "the key is empty",
-        "b'x'": "the key is bytes; cast it to text in the SQL",
-    }
+    assert {problem.key: problem.reason.partition(": ")[2] for problem in report.rejects} == snapshot(
+        {
+            "1.5": "a float can't be a key; cast it to text in the SQL",
+            "''": "the key is empty",
+            "'  '": "the key is empty",
+            "b'x'": "the key is bytes; cast it to text in the SQL",
+        }
+    )

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 from databases import DRIVERS, own_url
 
-from airflow_provider_halo.ledger.acknowledged import Book
-from airflow_provider_halo.ledger.ledger import Ledger, Pages
+from airflow_provider_halo.ledger.acknowledged import AcknowledgedRecords
+from airflow_provider_halo.ledger.ledger import Ledger, PlanLedger
 from airflow_provider_halo.ledger.schema import METADATA
 from airflow_provider_halo.settings import HaloSettings
 
@@ -46,10 +46,10 @@ def ledger(engine: sa.Engine) -> Ledger:
 
 
 @pytest.fixture
-def pages(ledger: Ledger, halo: HaloSettings) -> Pages:
-    return ledger.pages("halo", halo)
+def plan_ledger(ledger: Ledger, halo: HaloSettings) -> PlanLedger:
+    return ledger.of_plan("halo", halo)
 
 
 @pytest.fixture
-def book(pages: Pages) -> Book:
-    return pages.book
+def acknowledged(plan_ledger: PlanLedger) -> AcknowledgedRecords:
+    return plan_ledger.acknowledged

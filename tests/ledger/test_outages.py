@@ -21,11 +21,11 @@ def cluster(start_cluster):
 @pytest.mark.parametrize("way", ["url", "socket_url"])
 def test_a_ledger_waits_for_its_server_to_come_back(cluster, way):
     engine = sa.create_engine(getattr(cluster, way))
-    pages = Ledger(engine, "ledger", patience=20).pages("plan", HaloSettings(widget_key="ab_live_x"))
-    assert pages.runs.open("before", whole=True) > 0
+    plan_ledger = Ledger(engine, "ledger", patience=20).of_plan("plan", HaloSettings(widget_key="ab_live_x"))
+    assert plan_ledger.runs.open("before", whole=True) > 0
     cluster.crash()
     back = threading.Timer(1.5, cluster.start)
     back.start()
-    assert pages.runs.open("after", whole=True) > 0
+    assert plan_ledger.runs.open("after", whole=True) > 0
     back.join()
     engine.dispose()

@@ -26,9 +26,9 @@ HOUR = 3_600_000_000  # microseconds
 
 
 @pytest.fixture
-def bucket(ledger, pages):
+def bucket(ledger, plan_ledger):
     """A bucket in a database that has its tables."""
-    return SharedBucket(pages.book.database, pages.workspace)
+    return SharedBucket(plan_ledger.acknowledged.database, plan_ledger.workspace)
 
 
 def reserve(bucket, count, rate):
@@ -87,7 +87,7 @@ def test_each_workspace_has_a_limit_of_its_own_and_its_key_is_nowhere(engine, le
     with engine.connect() as connection:
         rows = [workspace for workspace, _ in connection.execute(sa.select(RATES))]
     assert sorted(rows) == sorted(
-        ledger.pages("halo", HaloSettings(widget_key=key)).workspace for key in ("ab_live_one", "ab_live_two")
+        ledger.of_plan("halo", HaloSettings(widget_key=key)).workspace for key in ("ab_live_one", "ab_live_two")
     )
 
 
@@ -97,8 +97,8 @@ def test_a_connection_without_a_limit_leaves_no_trace(engine, ledger, halo):
     assert sa.inspect(engine).get_table_names() == []
 
 
-def test_a_ledger_of_the_first_version_is_given_the_table(engine, ledger, halo, pages):
-    pages.book.forget("users", ["u1"])
+def test_a_ledger_of_the_first_version_is_given_the_table(engine, ledger, halo, plan_ledger):
+    plan_ledger.acknowledged.forget("users", ["u1"])
     RATES.drop(engine)
     with engine.begin() as connection:
         connection.execute(sa.update(SCHEMA).values(version=1))
@@ -107,7 +107,7 @@ def test_a_ledger_of_the_first_version_is_given_the_table(engine, ledger, halo, 
     with engine.connect() as connection:
         assert connection.scalars(sa.select(SCHEMA.c.version)).all() == [VERSION]
     assert set(sa.inspect(engine).get_table_names()) >= set(METADATA.tables)
-    assert again.pages("halo", halo).book.size("users") == 1
+    assert again.of_plan("halo", halo).acknowledged.size("users") == 1
 
 
 def test_a_database_that_is_gone_is_told_as_everywhere(engine, bucket):
@@ -135,7 +135,7 @@ PROCESSES, EACH, RATE = 4, 15, 30.0
 
 
 def test_processes_that_share_a_ledger_hold_the_limit_together(engine, ledger, halo, own_database):
-    ledger.pages("halo", halo)  # the tables are there
+    ledger.of_plan("halo", halo)  # the tables are there
     with SandboxServer(SandboxConfig()) as sandbox:
         settings = {"widget_key": "ab_live_sandbox", "base_url": sandbox.url, "requests_per_second": RATE}
         order = json.dumps({"ledger": own_database, "settings": settings, "requests": EACH})

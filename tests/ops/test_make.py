@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from inline_snapshot import snapshot
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +39,7 @@ def test_make_alone_tells_what_there_is():
 def test_without_a_python_it_says_what_to_do(tmp_path):
     done = make("venv", f"VENV={tmp_path}/venv", "PYTHON=")
     assert done.returncode != 0
-    assert done.stdout == "No Python 3.10 or later found: install one, or name it by make PYTHON=…\n"
+    assert done.stdout == snapshot("No Python 3.10 or later found: install one, or name it by make PYTHON=…\n")
 
 
 @pytest.mark.parametrize(

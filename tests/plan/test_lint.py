@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.plan.lint import Finding, lint, render_findings
 
@@ -39,7 +40,7 @@ def test_a_plan_that_says_all_meets_every_point(plans):
     )
     text = text.replace("type: error\n", "type: list\n").replace("label: Open Problems", "label: Open Cases")
     findings = lint(plans.load(text))
-    assert render_findings(findings) == (
+    assert render_findings(findings) == snapshot(
         "✓ user traits: name, email, role\n"
         "✓ user traits from the product: has_form\n"
         "✓ signed_up_at of users\n"
@@ -64,7 +65,7 @@ def test_a_plan_that_says_all_meets_every_point(plans):
 
 def test_a_poor_plan_is_told_every_mend_with_its_place(plans):
     findings = lint(plans.load(POOR))
-    assert render_findings(findings) == (
+    assert render_findings(findings) == snapshot(
         "✗ user traits lack email and role: select them in users.traits (halo.yaml, line 15) [user-basics]\n"
         "✗ user traits say nothing of the product: add what support asks about, for example has_created_form (halo.yaml, line 15) [user-product-traits]\n"
         "✗ users have no signed_up_at, so Halo takes the time of the import for it: select it AS signed_up_at (halo.yaml, line 15) [user-sign-up]\n"
@@ -152,4 +153,6 @@ def test_only_lists_of_rows_are_asked_for_ids_and_many_names_are_cut_short(plans
     text = text.replace("has_form FROM", "has_form, has_page, has_call, has_plan, has_bot FROM")
     findings = {finding.rule: finding for finding in lint(plans.load(text))}
     assert "lists" not in findings
-    assert findings["milestones"].text == "onboarding milestones: has_bot, has_call, has_form, has_page and 1 more"
+    assert findings["milestones"].text == snapshot(
+        "onboarding milestones: has_bot, has_call, has_form, has_page and 1 more"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan.loader import load_plan
@@ -68,7 +69,7 @@ def test_a_plan_becomes_its_queries_in_the_order_of_the_file(plans):
         shape="map",
         empty={},
     )
-    assert str(integrations.problem("is wrong")) == (
+    assert str(integrations.problem("is wrong")) == snapshot(
         "sql/integrations.sql, line 1: companies.context.integrations.sql: is wrong"
     )
 
@@ -166,9 +167,9 @@ def test_a_reserved_name_may_be_the_key_or_company_column(plans):
 def test_send_context_false_keeps_the_queries_of_user_context_out_but_still_checks_them(plans):
     off = plans.changed("  company: team_id\n", "  company: team_id\n  send_context: false\n")
     assert plans.load(off).entries("users") == ()
-    assert plans.problems(off.replace("step, done FROM onboarding", "step, done, step FROM onboarding")) == [
-        "halo.yaml, line 37: users.context.onboarding.sql: gives two columns named step: rename one with AS"
-    ]
+    assert plans.problems(off.replace("step, done FROM onboarding", "step, done, step FROM onboarding")) == snapshot(
+        ["halo.yaml, line 37: users.context.onboarding.sql: gives two columns named step: rename one with AS"]
+    )
 
 
 def test_every_problem_is_told_at_once_in_the_order_of_the_file_with_those_of_sql_files_last(plans):
@@ -229,10 +230,10 @@ def test_a_path_that_gives_no_file_is_one_problem(plans):
         return str(problem)
 
     os.mkfifo(plans.folder / "pipe")
-    assert told("none.yaml") == "none.yaml: there is no such file: check the path, and from where it is read"
+    assert told("none.yaml") == snapshot("none.yaml: there is no such file: check the path, and from where it is read")
     assert told(plans.folder / "sql") == f"{plans.folder}/sql: is a directory: name the file in it"
-    assert told("pipe") == "pipe: is no regular file: name a text file"
-    assert told("a\0b") == "a\0b: can't be read: there is a NUL character in its path"
+    assert told("pipe") == snapshot("pipe: is no regular file: name a text file")
+    assert told("a\0b") == snapshot("a\0b: can't be read: there is a NUL character in its path")
     assert told("x" * 5000).endswith(": can't be read: File name too long")
 
 
@@ -282,8 +283,10 @@ def test_reserved_names_and_wrong_literals_are_told_with_their_own_lines(plans):
         "t.name, t.created_at AS signed_up_at, s.plan,", "t.name,\n        t.id,\n        t.created_at,"
     )
     text = text.replace(" 'annual' AS", "\n        'yearly'\n        AS")
-    assert plans.problems(text) == [
-        "halo.yaml, line 9: companies.traits.sql: id is a name that Halo reserves: rename it in the SQL, for example `id AS record_id`",
-        "halo.yaml, line 10: companies.traits.sql: created_at is a name that Halo reserves: rename it in the SQL, for example `created_at AS signed_up_at`",
-        "halo.yaml, line 12: companies.traits.sql: contract_term is 'yearly', which Halo doesn't know. Known: monthly, quarterly, annual, bi_annual.",
-    ]
+    assert plans.problems(text) == snapshot(
+        [
+            "halo.yaml, line 9: companies.traits.sql: id is a name that Halo reserves: rename it in the SQL, for example `id AS record_id`",
+            "halo.yaml, line 10: companies.traits.sql: created_at is a name that Halo reserves: rename it in the SQL, for example `created_at AS signed_up_at`",
+            "halo.yaml, line 12: companies.traits.sql: contract_term is 'yearly', which Halo doesn't know. Known: monthly, quarterly, annual, bi_annual.",
+        ]
+    )

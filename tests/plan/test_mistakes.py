@@ -3,114 +3,131 @@
 from __future__ import annotations
 
 import pytest
+from inline_snapshot import snapshot
 
 # Each case: what is wrong; the changes to the right plan, as (old, new); every line of the error.
 MISTAKES = [
     (
         "an unknown key",
         [("      label: Product Metrics\n", "      labl: Product Metrics\n")],
-        [
-            "halo.yaml, line 11: companies.context.metrics.label: is missing: say in a few words what the AI is shown, for example `label: Connected Integrations`",
-            "halo.yaml, line 12: companies.context.metrics.labl: isn't known here. Did you mean label? Known: label, sql, type, source, rows, name, value, order_by, limit, empty, nulls, booleans, timestamps.",
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 11: companies.context.metrics.label: is missing: say in a few words what the AI is shown, for example `label: Connected Integrations`",
+                "halo.yaml, line 12: companies.context.metrics.labl: isn't known here. Did you mean label? Known: label, sql, type, source, rows, name, value, order_by, limit, empty, nulls, booleans, timestamps.",
+            ]
+        ),
     ),
     (
         "an unknown key at the top",
         [("questions:", "question:")],
-        [
-            "halo.yaml, line 37: question: isn't known here. Did you mean questions? Known: version, name, source, nulls, companies, users, questions."
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 37: question: isn't known here. Did you mean questions? Known: version, name, source, nulls, companies, users, questions."
+            ]
+        ),
     ),
     (
         "a missing version",
         [("version: 1\n", "")],
-        ["halo.yaml, line 1: version: is missing: write `version: 1`"],
+        snapshot(["halo.yaml, line 1: version: is missing: write `version: 1`"]),
     ),
     (
         "another version",
         [("version: 1", "version: 2")],
-        ["halo.yaml, line 2: version: is 2, but must be 1"],
+        snapshot(["halo.yaml, line 2: version: is 2, but must be 1"]),
     ),
     (
         "a version in quotes",
         [("version: 1", 'version: "1"')],
-        ["halo.yaml, line 2: version: is '1', but must be 1"],
+        snapshot(["halo.yaml, line 2: version: is '1', but must be 1"]),
     ),
     (
         "a missing key",
         [("  key: user_id\n", "")],
-        [
-            "halo.yaml, line 27: users.key: is missing: name the column that holds the record's key, for example `key: team_id`"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 27: users.key: is missing: name the column that holds the record's key, for example `key: team_id`"
+            ]
+        ),
     ),
     (
         "a missing company",
         [("  company: team_id\n", "")],
-        [
-            "halo.yaml, line 27: users.company: is missing: name the column that holds the user's company, for example `company: team_id`"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 27: users.company: is missing: name the column that holds the user's company, for example `company: team_id`"
+            ]
+        ),
     ),
     (
         "missing traits",
         [("  traits:\n    sql: SELECT id AS user_id, team_id, name, email, role, has_form FROM users\n", "")],
-        ["halo.yaml, line 27: users.traits: is missing: give it a query: `traits: {sql: SELECT …}`"],
+        snapshot(["halo.yaml, line 27: users.traits: is missing: give it a query: `traits: {sql: SELECT …}`"]),
     ),
     (
         "a blank key column",
         [("key: user_id", "key: ' '")],
-        ["halo.yaml, line 28: users.key: is blank: name a column of the SQL"],
+        snapshot(["halo.yaml, line 28: users.key: is blank: name a column of the SQL"]),
     ),
     (
         "a number for a text",
         [("label: Product Metrics", "label: 12")],
-        ["halo.yaml, line 12: companies.context.metrics.label: is 12, but must be a text: put quotes around it"],
+        snapshot(
+            ["halo.yaml, line 12: companies.context.metrics.label: is 12, but must be a text: put quotes around it"]
+        ),
     ),
     (
         "a YAML 1.1 boolean for a text",
         [("label: Product Metrics", "label: yes")],
-        ["halo.yaml, line 12: companies.context.metrics.label: is true, but must be a text: put quotes around it"],
+        snapshot(
+            ["halo.yaml, line 12: companies.context.metrics.label: is true, but must be a text: put quotes around it"]
+        ),
     ),
     (
         "an empty label",
         [("label: Product Metrics", "label: ''")],
-        ["halo.yaml, line 12: companies.context.metrics.label: is blank: say in a few words what the AI is shown"],
+        snapshot(
+            ["halo.yaml, line 12: companies.context.metrics.label: is blank: say in a few words what the AI is shown"]
+        ),
     ),
     (
         "a label with a line break",
         [("label: Product Metrics", 'label: "Product\\nMetrics"')],
-        [
-            "halo.yaml, line 12: companies.context.metrics.label: holds control characters or line breaks: say in a few words what the AI is shown"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 12: companies.context.metrics.label: holds control characters or line breaks: say in a few words what the AI is shown"
+            ]
+        ),
     ),
     (
         "a nothing for a label",
         [("label: Product Metrics", "label:")],
-        ["halo.yaml, line 12: companies.context.metrics.label: is empty, but must be a text"],
+        snapshot(["halo.yaml, line 12: companies.context.metrics.label: is empty, but must be a text"]),
     ),
     (
         "a list for a text",
         [("label: Product Metrics", "label: [Product, Metrics]")],
-        ["halo.yaml, line 12: companies.context.metrics.label: is a list, but must be a text"],
+        snapshot(["halo.yaml, line 12: companies.context.metrics.label: is a list, but must be a text"]),
     ),
     (
         "a text for a list",
         [("order_by: [opened_at desc, id]", "order_by: opened_at desc")],
-        ["halo.yaml, line 25: companies.context.errors.order_by: is 'opened_at desc', but must be a list"],
+        snapshot(["halo.yaml, line 25: companies.context.errors.order_by: is 'opened_at desc', but must be a list"]),
     ),
     (
         "a text for a number",
         [("limit: 20", "limit: many")],
-        ["halo.yaml, line 26: companies.context.errors.limit: is 'many', but must be a whole number"],
+        snapshot(["halo.yaml, line 26: companies.context.errors.limit: is 'many', but must be a whole number"]),
     ),
     (
         "a boolean for a number",
         [("limit: 20", "limit: true")],
-        ["halo.yaml, line 26: companies.context.errors.limit: is true, but must be a whole number"],
+        snapshot(["halo.yaml, line 26: companies.context.errors.limit: is true, but must be a whole number"]),
     ),
     (
         "a limit of nothing",
         [("limit: 20", "limit: 0")],
-        ["halo.yaml, line 26: companies.context.errors.limit: is 0, but must be at least 1"],
+        snapshot(["halo.yaml, line 26: companies.context.errors.limit: is 0, but must be at least 1"]),
     ),
     (
         "a text for an entry",
@@ -120,223 +137,277 @@ MISTAKES = [
                 "    onboarding: SELECT 1\n",
             )
         ],
-        ["halo.yaml, line 33: users.context.onboarding: is 'SELECT 1', but must be a mapping"],
+        snapshot(["halo.yaml, line 33: users.context.onboarding: is 'SELECT 1', but must be a mapping"]),
     ),
     (
         "an empty scope",
         [("companies:\n", "companies:\nold:\n")],
-        [
-            "halo.yaml, line 4: companies: is empty: write its key and traits, or take `companies:` out",
-            "halo.yaml, line 5: old: isn't known here. Known: version, name, source, nulls, companies, users, questions.",
-            "halo.yaml, line 40: questions[0].answered_by[0]: companies.context.integrations isn't in the plan. Known: users.traits, users.context.onboarding.",
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 4: companies: is empty: write its key and traits, or take `companies:` out",
+                "halo.yaml, line 5: old: isn't known here. Known: version, name, source, nulls, companies, users, questions.",
+                "halo.yaml, line 40: questions[0].answered_by[0]: companies.context.integrations isn't in the plan. Known: users.traits, users.context.onboarding.",
+            ]
+        ),
     ),
     (
         "a wrong choice",
         [("source: forms_app", "source: forms_app\nnulls: ommit")],
-        ["halo.yaml, line 4: nulls: is 'ommit', but must be send or omit"],
+        snapshot(["halo.yaml, line 4: nulls: is 'ommit', but must be send or omit"]),
     ),
     (
         "an unknown type",
         [("type: metric", "type: metrics")],
-        [
-            "halo.yaml, line 13: companies.context.metrics.type: 'metrics' is no context type. Did you mean metric? Known: list, integration, error, status, config, feature, metric, relationship, custom."
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 13: companies.context.metrics.type: 'metrics' is no context type. Did you mean metric? Known: list, integration, error, status, config, feature, metric, relationship, custom."
+            ]
+        ),
     ),
     (
         "an unknown type far from all",
         [("type: metric", "type: xyz")],
-        [
-            "halo.yaml, line 13: companies.context.metrics.type: 'xyz' is no context type. Known: list, integration, error, status, config, feature, metric, relationship, custom."
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 13: companies.context.metrics.type: 'xyz' is no context type. Known: list, integration, error, status, config, feature, metric, relationship, custom."
+            ]
+        ),
     ),
     (
         "an integration without a name",
         [("      name: service\n", "")],
-        [
-            "halo.yaml, line 18: companies.context.integrations.type: integration needs `name:`, the column that names each row, so that rows become {hubspot: {…}} (or `value:`, or `rows:`, for another shape)"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 18: companies.context.integrations.type: integration needs `name:`, the column that names each row, so that rows become {hubspot: {…}} (or `value:`, or `rows:`, for another shape)"
+            ]
+        ),
     ),
     (
         "name and value",
         [("name: service", "name: service\n      value: status")],
-        [
-            "halo.yaml, line 20: companies.context.integrations.value: doesn't go with name: `value:` gives one value, `name:` a mapping; keep one"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 20: companies.context.integrations.value: doesn't go with name: `value:` gives one value, `name:` a mapping; keep one"
+            ]
+        ),
     ),
     (
         "name and rows",
         [("name: service", "name: service\n      rows: many")],
-        [
-            "halo.yaml, line 20: companies.context.integrations.rows: doesn't go with name: a mapping by name takes as many rows as there are; take rows out"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 20: companies.context.integrations.rows: doesn't go with name: a mapping by name takes as many rows as there are; take rows out"
+            ]
+        ),
     ),
     (
         "value and many rows",
         [("name: service", "value: status\n      rows: many")],
-        [
-            "halo.yaml, line 20: companies.context.integrations.rows: many doesn't go with value: `value:` is the column of one row; keep one of them"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 20: companies.context.integrations.rows: many doesn't go with value: `value:` is the column of one row; keep one of them"
+            ]
+        ),
     ),
     (
         "value and nulls",
         [("name: service", "value: status\n      nulls: omit")],
-        [
-            "halo.yaml, line 20: companies.context.integrations.nulls: omit doesn't go with value: a null there is the value, and is sent; take nulls out"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 20: companies.context.integrations.nulls: omit doesn't go with value: a null there is the value, and is sent; take nulls out"
+            ]
+        ),
     ),
     (
         "an order for one row",
         [("empty: {forms: 0}", "order_by: [forms]")],
-        [
-            "halo.yaml, line 15: companies.context.metrics.order_by: is for lists only, and this entry is an object: add `rows: many` or take it out"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 15: companies.context.metrics.order_by: is for lists only, and this entry is an object: add `rows: many` or take it out"
+            ]
+        ),
     ),
     (
         "a limit for a map",
         [("name: service", "name: service\n      limit: 3")],
-        [
-            "halo.yaml, line 20: companies.context.integrations.limit: is for lists only, and this entry is a mapping by name: add `rows: many` or take it out"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 20: companies.context.integrations.limit: is for lists only, and this entry is a mapping by name: add `rows: many` or take it out"
+            ]
+        ),
     ),
     (
         "a blank order",
         [("order_by: [opened_at desc, id]", "order_by: ['', id]")],
-        [
-            "halo.yaml, line 25: companies.context.errors.order_by[0]: is blank: write a column, with `desc` after it to sort downwards"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 25: companies.context.errors.order_by[0]: is blank: write a column, with `desc` after it to sort downwards"
+            ]
+        ),
     ),
     (
         "an empty of another shape",
         [("empty: {forms: 0}", "empty: []")],
-        [
-            "halo.yaml, line 15: companies.context.metrics.empty: is a list, but this entry is an object: write a mapping such as {} or omit"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 15: companies.context.metrics.empty: is a list, but this entry is an object: write a mapping such as {} or omit"
+            ]
+        ),
     ),
     (
         "an empty mapping for a list",
         [("limit: 20", "empty: {}")],
-        [
-            "halo.yaml, line 26: companies.context.errors.empty: is a mapping, but this entry is a list: write a list such as [] or omit"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 26: companies.context.errors.empty: is a mapping, but this entry is a list: write a list such as [] or omit"
+            ]
+        ),
     ),
     (
         "an empty list for a value",
         [("name: service", "value: status\n      empty: [1]")],
-        [
-            "halo.yaml, line 20: companies.context.integrations.empty: is a list, but this entry is a single value: write a single value or omit"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 20: companies.context.integrations.empty: is a list, but this entry is a single value: write a single value or omit"
+            ]
+        ),
     ),
     (
         "an empty null for an object",
         [("empty: {forms: 0}", "empty: null")],
-        [
-            "halo.yaml, line 15: companies.context.metrics.empty: is null, but this entry is an object: write a mapping such as {} or omit"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 15: companies.context.metrics.empty: is null, but this entry is an object: write a mapping such as {} or omit"
+            ]
+        ),
     ),
     (
         "a reserved user trait",
         [("id AS user_id, team_id,", "id AS user_id, team_id, created_at, last_seen,")],
-        [
-            "halo.yaml, line 31: users.traits.sql: created_at is a name that Halo reserves: rename it in the SQL, for example `created_at AS signed_up_at`",
-            "halo.yaml, line 31: users.traits.sql: last_seen is a name that Halo reserves: rename it in the SQL, for example `last_seen AS last_active_at`",
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 31: users.traits.sql: created_at is a name that Halo reserves: rename it in the SQL, for example `created_at AS signed_up_at`",
+                "halo.yaml, line 31: users.traits.sql: last_seen is a name that Halo reserves: rename it in the SQL, for example `last_seen AS last_active_at`",
+            ]
+        ),
     ),
     (
         "a reserved company trait",
         [("t.created_at AS signed_up_at", "t.team_size")],
-        [
-            "halo.yaml, line 8: companies.traits.sql: team_size is a name that Halo reserves: rename it in the SQL, for example `team_size AS members`"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 8: companies.traits.sql: team_size is a name that Halo reserves: rename it in the SQL, for example `team_size AS members`"
+            ]
+        ),
     ),
     (
         "a column given twice",
         [("count(*) AS forms", "count(*) AS forms, max(id) AS forms")],
-        ["halo.yaml, line 14: companies.context.metrics.sql: gives two columns named forms: rename one with AS"],
+        snapshot(
+            ["halo.yaml, line 14: companies.context.metrics.sql: gives two columns named forms: rename one with AS"]
+        ),
     ),
     (
         "a missing key column",
         [("SELECT user_id, team_id, step, done", "SELECT usr_id, team_id, step, done")],
-        [
-            "halo.yaml, line 36: users.context.onboarding.sql: gives no column user_id, which names the record (users.key). Did you mean usr_id? Add it to the SELECT list."
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 36: users.context.onboarding.sql: gives no column user_id, which names the record (users.key). Did you mean usr_id? Add it to the SELECT list."
+            ]
+        ),
     ),
     (
         "a missing company column",
         [("SELECT user_id, team_id, step, done", "SELECT user_id, step, done")],
-        [
-            "halo.yaml, line 36: users.context.onboarding.sql: gives no column team_id, which names the company (users.company). Add it to the SELECT list."
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 36: users.context.onboarding.sql: gives no column team_id, which names the company (users.company). Add it to the SELECT list."
+            ]
+        ),
     ),
     (
         "a name that isn't selected",
         [("name: service", "name: servce")],
-        [
-            "halo.yaml, line 19: companies.context.integrations.name: the SQL gives no column servce. Did you mean service? It gives last_error, service, status, team_id."
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 19: companies.context.integrations.name: the SQL gives no column servce. Did you mean service? It gives last_error, service, status, team_id."
+            ]
+        ),
     ),
     (
         "a name that is the key",
         [("name: service", "name: team_id")],
-        [
-            "halo.yaml, line 19: companies.context.integrations.name: team_id names the record, and is no part of the entry: name another"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 19: companies.context.integrations.name: team_id names the record, and is no part of the entry: name another"
+            ]
+        ),
     ),
     (
         "a value that isn't selected",
         [("name: service", "value: state")],
-        [
-            "halo.yaml, line 19: companies.context.integrations.value: the SQL gives no column state. Did you mean status? It gives last_error, service, status, team_id."
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 19: companies.context.integrations.value: the SQL gives no column state. Did you mean status? It gives last_error, service, status, team_id."
+            ]
+        ),
     ),
     (
         "an order that isn't selected",
         [("opened_at desc, id", "opend_at desc, id")],
-        [
-            "halo.yaml, line 25: companies.context.errors.order_by[0]: the SQL gives no column opend_at. Did you mean opened_at? It gives id, opened_at, team_id, title."
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 25: companies.context.errors.order_by[0]: the SQL gives no column opend_at. Did you mean opened_at? It gives id, opened_at, team_id, title."
+            ]
+        ),
     ),
     (
         "marked columns that aren't selected",
         [("limit: 20", "limit: 20\n      booleans: [is_open]\n      timestamps: [opened]")],
-        [
-            "halo.yaml, line 27: companies.context.errors.booleans[0]: the SQL gives no column is_open. It gives id, opened_at, team_id, title.",
-            "halo.yaml, line 28: companies.context.errors.timestamps[0]: the SQL gives no column opened. Did you mean opened_at? It gives id, opened_at, team_id, title.",
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 27: companies.context.errors.booleans[0]: the SQL gives no column is_open. It gives id, opened_at, team_id, title.",
+                "halo.yaml, line 28: companies.context.errors.timestamps[0]: the SQL gives no column opened. Did you mean opened_at? It gives id, opened_at, team_id, title.",
+            ]
+        ),
     ),
     (
         "a column marked twice",
         [("limit: 20", "limit: 20\n      booleans: [id]\n      timestamps: [id]")],
-        [
-            "halo.yaml, line 28: companies.context.errors.timestamps: id stands under booleans too: keep it in one of them"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 28: companies.context.errors.timestamps: id stands under booleans too: keep it in one of them"
+            ]
+        ),
     ),
     (
         "a blank marked column",
         [("limit: 20", "limit: 20\n      booleans: ['']")],
-        ["halo.yaml, line 27: companies.context.errors.booleans[0]: is blank: name a column of the SQL"],
+        snapshot(["halo.yaml, line 27: companies.context.errors.booleans[0]: is blank: name a column of the SQL"]),
     ),
     (
         "a literal that the API doesn't know",
         [("'annual'", "'yearly'")],
-        [
-            "halo.yaml, line 8: companies.traits.sql: contract_term is 'yearly', which Halo doesn't know. Known: monthly, quarterly, annual, bi_annual."
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 8: companies.traits.sql: contract_term is 'yearly', which Halo doesn't know. Known: monthly, quarterly, annual, bi_annual."
+            ]
+        ),
     ),
     (
         "a source that is blank",
         [("source: forms_app", "source: ''")],
-        ["halo.yaml, line 3: source: is blank: name an Airflow connection"],
+        snapshot(["halo.yaml, line 3: source: is blank: name an Airflow connection"]),
     ),
     (
         "no source at all",
         [("source: forms_app\n", "")],
-        ["halo.yaml, line 1: source: is missing: name the Airflow connection of the product database"],
+        snapshot(["halo.yaml, line 1: source: is missing: name the Airflow connection of the product database"]),
     ),
     (
         "an empty source",
         [("source: forms_app\n", "source:\n")],
-        ["halo.yaml, line 3: source: is missing: name the Airflow connection of the product database"],
+        snapshot(["halo.yaml, line 3: source: is missing: name the Airflow connection of the product database"]),
     ),
     (
         "one entry without a source",
@@ -344,182 +415,230 @@ MISTAKES = [
             ("source: forms_app\n", ""),
             ("      label: Product Metrics\n", "      label: Product Metrics\n      source: other\n"),
         ],
-        [
-            "halo.yaml, line 5: companies.traits.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
-            "halo.yaml, line 16: companies.context.integrations.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
-            "halo.yaml, line 21: companies.context.errors.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
-            "halo.yaml, line 30: users.traits.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
-            "halo.yaml, line 33: users.context.onboarding.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 5: companies.traits.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
+                "halo.yaml, line 16: companies.context.integrations.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
+                "halo.yaml, line 21: companies.context.errors.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
+                "halo.yaml, line 30: users.traits.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
+                "halo.yaml, line 33: users.context.onboarding.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
+            ]
+        ),
     ),
     (
         "a key that is the company",
         [("key: user_id", "key: team_id")],
-        ["halo.yaml, line 29: users.company: is the key column too: select the value twice, under two names"],
+        snapshot(["halo.yaml, line 29: users.company: is the key column too: select the value twice, under two names"]),
     ),
     (
         "an answer that isn't there",
         [("answered_by: [companies.context.integrations]", "answered_by: [companies.context.integration]")],
-        [
-            "halo.yaml, line 39: questions[0].answered_by[0]: companies.context.integration isn't in the plan. Did you mean companies.context.integrations? Known: companies.traits, companies.context.metrics, companies.context.integrations, companies.context.errors, users.traits, users.context.onboarding."
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 39: questions[0].answered_by[0]: companies.context.integration isn't in the plan. Did you mean companies.context.integrations? Known: companies.traits, companies.context.metrics, companies.context.integrations, companies.context.errors, users.traits, users.context.onboarding."
+            ]
+        ),
     ),
     (
         "an answer with a wrong field",
         [("answered_by: [companies.context.integrations]", "answered_by: [users.traits.rol]")],
-        [
-            "halo.yaml, line 39: questions[0].answered_by[0]: users.traits gives no rol. Did you mean role? It gives email, has_form, name, role."
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 39: questions[0].answered_by[0]: users.traits gives no rol. Did you mean role? It gives email, has_form, name, role."
+            ]
+        ),
     ),
     (
         "no answers",
         [("answered_by: [companies.context.integrations]", "answered_by: []")],
-        [
-            "halo.yaml, line 39: questions[0].answered_by: is empty: list the keys that answer it, or take the question out"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 39: questions[0].answered_by: is empty: list the keys that answer it, or take the question out"
+            ]
+        ),
     ),
     (
         "a blank question",
         [("ask: Why isn't my HubSpot sync working?", "ask: ''")],
-        ["halo.yaml, line 38: questions[0].ask: is blank: write the question, as customers ask it"],
+        snapshot(["halo.yaml, line 38: questions[0].ask: is blank: write the question, as customers ask it"]),
     ),
     (
         "a missing answer",
         [("    answered_by: [companies.context.integrations]\n", "")],
-        [
-            "halo.yaml, line 38: questions[0].answered_by: is missing: list the keys that answer it, for example `[companies.context.integrations]`"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 38: questions[0].answered_by: is missing: list the keys that answer it, for example `[companies.context.integrations]`"
+            ]
+        ),
     ),
     (
         "a context key with a line break",
         [("    metrics:\n", '    "met\\nrics":\n')],
-        [
-            "halo.yaml, line 11: companies.context.'met\\nrics': holds control characters or line breaks: a context key is a name such as product_metrics"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 11: companies.context.'met\\nrics': holds control characters or line breaks: a context key is a name such as product_metrics"
+            ]
+        ),
     ),
     (
         "a context key of blanks",
         [("    metrics:\n", '    " ":\n')],
-        ["halo.yaml, line 11: companies.context.' ': is blank: a context key is a name such as product_metrics"],
+        snapshot(
+            ["halo.yaml, line 11: companies.context.' ': is blank: a context key is a name such as product_metrics"]
+        ),
     ),
     (
         "a missing SQL file",
         [("sql/integrations.sql", "sql/integration.sql")],
-        [
-            "halo.yaml, line 20: companies.context.integrations.sql: sql/integration.sql: there is no such file: check the path, and from where it is read"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 20: companies.context.integrations.sql: sql/integration.sql: there is no such file: check the path, and from where it is read"
+            ]
+        ),
     ),
     (
         "a SQL file that is a folder",
         [("sql: sql/integrations.sql", "sql: folder.sql")],
-        ["halo.yaml, line 20: companies.context.integrations.sql: folder.sql: is a directory: name the file in it"],
+        snapshot(
+            ["halo.yaml, line 20: companies.context.integrations.sql: folder.sql: is a directory: name the file in it"]
+        ),
     ),
     (
         "a SQL file by an absolute path",
         [("sql: sql/integrations.sql", "sql: /etc/integrations.sql")],
-        [
-            "halo.yaml, line 20: companies.context.integrations.sql: /etc/integrations.sql is an absolute path: give it relative to the plan, so that both move together"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 20: companies.context.integrations.sql: /etc/integrations.sql is an absolute path: give it relative to the plan, so that both move together"
+            ]
+        ),
     ),
     (
         "a SQL file with control characters",
         [("sql: sql/integrations.sql", 'sql: "sql\\0.sql"')],
-        [
-            "halo.yaml, line 20: companies.context.integrations.sql: holds control characters: give the path of an SQL file, relative to the plan"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 20: companies.context.integrations.sql: holds control characters: give the path of an SQL file, relative to the plan"
+            ]
+        ),
     ),
     (
         "blank SQL",
         [("sql: SELECT user_id, team_id, step, done FROM onboarding", "sql: ''")],
-        ["halo.yaml, line 36: users.context.onboarding.sql: the SQL is empty: write a SELECT"],
+        snapshot(["halo.yaml, line 36: users.context.onboarding.sql: the SQL is empty: write a SELECT"]),
     ),
     (
         "SQL that writes",
         [("sql: SELECT user_id, team_id, step, done FROM onboarding", "sql: DELETE FROM users")],
-        [
-            "halo.yaml, line 36: users.context.onboarding.sql: begins with DELETE: a query is one SELECT (or WITH … SELECT)"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 36: users.context.onboarding.sql: begins with DELETE: a query is one SELECT (or WITH … SELECT)"
+            ]
+        ),
     ),
     (
         "a wrong line in a block of SQL",
         [("FROM teams t LEFT", "FROM {{ ds }} t LEFT")],
-        [
-            'halo.yaml, line 9: companies.traits.sql: templates aren\'t filled in: only {{ batch("column") }} is known here'
-        ],
+        snapshot(
+            [
+                'halo.yaml, line 9: companies.traits.sql: templates aren\'t filled in: only {{ batch("column") }} is known here'
+            ]
+        ),
     ),
     (
         "a batch that isn't a column",
         [('batch("problems.team_id")', 'batch("1=1) OR (1=1")')],
-        [
-            'halo.yaml, line 24: companies.context.errors.sql: batch takes the name of one column, such as {{ batch("f.team_id") }}'
-        ],
+        snapshot(
+            [
+                'halo.yaml, line 24: companies.context.errors.sql: batch takes the name of one column, such as {{ batch("f.team_id") }}'
+            ]
+        ),
     ),
     (
         "a key twice",
         [("  key: team_id\n", "  key: team_id\n  key: id\n")],
-        ["halo.yaml, line 6: companies.key: is given twice, first on line 5: keep one of them"],
+        snapshot(["halo.yaml, line 6: companies.key: is given twice, first on line 5: keep one of them"]),
     ),
     (
         "a number as a key",
         [("    metrics:\n", "    2025:\n")],
-        ['halo.yaml, line 11: companies.context: the key 2025 is no text in YAML: write "2025", in quotes'],
+        snapshot(['halo.yaml, line 11: companies.context: the key 2025 is no text in YAML: write "2025", in quotes']),
     ),
     (
         "a YAML 1.1 boolean as a key",
         [("    metrics:\n", "    on:\n")],
-        ['halo.yaml, line 11: companies.context: the key on is no text in YAML: write "on", in quotes'],
+        snapshot(['halo.yaml, line 11: companies.context: the key on is no text in YAML: write "on", in quotes']),
     ),
     (
         "a date as a key",
         [("    metrics:\n", "    2025-01-01:\n")],
-        ['halo.yaml, line 11: companies.context: the key 2025-01-01 is no text in YAML: write "2025-01-01", in quotes'],
+        snapshot(
+            [
+                'halo.yaml, line 11: companies.context: the key 2025-01-01 is no text in YAML: write "2025-01-01", in quotes'
+            ]
+        ),
     ),
     (
         "a list as a key",
         [("    metrics:\n", "    [a, b]:\n")],
-        [
-            "halo.yaml, line 11: companies.context: a key must be a text (`<<` and keys in brackets aren't known here): write the keys out"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 11: companies.context: a key must be a text (`<<` and keys in brackets aren't known here): write the keys out"
+            ]
+        ),
     ),
     (
         "a merge key",
         [("    metrics:\n", "    metrics:\n      <<: {type: metric}\n")],
-        [
-            "halo.yaml, line 12: companies.context.metrics: a key must be a text (`<<` and keys in brackets aren't known here): write the keys out"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 12: companies.context.metrics: a key must be a text (`<<` and keys in brackets aren't known here): write the keys out"
+            ]
+        ),
     ),
     (
         "a Python tag",
         [("label: Product Metrics", "label: !!python/object/apply:os.system [ls]")],
-        [
-            "halo.yaml, line 12: companies.context.metrics.label: the tag !!python/object/apply:os.system isn't known here: a plan holds texts, numbers, true, false, null, lists and mappings"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 12: companies.context.metrics.label: the tag !!python/object/apply:os.system isn't known here: a plan holds texts, numbers, true, false, null, lists and mappings"
+            ]
+        ),
     ),
     (
         "a tag that doesn't fit",
         [("limit: 20", "limit: !!int abc")],
-        [
-            "halo.yaml, line 26: companies.context.errors.limit: can't be read as the type that its tag names: drop the tag"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 26: companies.context.errors.limit: can't be read as the type that its tag names: drop the tag"
+            ]
+        ),
     ),
     (
         "a value that is no number",
         [("empty: {forms: 0}", "empty: {forms: .nan}")],
-        ["halo.yaml, line 15: companies.context.metrics.empty.forms: NaN and infinity have no form in JSON: use null"],
+        snapshot(
+            [
+                "halo.yaml, line 15: companies.context.metrics.empty.forms: NaN and infinity have no form in JSON: use null"
+            ]
+        ),
     ),
     (
         "a number beyond 64 bits",
         [("empty: {forms: 0}", "empty: {forms: 99999999999999999999}")],
-        [
-            "halo.yaml, line 15: companies.context.metrics.empty.forms: is a number beyond 64 bits: put it in quotes, as a text"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 15: companies.context.metrics.empty.forms: is a number beyond 64 bits: put it in quotes, as a text"
+            ]
+        ),
     ),
     (
         "half a Unicode pair",
         [("label: Product Metrics", 'label: "\\ud800"')],
-        [
-            "halo.yaml, line 12: companies.context.metrics.label: holds half of a Unicode pair: write the character itself"
-        ],
+        snapshot(
+            [
+                "halo.yaml, line 12: companies.context.metrics.label: holds half of a Unicode pair: write the character itself"
+            ]
+        ),
     ),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.exceptions import PlanError
 from airflow_provider_halo.plan.selection import Selection, select
@@ -89,6 +90,6 @@ def test_user_context_that_is_switched_off_is_told_so(plans):
     assert chosen(select(plan))["users"] == (True, True, True, [])
     with pytest.raises(PlanError) as caught:
         select(plan, ["users.context"])
-    assert str(caught.value) == (
+    assert str(caught.value) == snapshot(
         "halo.yaml: only: users.context can't be sent: the plan says `send_context: false` for its users"
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks import HaloHook
@@ -93,7 +94,7 @@ def test_plain_http_is_refused_for_another_machine(settings):
 def test_a_missing_connection_is_named_with_the_way_to_make_it():
     with pytest.raises(SetupError) as caught:
         _ = HaloHook("halo_other").settings
-    assert str(caught.value) == (
+    assert str(caught.value) == snapshot(
         "The Halo connection 'halo_other' is not there: create it in Airflow (Admin > Connections), or set the "
         "environment variable AIRFLOW_CONN_HALO_OTHER."
     )

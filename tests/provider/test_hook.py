@@ -5,6 +5,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.exceptions import SecretMissing, WidgetKeyRefused
 from airflow_provider_halo.hooks import HaloHook
@@ -103,11 +104,11 @@ def test_the_client_is_there_for_asynchronous_code(halo):
         async with HaloHook().get_conn() as client:
             return await client.test()
 
-    assert asyncio.run(test()) == (True, "The widget key and the identity secret both pass.")
+    assert asyncio.run(test()) == snapshot((True, "The widget key and the identity secret both pass."))
 
 
 def test_the_test_button_tells_a_wrong_key_from_a_wrong_secret_and_stores_nothing(halo, set_halo):
-    assert HaloHook().test_connection() == (True, "The widget key and the identity secret both pass.")
+    assert HaloHook().test_connection() == snapshot((True, "The widget key and the identity secret both pass."))
     set_halo(password="ab_live_wrong")
     passed, text = HaloHook().test_connection()
     assert (passed, "widget key" in text) == (False, True)
@@ -118,9 +119,11 @@ def test_the_test_button_tells_a_wrong_key_from_a_wrong_secret_and_stores_nothin
     passed, text = HaloHook().test_connection()
     assert (passed, "can't be reached" in text) == (False, True)
     set_halo(extra={"timeout": "soon"})
-    assert HaloHook().test_connection() == (
-        False,
-        "Halo connection 'halo_default': timeout must be a number, or left empty.",
+    assert HaloHook().test_connection() == snapshot(
+        (
+            False,
+            "Halo connection 'halo_default': timeout must be a number, or left empty.",
+        )
     )
     assert (halo.store.counts()["users"], halo.store.counts()["companies"]) == (0, 0)
 

@@ -5,6 +5,7 @@ import re
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.operators import ContextOperator, IdentifyOperator
 from airflow_provider_halo.sandbox.faults import parse_fault
@@ -140,7 +141,7 @@ def test_a_rejected_record_fails_the_task_for_good_and_the_others_are_stored(hal
     ]
     with pytest.raises(AirflowFailException) as caught:
         run(identify(records=records))
-    assert str(caught.value) == (
+    assert str(caught.value) == snapshot(
         "2 of 3 records were rejected, more than max_rejected=0; the first: users u1: traits.id: is a name that Halo "
         "reserves; give it another name; users u3: traits: must be an object of names and values"
     )
@@ -154,11 +155,13 @@ def test_a_limit_lets_a_few_be_rejected(halo, run, counts):
 
 def test_fail_open_turns_a_rejection_into_a_warning(halo, run):
     result = run(identify(user_id="u1", traits={"id": 1}, fail_open=True))
-    assert result == {
-        "delivered": False,
-        "reason": "1 of 1 records were rejected, more than max_rejected=0; the first: users u1: traits.id: is a name that "
-        "Halo reserves; give it another name",
-    }
+    assert result == snapshot(
+        {
+            "delivered": False,
+            "reason": "1 of 1 records were rejected, more than max_rejected=0; the first: users u1: traits.id: is a name that "
+            "Halo reserves; give it another name",
+        }
+    )
 
 
 @pytest.mark.parametrize("operator", [identify, context])

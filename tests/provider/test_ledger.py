@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.operators import (
     ContextOperator,
@@ -40,8 +41,8 @@ def week(run, task_instance):
 
 
 def runs_of(ledger):
-    (pages,) = ledger.plans()
-    return [(row.run_key, row.state, row.whole, row.stored, row.unchanged) for row in pages.runs.last(10)]
+    (plan_ledger,) = ledger.plans()
+    return [(row.run_key, row.state, row.whole, row.stored, row.unchanged) for row in plan_ledger.runs.last(10)]
 
 
 def test_the_second_week_sends_what_has_changed_and_both_are_on_record(halo, plan, shop, ledger, week, counts):
@@ -168,7 +169,7 @@ def test_a_ledger_connection_that_is_not_there_is_named_with_the_mend(halo, plan
         run(operator(task_id="t", ledger_conn_id="nowhere", **arguments))
     # Airflow says the same of every connection while its API server is away: it must be tried again.
     assert type(missing.value) is AirflowException
-    assert str(missing.value) == (
+    assert str(missing.value) == snapshot(
         "The ledger connection 'nowhere' is not there: create it in Airflow (Admin > Connections), or set the environment "
         "variable AIRFLOW_CONN_NOWHERE."
     )

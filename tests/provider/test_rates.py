@@ -9,6 +9,7 @@ import time
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.execution_time.context import set_current_context
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks import HaloHook
@@ -92,13 +93,15 @@ def test_a_task_outside_of_the_pool_is_told_once_that_its_requests_come_on_top(h
         for _ in range(2):
             run(companies(1, pool="another"))
             run(companies(1, pool="halo_api"))
-    assert [record.getMessage() for record in caplog.records] == [
-        (
-            "This task runs in the pool 'another', so it sends 250 requests per second at most, on top of those of the pool "
-            "'halo_api'. For all tasks together to hold requests_per_second of the connection 'halo_default', give it "
-            "pool='halo_api', or set [halo] ledger_conn_id."
-        )
-    ]
+    assert [record.getMessage() for record in caplog.records] == snapshot(
+        [
+            (
+                "This task runs in the pool 'another', so it sends 250 requests per second at most, on top of those of the pool "
+                "'halo_api'. For all tasks together to hold requests_per_second of the connection 'halo_default', give it "
+                "pool='halo_api', or set [halo] ledger_conn_id."
+            )
+        ]
+    )
 
 
 def test_each_operator_holds_its_part(halo, run, limit, seconds, plan):
@@ -151,7 +154,7 @@ def test_a_hook_asks_no_ledger_where_there_is_no_limit_or_it_is_told_to(halo, li
     assert HaloHook().identify_company("c1").status == "stored"
     limit(50)
     assert HaloHook(ledger_conn_id="none").identify_company("c1").status == "stored"
-    assert HaloHook().test_connection() == (True, "The widget key and the identity secret both pass.")
+    assert HaloHook().test_connection() == snapshot((True, "The widget key and the identity secret both pass."))
     with pytest.raises(SetupError, match="The ledger connection 'nowhere' is not there"):
         HaloHook().identify_company("c1")
 

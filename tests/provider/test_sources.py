@@ -5,6 +5,7 @@ import json
 import pytest
 import sqlalchemy as sa
 from airflow.providers.postgres.hooks.postgres import PostgresHook
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks import airflow_sources
@@ -35,7 +36,7 @@ def test_the_engine_keeps_no_connection_open(shop):
 
 
 def test_a_missing_connection_is_named_with_the_way_to_make_it():
-    assert message_of("nowhere") == (
+    assert message_of("nowhere") == snapshot(
         "The source connection 'nowhere' is not there: create it in Airflow (Admin > Connections), or set the "
         "environment variable AIRFLOW_CONN_NOWHERE."
     )
@@ -60,13 +61,13 @@ def test_a_type_that_no_provider_knows_is_named_with_the_package_to_install(monk
 
 def test_a_connection_without_a_database_s_type_is_told(monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_FAR", json.dumps({"conn_type": "generic", "host": "far"}))
-    assert message_of("far") == (
+    assert message_of("far") == snapshot(
         "The source connection 'far' has the type 'generic': give it the type of its database, for example postgres."
     )
 
 
 def test_a_connection_that_is_no_database_is_told(halo):
-    assert message_of("halo_default") == (
+    assert message_of("halo_default") == snapshot(
         "The source connection 'halo_default' has the type 'halo', which is no SQL database."
     )
 
@@ -78,7 +79,7 @@ def test_a_missing_driver_is_named(monkeypatch):
         "AIRFLOW_CONN_FAR",
         json.dumps({"conn_type": "postgres", "host": "far", "extra": {"sqlalchemy_scheme": "postgresql+nodriver"}}),
     )
-    assert message_of("far") == (
+    assert message_of("far") == snapshot(
         "The source connection 'far' needs the SQLAlchemy driver of its database, which is not installed: pip install "
         "apache-airflow-providers-postgres with the driver that its documentation names, wherever tasks run."
     )
@@ -95,6 +96,6 @@ def test_a_missing_driver_is_named(monkeypatch):
 def test_a_url_that_cannot_be_one_is_told_without_showing_it(monkeypatch, extra):
     fields = {"conn_type": "postgres", "host": "far", "password": "s3cret", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_FAR", json.dumps(fields))
-    assert message_of("far") == (
+    assert message_of("far") == snapshot(
         "The source connection 'far' makes no usable database URL: check its host, port, schema and extras."
     )

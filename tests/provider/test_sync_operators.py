@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.operators import PlanBatchesOperator, ReportOperator, SyncOperator
 from airflow_provider_halo.sandbox.faults import parse_fault
@@ -47,12 +48,14 @@ def test_a_run_brings_the_whole_plan_to_halo_and_marks_nobody_as_active(halo, pl
 
 def test_batches_hold_bounds_and_counts_and_no_people(plan, run):
     batches = run(plan_batches(batch_size=3))
-    assert [batch["label"] for batch in batches] == [
-        "1/4: companies before 2, 2 users",
-        "2/4: companies 2 to before 3, 1 users",
-        "3/4: companies from 3, 1 users",
-        "4/4: users without a company, 1 users",
-    ]
+    assert [batch["label"] for batch in batches] == snapshot(
+        [
+            "1/4: companies before 2, 2 users",
+            "2/4: companies 2 to before 3, 1 users",
+            "3/4: companies from 3, 1 users",
+            "4/4: users without a company, 1 users",
+        ]
+    )
     assert not {"Ada", "ada@acme.test"} & {str(value) for batch in batches for value in batch.values()}
 
 
@@ -87,7 +90,7 @@ def test_words_that_can_t_be_used_fail_the_planning_for_good(plan, fails, argume
 def test_without_a_plan_the_way_to_name_one_is_told(halo, fails, operator):
     error, _ = fails(operator())
     assert type(error) is AirflowFailException
-    assert str(error) == (
+    assert str(error) == snapshot(
         "No plan file is configured: set AIRFLOW__HALO__PLAN (or `plan` under [halo] in airflow.cfg) to its path as the "
         "workers see it, or give the operator plan=…"
     )

@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk import DAG, BaseOperator, task
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.operators import (
     ContextOperator,
@@ -116,7 +117,7 @@ def test_an_xcom_in_partial_that_nobody_waits_for_is_refused(task_instance):
     instance.map_index = 0
     with pytest.raises(AirflowFailException) as caught:
         render(mapped, instance)
-    assert str(caught.value) == (
+    assert str(caught.value) == snapshot(
         "traits comes from the task 'signup', but partial() doesn't make 't' wait for it: set signup >> t in the DAG, or "
         "give traits to expand()."
     )

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_halo.encoding import to_json
-from airflow_provider_halo.records.problem import Unsendable
+from airflow_provider_halo.records.problem import InvalidValue
 from airflow_provider_halo.records.values import to_boolean, to_json_value, to_key, to_moment
 
 BERLIN_SUMMER = timezone(timedelta(hours=2))
@@ -65,7 +65,7 @@ def test_a_value_means_in_json_what_it_means_in_the_database(value, expected, wa
     ],
 )
 def test_a_value_without_a_form_in_json_is_refused_with_the_reason(value, reason):
-    with pytest.raises(Unsendable) as refused:
+    with pytest.raises(InvalidValue) as refused:
         to_json_value(value, Counter())
     assert refused.value.reason == reason
 
@@ -74,7 +74,7 @@ def test_a_value_nested_without_end_is_refused_before_the_stack_ends():
     value: list = []
     for _ in range(100_000):
         value = [value]
-    with pytest.raises(Unsendable, match="is nested deeper than 64 levels"):
+    with pytest.raises(InvalidValue, match="is nested deeper than 64 levels"):
         to_json_value(value, Counter())
 
 
@@ -97,7 +97,7 @@ def test_any_value_is_either_refused_or_can_be_encoded_and_comes_out_the_same_a_
     try:
         plain = to_json_value(value, Counter())
         encoded = to_json(plain)
-    except (Unsendable, UnicodeEncodeError):
+    except (InvalidValue, UnicodeEncodeError):
         return
     assert to_json(to_json_value(plain, Counter())) == encoded
 
@@ -122,7 +122,7 @@ def test_a_key_becomes_the_text_that_halo_knows_the_record_by(value, key):
     "value", ["", "  ", "a\nb", "a\0", "\ud800", True, 1.5, Decimal("1.5"), Decimal("NaN"), b"x", None]
 )
 def test_what_can_not_be_a_key_is_refused(value):
-    with pytest.raises(Unsendable):
+    with pytest.raises(InvalidValue):
         to_key(value)
 
 
@@ -168,7 +168,7 @@ def test_any_text_in_a_timestamp_column_is_read_or_refused(text):
     refusal = None
     try:
         moment = to_moment(text, Counter())
-    except Unsendable as refused:
+    except InvalidValue as refused:
         moment, refusal = None, refused.reason
     assert refusal in {None, "holds a text that is no date or time (ISO 8601)"}
     assert moment is None or isinstance(moment, str)

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.sandbox.faults import Fault, FaultError, parse_fault, read_fault
 
@@ -264,12 +265,14 @@ def test_traffic_is_counted_by_path_and_result(halo):
         "faults_injected": 2,  # what a delay leaves whole is not one
     }
     reasons = [(refusal["path"], refusal["result"], refusal["reason"]) for refusal in halo.admin("refusals")]
-    assert reasons[:4] == [
-        ("(unknown)", "404", "there is nothing at /api/sdk/nowhere"),
-        ("users/identify", "400", "traits use reserved keys: id"),
-        ("companies/identify", "200", "fault: unreadable answer"),
-        ("companies/identify", "reset", "fault: reset"),
-    ]
+    assert reasons[:4] == snapshot(
+        [
+            ("(unknown)", "404", "there is nothing at /api/sdk/nowhere"),
+            ("users/identify", "400", "traits use reserved keys: id"),
+            ("companies/identify", "200", "fault: unreadable answer"),
+            ("companies/identify", "reset", "fault: reset"),
+        ]
+    )
 
 
 def test_the_last_calls_are_on_record_with_their_times_and_waits(halo):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.sandbox.render import render_entry
 
@@ -17,16 +18,18 @@ def test_a_list_reads_as_documented():
         "text",
         5,
     ]
-    assert render_entry({"label": "Active Tracking Events", "type": "list", "value": items}).splitlines() == [
-        "[Active Tracking Events] (list)",
-        '- "Purchase Event" (event_name: purchase) -- active',
-        '- "Signup" (id: 7) -- paused',
-        '- "Webhook" (form_id: f1)',
-        '- "Bare"',
-        "- form: Contact, count: 3",
-        "- text",
-        "- 5",
-    ]
+    assert render_entry({"label": "Active Tracking Events", "type": "list", "value": items}).splitlines() == snapshot(
+        [
+            "[Active Tracking Events] (list)",
+            '- "Purchase Event" (event_name: purchase) -- active',
+            '- "Signup" (id: 7) -- paused',
+            '- "Webhook" (form_id: f1)',
+            '- "Bare"',
+            "- form: Contact, count: 3",
+            "- text",
+            "- 5",
+        ]
+    )
 
 
 def test_an_integration_reads_as_documented():
@@ -39,16 +42,20 @@ def test_an_integration_reads_as_documented():
         "stripe": {"connected": True, "error": "Card declined"},
         "mailchimp": {"connected": True, "status": "active", "error": None},
     }
-    assert render_entry({"label": "Connected Integrations", "type": "integration", "value": services}).splitlines() == [
-        "[Connected Integrations] (integration)",
-        "- Facebook ads: connected, active",
-        "- Google ads: connected, ERROR -- Token expired",
-        "- Hubspot: not connected",
-        "- Zapier: connected",
-        "- Slack: connected, ERROR",
-        "- Stripe: connected, ERROR -- Card declined",
-        "- Mailchimp: connected, active",
-    ]
+    assert render_entry(
+        {"label": "Connected Integrations", "type": "integration", "value": services}
+    ).splitlines() == snapshot(
+        [
+            "[Connected Integrations] (integration)",
+            "- Facebook ads: connected, active",
+            "- Google ads: connected, ERROR -- Token expired",
+            "- Hubspot: not connected",
+            "- Zapier: connected",
+            "- Slack: connected, ERROR",
+            "- Stripe: connected, ERROR -- Card declined",
+            "- Mailchimp: connected, active",
+        ]
+    )
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_halo.ledger.ledger import Ledger, Pages
+from airflow_provider_halo.ledger.ledger import Ledger, PlanLedger
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.plan.selection import select
@@ -177,11 +177,11 @@ class Death:
 class Executioner:
     """Kills the tasks of one run at their moments, and looks at what is left of each before its retry begins."""
 
-    def __init__(self, airflow, halo, ledger: Ledger, pages: Pages, run: KilledRun) -> None:
+    def __init__(self, airflow, halo, ledger: Ledger, plan_ledger: PlanLedger, run: KilledRun) -> None:
         self._airflow = airflow
         self._halo = halo
         self._ledger = ledger
-        self._book = pages.book
+        self._acknowledged = plan_ledger.acknowledged
         self._run = run
         self._batch_of = {record: batch for batch, records in enumerate(run.batches) for record in records}
         self._sizes = [Counter(scope for scope, _ in records) for records in run.batches]
@@ -266,7 +266,7 @@ class Executioner:
         ):
             return False
         sessions = sa.text("SELECT count(*) FROM pg_stat_activity WHERE client_port = ANY(:ports)")
-        return not self._book.database.read(lambda db: db.scalar(sessions, {"ports": sorted(death.ports)}))
+        return not self._acknowledged.database.read(lambda db: db.scalar(sessions, {"ports": sorted(death.ports)}))
 
     def _examine(self, death: Death) -> Kill:
         batch = death.moment.batch
@@ -295,8 +295,8 @@ class Executioner:
         found: set[Record] = set()
         for scope in PHASES:
             keys = [key for of, key in records if of == scope]
-            runs = self._book.acknowledged_in(scope, keys)
-            known = self._book.known(scope, keys)
+            runs = self._acknowledged.acknowledged_in(scope, keys)
+            known = self._acknowledged.known(scope, keys)
             found |= {(scope, key) for key in known if known[key].fingerprint and runs.get(key) == run.id}
         return frozenset(found)
 
@@ -423,7 +423,7 @@ def story(airflow, shop, ledger_url) -> Iterator[tuple[list[KilledRun], KilledRu
     halo, plan = running.halo, load_plan(plan_path)
     engine = sa.create_engine(ledger_url)
     ledger = Ledger(engine, "ledger")
-    pages = ledger.pages(plan.name, HaloSettings(widget_key=KEY, base_url=halo.url))
+    plan_ledger = ledger.of_plan(plan.name, HaloSettings(widget_key=KEY, base_url=halo.url))
     dice = random.Random(SEED)
     count = max(2, -(-KILLS // KILLS_OF_A_RUN))
     number = itertools.count()
@@ -445,7 +445,7 @@ def story(airflow, shop, ledger_url) -> Iterator[tuple[list[KilledRun], KilledRu
             running.unpause("halo_backfill")
             # Beside it, while processes start and heartbeats are missed.
             reference = thread.submit(sync_plan, plan, sources=lambda _: shop, settings=settings)
-            Executioner(running, halo, ledger, pages, run).watch()
+            Executioner(running, halo, ledger, plan_ledger, run).watch()
             reference.result()
             run.digests = (halo.store.digest(), spared.store.digest())
             run.tries = [task["try_number"] for task in running.tasks("halo_backfill", run.run_id, "sync")]

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import jwt
 import pytest
+from inline_snapshot import snapshot
 from rates import assert_held
 
 pytestmark = pytest.mark.scheduler
@@ -43,7 +44,7 @@ def runs(scheduler):
 
 def test_the_pool_was_made_when_the_scheduler_started(scheduler):
     pool = scheduler.get("pools/halo_api")
-    assert (pool["slots"], pool["description"]) == (4, "Batches that talk to HaloAgents at once")
+    assert (pool["slots"], pool["description"]) == snapshot((4, "Batches that talk to HaloAgents at once"))
 
 
 def test_an_event_updates_one_company(scheduler, runs):

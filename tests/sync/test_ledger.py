@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import HaloUnavailable, LedgerError, UnlikelyChange
@@ -80,7 +81,7 @@ def test_a_new_plan_starts_from_nothing_and_so_does_another_workspace(rememberin
     remembering.sync()
     remembering.use_plan("name: other\n" + remembering.plan_text)
     assert remembering.sync().requests == 6
-    assert [pages.plan for pages in remembering.ledger.plans()] == ["halo", "other"]
+    assert [plan_ledger.plan for plan_ledger in remembering.ledger.plans()] == ["halo", "other"]
 
 
 def test_a_changed_label_sends_again_and_a_changed_comment_in_the_sql_does_not(remembering):
@@ -138,7 +139,7 @@ def test_a_dry_run_tells_what_has_changed_and_leaves_no_trace(remembering):
     report = remembering.sync(dry_run=True)
     assert (report.users, report.requests) == (Counts(skipped=1, unchanged=3), 1)
     assert remembering.sync().users == Counts(stored=1, unchanged=3)
-    assert len(remembering.pages().runs.last(10)) == 2
+    assert len(remembering.plan_ledger().runs.last(10)) == 2
 
 
 def test_a_request_whose_fate_is_unknown_is_sent_again_even_if_the_data_goes_back(app_of):
@@ -179,26 +180,28 @@ def test_what_halo_refuses_is_not_tried_again_until_it_or_the_plan_changes(app_o
     assert app.sync().requests == 2
     app.use_plan(app.plan_text.replace("FROM users\n  context", "FROM users WHERE id > 0\n  context"))
     assert app.sync().requests == 2
-    (reject,) = app.pages().rejects.listed(5)[1]
-    assert (reject.problem.key, reject.attempts, reject.problem.reason) == (
-        "11",
-        4,
-        "Halo refuses it: an HTML page (400 injected by the sandbox)",
+    (reject,) = app.plan_ledger().rejects.listed(5)[1]
+    assert (reject.problem.key, reject.attempts, reject.problem.reason) == snapshot(
+        (
+            "11",
+            4,
+            "Halo refuses it: an HTML page (400 injected by the sandbox)",
+        )
     )
     app.server.faults.set([])
     assert app.sync(retry_rejected=True).users == Counts(stored=1, unchanged=3)
-    assert app.pages().rejects.listed(5) == (0, [])
+    assert app.plan_ledger().rejects.listed(5) == (0, [])
 
 
 def test_a_record_that_cannot_be_sent_is_on_record_until_a_run_finds_it_mended(remembering):
     change(remembering, "UPDATE teams SET name = x'00ff' WHERE id = 2")
     report = remembering.sync_and_close()
     assert report.companies == Counts(stored=1, rejected=1)
-    (reject,) = remembering.pages().rejects.listed(5)[1]
+    (reject,) = remembering.plan_ledger().rejects.listed(5)[1]
     assert (reject.problem.field, reject.size, reject.attempts) == ("traits.name", None, 1)
     change(remembering, "DELETE FROM teams WHERE id = 2")
     remembering.sync_and_close()
-    assert remembering.pages().rejects.listed(5) == (0, [])
+    assert remembering.plan_ledger().rejects.listed(5) == (0, [])
 
 
 def test_users_that_halo_skipped_without_saying_which_are_not_remembered(app_of):
@@ -299,12 +302,14 @@ def test_what_leaves_the_plan_is_reported_and_can_be_emptied_and_come_back(remem
     report = remembering.sync_and_close()
     assert report.companies == Counts(stored=2)  # their traits are others now
     assert report.users == Counts(unchanged=4)  # an entry that isn't sent changes nothing
-    assert {kind: count for kind, count in report.warnings.items() if "no longer" in kind} == {
-        "companies.traits.plan is no longer in the plan, and stays in Halo (halo retire empties it)": 2,
-        "users.context.activity is no longer in the plan, and stays in Halo (halo retire empties it)": 4,
-    }
-    pages = remembering.pages()
-    gone = retirable(remembering.plan, pages.names.retired(), remembering.sources)
+    assert {kind: count for kind, count in report.warnings.items() if "no longer" in kind} == snapshot(
+        {
+            "companies.traits.plan is no longer in the plan, and stays in Halo (halo retire empties it)": 2,
+            "users.context.activity is no longer in the plan, and stays in Halo (halo retire empties it)": 4,
+        }
+    )
+    plan_ledger = remembering.plan_ledger()
+    gone = retirable(remembering.plan, plan_ledger.retired_parts.retired(), remembering.sources)
     assert [one.name for one in gone] == ["companies.traits.plan", "users.context.activity"]
     report = retire(remembering.run(whole=False), gone, remembering.settings)
     assert counts(report) == {"companies": Counts(stored=2), "users": Counts(stored=4), "links": Counts()}
@@ -312,7 +317,7 @@ def test_what_leaves_the_plan_is_reported_and_can_be_emptied_and_come_back(remem
     assert remembering.server.store.user("10")["context"]["activity"]["value"] == {}
     assert remembering.sync().requests == 0  # what is left of the records is known all the same
     remembering.use_plan(text)
-    assert retirable(remembering.plan, pages.names.retired(), remembering.sources) == []
+    assert retirable(remembering.plan, plan_ledger.retired_parts.retired(), remembering.sources) == []
     report = remembering.sync()
     assert (report.companies, report.users) == (Counts(stored=2), Counts(stored=4))
     assert remembering.server.store.user("10")["context"]["activity"]["value"] == {"visits": 5}
@@ -352,7 +357,7 @@ def test_a_batch_that_is_run_again_sends_only_what_was_not_acknowledged(app_of):
         "users": Counts(unchanged=300),
         "links": Counts(stored=261, unchanged=39),
     }
-    (row,) = app.pages().runs.last(5)
+    (row,) = app.plan_ledger().runs.last(5)
     assert (row.run_key, row.batches, row.stored, row.unchanged, row.state) == ("backfill", 1, 261, 399, "running")
     assert row.requests > 400 - 39  # those of both attempts
 
@@ -360,7 +365,7 @@ def test_a_batch_that_is_run_again_sends_only_what_was_not_acknowledged(app_of):
 def test_a_run_is_written_down_with_its_counts_and_its_reason(remembering):
     report = remembering.sync(key="week 1")
     close_run(remembering.last_run, report, reason="2 of 7 records were rejected")
-    (row,) = remembering.pages().runs.last(5)
+    (row,) = remembering.plan_ledger().runs.last(5)
     assert msgspec.structs.asdict(row) | {"started_at": None, "ended_at": None, "seconds": 0} == {
         "run_key": "week 1",
         "whole": True,
@@ -407,7 +412,7 @@ def test_a_second_backfill_at_the_same_time_does_not_send_what_the_first_has_bro
     with ThreadPoolExecutor(max_workers=1) as other:
         first = other.submit(app.sync, key="first")
         deadline = time.monotonic() + 20
-        while app.pages().book.counts(["users"]) < 300 and time.monotonic() < deadline:
+        while app.plan_ledger().acknowledged.counts(["users"]) < 300 and time.monotonic() < deadline:
             time.sleep(0.01)
         second = app.sync(key="second")
         assert counts(first.result()) == {

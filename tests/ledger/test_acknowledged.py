@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 import sqlalchemy as sa
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.exceptions import LedgerError, SetupError
 from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Entry, Known, utc_now
@@ -53,184 +54,192 @@ CONFUSING = (
 )
 
 
-def acknowledge(book, *entries, run_id=1):
-    book.database.write(lambda connection: book.acknowledge(connection, run_id, entries))
+def acknowledge(acknowledged, *entries, run_id=1):
+    acknowledged.database.write(lambda connection: acknowledged.acknowledge(connection, run_id, entries))
 
 
 def entry(key="a", token=0, fingerprint=ONE, scope="users", **more):
     return Entry(scope=scope, key=key, token=token, fingerprint=fingerprint, **more)
 
 
-def fingerprints(book, *keys, scope="users"):
-    return {key: known.fingerprint for key, known in book.known(scope, keys).items()}
+def fingerprints(acknowledged, *keys, scope="users"):
+    return {key: known.fingerprint for key, known in acknowledged.known(scope, keys).items()}
 
 
 # Records.
 
 
-def test_what_was_acknowledged_is_known_with_its_parts_in_its_scope_of_its_plan_in_its_workspace(ledger, halo, book):
-    assert book.known("users", ["a", "b"]) == {}
-    acknowledge(book, entry(parts=PARTS), entry(scope="links", fingerprint=TWO))
-    assert book.known("users", ["a", "b"]) == {"a": Known(ONE, 1, None)}
-    assert book.known("links", ["a", "b"]) == {"a": Known(TWO, 1, None)}
-    assert book.known("companies", ["a"]) == {}
-    assert (book.parts("users", ["a", "b"]), book.parts("links", ["a"])) == ({"a": PARTS}, {})
-    assert ledger.pages("another plan", halo).book.known("users", ["a"]) == {}
+def test_what_was_acknowledged_is_known_with_its_parts_in_its_scope_of_its_plan_in_its_workspace(
+    ledger, halo, acknowledged
+):
+    assert acknowledged.known("users", ["a", "b"]) == {}
+    acknowledge(acknowledged, entry(parts=PARTS), entry(scope="links", fingerprint=TWO))
+    assert acknowledged.known("users", ["a", "b"]) == {"a": Known(ONE, 1, None)}
+    assert acknowledged.known("links", ["a", "b"]) == {"a": Known(TWO, 1, None)}
+    assert acknowledged.known("companies", ["a"]) == {}
+    assert (acknowledged.parts("users", ["a", "b"]), acknowledged.parts("links", ["a"])) == ({"a": PARTS}, {})
+    assert ledger.of_plan("another plan", halo).acknowledged.known("users", ["a"]) == {}
     elsewhere = HaloSettings(widget_key="ab_live_another_workspace")
-    assert ledger.pages("halo", elsewhere).book.known("users", ["a"]) == {}
-    assert ledger.pages("halo", halo).book.known("users", ["a"]) == {"a": Known(ONE, 1, None)}
-    assert (book.counts(["users"]), book.counts(["users", "links"]), book.counts(["companies"])) == (1, 2, 0)
+    assert ledger.of_plan("halo", elsewhere).acknowledged.known("users", ["a"]) == {}
+    assert ledger.of_plan("halo", halo).acknowledged.known("users", ["a"]) == {"a": Known(ONE, 1, None)}
+    assert (
+        acknowledged.counts(["users"]),
+        acknowledged.counts(["users", "links"]),
+        acknowledged.counts(["companies"]),
+    ) == (1, 2, 0)
 
 
-def test_a_record_is_unknown_from_before_it_is_sent_until_its_answer_is_written_down(book):
-    acknowledge(book, entry(parts=PARTS), entry("b"))
-    token = book.unlearn("users", ["a"])
-    assert book.known("users", ["a", "b"]) == {"a": Known(None, token, None), "b": Known(ONE, 1, None)}
-    assert book.counts(["users"]) == 1
-    acknowledge(book, entry(token=token, fingerprint=TWO, parts=PARTS * 2))
-    assert book.known("users", ["a"]) == {"a": Known(TWO, token + 1, None)}
-    assert book.parts("users", ["a"]) == {"a": PARTS * 2}
+def test_a_record_is_unknown_from_before_it_is_sent_until_its_answer_is_written_down(acknowledged):
+    acknowledge(acknowledged, entry(parts=PARTS), entry("b"))
+    token = acknowledged.mark_in_flight("users", ["a"])
+    assert acknowledged.known("users", ["a", "b"]) == {"a": Known(None, token, None), "b": Known(ONE, 1, None)}
+    assert acknowledged.counts(["users"]) == 1
+    acknowledge(acknowledged, entry(token=token, fingerprint=TWO, parts=PARTS * 2))
+    assert acknowledged.known("users", ["a"]) == {"a": Known(TWO, token + 1, None)}
+    assert acknowledged.parts("users", ["a"]) == {"a": PARTS * 2}
 
 
-def test_the_parts_of_a_record_that_was_made_unknown_are_for_the_one_who_made_it_so(book):
-    acknowledge(book, entry(parts=PARTS))
-    token = book.unlearn("users", ["a"])
-    assert book.parts("users", ["a"], token) == {"a": PARTS}
+def test_the_parts_of_a_record_that_was_made_unknown_are_for_the_one_who_made_it_so(acknowledged):
+    acknowledge(acknowledged, entry(parts=PARTS))
+    token = acknowledged.mark_in_flight("users", ["a"])
+    assert acknowledged.parts("users", ["a"], token) == {"a": PARTS}
     # Whoever is the second sends while another request is on the way: what Halo has by then, nobody knows.
-    second = book.unlearn("users", ["a"])
-    assert (book.parts("users", ["a"], token), book.parts("users", ["a"], second)) == ({}, {})
+    second = acknowledged.mark_in_flight("users", ["a"])
+    assert (acknowledged.parts("users", ["a"], token), acknowledged.parts("users", ["a"], second)) == ({}, {})
 
 
-def test_a_refusal_is_kept_until_the_record_is_acknowledged(book):
-    acknowledge(book, entry(fingerprint=None, refused=TWO))
-    assert book.known("users", ["a"]) == {"a": Known(None, 1, TWO)}
-    assert book.counts(["users"]) == 0
-    acknowledge(book, entry(token=1))
-    assert book.known("users", ["a"]) == {"a": Known(ONE, 2, None)}
+def test_a_refusal_is_kept_until_the_record_is_acknowledged(acknowledged):
+    acknowledge(acknowledged, entry(fingerprint=None, refused=TWO))
+    assert acknowledged.known("users", ["a"]) == {"a": Known(None, 1, TWO)}
+    assert acknowledged.counts(["users"]) == 0
+    acknowledge(acknowledged, entry(token=1))
+    assert acknowledged.known("users", ["a"]) == {"a": Known(ONE, 2, None)}
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["that was known", "that nobody knew"])
 @pytest.mark.parametrize("writer", ["unlearns", "acknowledges", "forgets"])
-def test_a_record_that_somebody_else_wrote_between_reading_and_writing_is_unknown(ledger, halo, book, writer, known):
+def test_a_record_that_somebody_else_wrote_between_reading_and_writing_is_unknown(
+    ledger, halo, acknowledged, writer, known
+):
     if known:
-        acknowledge(book, entry(parts=PARTS))
-    token = book.unlearn("users", ["a"]) if known else 0
+        acknowledge(acknowledged, entry(parts=PARTS))
+    token = acknowledged.mark_in_flight("users", ["a"]) if known else 0
     if writer == "unlearns":
-        theirs = book.unlearn("users", ["a"])
+        theirs = acknowledged.mark_in_flight("users", ["a"])
     elif writer == "acknowledges":
-        acknowledge(book, entry(token=token, fingerprint=TWO, parts=PARTS))
+        acknowledge(acknowledged, entry(token=token, fingerprint=TWO, parts=PARTS))
         theirs = token + 1
     else:
         ledger.forget(halo, "users", ["a"])
         theirs = token + 1
-    acknowledge(book, entry(token=token, parts=PARTS, refused=TWO))
-    assert book.known("users", ["a"]) == {"a": Known(None, theirs + 1, None)}
-    assert book.parts("users", ["a"]) == {}
+    acknowledge(acknowledged, entry(token=token, parts=PARTS, refused=TWO))
+    assert acknowledged.known("users", ["a"]) == {"a": Known(None, theirs + 1, None)}
+    assert acknowledged.parts("users", ["a"]) == {}
     # The other one's answer, should it come only now, is no better.
-    acknowledge(book, entry(token=theirs, fingerprint=TWO))
-    assert book.known("users", ["a"]) == {"a": Known(None, theirs + 2, None)}
+    acknowledge(acknowledged, entry(token=theirs, fingerprint=TWO))
+    assert acknowledged.known("users", ["a"]) == {"a": Known(None, theirs + 2, None)}
     # After them the record is like any other.
-    acknowledge(book, entry(token=theirs + 2))
-    assert fingerprints(book, "a") == {"a": ONE}
+    acknowledge(acknowledged, entry(token=theirs + 2))
+    assert fingerprints(acknowledged, "a") == {"a": ONE}
 
 
-def test_an_answer_that_is_written_twice_since_the_first_time_was_not_confirmed_stays_written(book):
-    acknowledge(book, entry(parts=b"p" * 12))
-    acknowledge(book, entry(parts=b"p" * 12))
-    assert book.known("users", ["a"]) == {"a": Known(ONE, 2, None)}
-    assert book.parts("users", ["a"]) == {"a": b"p" * 12}
+def test_an_answer_that_is_written_twice_since_the_first_time_was_not_confirmed_stays_written(acknowledged):
+    acknowledge(acknowledged, entry(parts=b"p" * 12))
+    acknowledge(acknowledged, entry(parts=b"p" * 12))
+    assert acknowledged.known("users", ["a"]) == {"a": Known(ONE, 2, None)}
+    assert acknowledged.parts("users", ["a"]) == {"a": b"p" * 12}
 
 
-def test_of_two_who_have_sent_the_same_it_does_not_matter_who_came_last(book):
-    token = book.unlearn("users", ["a"])
-    acknowledge(book, entry(token=token))
-    acknowledge(book, entry(token=0))
-    assert fingerprints(book, "a") == {"a": ONE}
-    acknowledge(book, entry(token=0, fingerprint=TWO))
-    assert book.known("users", ["a"])["a"].fingerprint is None
+def test_of_two_who_have_sent_the_same_it_does_not_matter_who_came_last(acknowledged):
+    token = acknowledged.mark_in_flight("users", ["a"])
+    acknowledge(acknowledged, entry(token=token))
+    acknowledge(acknowledged, entry(token=0))
+    assert fingerprints(acknowledged, "a") == {"a": ONE}
+    acknowledge(acknowledged, entry(token=0, fingerprint=TWO))
+    assert acknowledged.known("users", ["a"])["a"].fingerprint is None
 
 
-def test_records_are_forgotten_in_all_plans_of_a_workspace_and_in_no_other(ledger, halo, book):
-    other = ledger.pages("another plan", halo).book
-    elsewhere = ledger.pages("halo", HaloSettings(widget_key="ab_live_another_workspace")).book
-    for some in (book, other, elsewhere):
+def test_records_are_forgotten_in_all_plans_of_a_workspace_and_in_no_other(ledger, halo, acknowledged):
+    other = ledger.of_plan("another plan", halo).acknowledged
+    elsewhere = ledger.of_plan("halo", HaloSettings(widget_key="ab_live_another_workspace")).acknowledged
+    for some in (acknowledged, other, elsewhere):
         acknowledge(some, entry("a"), entry("b"), entry("a", scope="links"))
     ledger.forget(halo, "users", ["a", "never seen", "y" * 256])
     expected = {"a": Known(None, 2, None), "b": Known(ONE, 1, None), "never seen": Known(None, 1, None)}
-    for some in (book, other):
+    for some in (acknowledged, other):
         assert some.known("users", ["a", "b", "never seen", "y" * 256]) == expected
         assert fingerprints(some, "a", scope="links") == {"a": ONE}
     assert fingerprints(elsewhere, "a", "b", "never seen") == {"a": ONE, "b": ONE}
 
 
-def test_keys_that_databases_confuse_are_different_records(ledger, halo, book):
+def test_keys_that_databases_confuse_are_different_records(ledger, halo, acknowledged):
     prints = {key: number.to_bytes(16, "big") for number, key in enumerate(CONFUSING)}
-    acknowledge(book, *(entry(key, fingerprint=print_, parts=print_) for key, print_ in prints.items()))
-    assert fingerprints(book, *CONFUSING) == prints
-    assert book.parts("users", CONFUSING) == prints
+    acknowledge(acknowledged, *(entry(key, fingerprint=print_, parts=print_) for key, print_ in prints.items()))
+    assert fingerprints(acknowledged, *CONFUSING) == prints
+    assert acknowledged.parts("users", CONFUSING) == prints
     for key in CONFUSING:
-        assert fingerprints(book, key) == {key: prints[key]}
-    token = book.unlearn("users", ["a", "é", "😀"])
+        assert fingerprints(acknowledged, key) == {key: prints[key]}
+    token = acknowledged.mark_in_flight("users", ["a", "é", "😀"])
     ledger.forget(halo, "users", ["a "])
     unknown = dict.fromkeys(("a", "a ", "é", "😀"))
-    assert fingerprints(book, *CONFUSING) == prints | unknown
-    acknowledge(book, *(entry(key, token, TWO) for key in ("a", "é", "😀")))
-    assert fingerprints(book, *CONFUSING) == prints | dict.fromkeys(("a", "é", "😀"), TWO) | {"a ": None}
+    assert fingerprints(acknowledged, *CONFUSING) == prints | unknown
+    acknowledge(acknowledged, *(entry(key, token, TWO) for key in ("a", "é", "😀")))
+    assert fingerprints(acknowledged, *CONFUSING) == prints | dict.fromkeys(("a", "é", "😀"), TWO) | {"a ": None}
 
 
-def test_a_key_that_is_too_long_is_not_kept_and_costs_the_others_nothing(book):
-    acknowledge(book, entry("x" * 256), entry("x" * 255), entry("é" * 300))
-    assert fingerprints(book, "x" * 256, "x" * 255, "é" * 300) == {"x" * 255: ONE}
+def test_a_key_that_is_too_long_is_not_kept_and_costs_the_others_nothing(acknowledged):
+    acknowledge(acknowledged, entry("x" * 256), entry("x" * 255), entry("é" * 300))
+    assert fingerprints(acknowledged, "x" * 256, "x" * 255, "é" * 300) == {"x" * 255: ONE}
 
 
-def test_thousands_of_records_go_in_blocks(ledger, halo, book):
+def test_thousands_of_records_go_in_blocks(ledger, halo, acknowledged):
     keys = [f"user {number:04}" for number in range(2_500)]
-    acknowledge(book, *(entry(key, parts=PARTS) for key in keys))
+    acknowledge(acknowledged, *(entry(key, parts=PARTS) for key in keys))
     blocks = [keys[at : at + AT_ONCE] for at in range(0, len(keys), AT_ONCE)]
-    assert [len(book.known("users", block)) for block in blocks] == [1_000, 1_000, 500]
-    assert [len(book.parts("users", block)) for block in blocks] == [1_000, 1_000, 500]
+    assert [len(acknowledged.known("users", block)) for block in blocks] == [1_000, 1_000, 500]
+    assert [len(acknowledged.parts("users", block)) for block in blocks] == [1_000, 1_000, 500]
     for block in blocks:
-        token = book.unlearn("users", block)
-        acknowledge(book, *(entry(key, token, TWO) for key in reversed(block)))
-    assert {known for block in blocks for known in fingerprints(book, *block).values()} == {TWO}
+        token = acknowledged.mark_in_flight("users", block)
+        acknowledge(acknowledged, *(entry(key, token, TWO) for key in reversed(block)))
+    assert {known for block in blocks for known in fingerprints(acknowledged, *block).values()} == {TWO}
     walked, last = [], ""
-    while found := book.keys_after("users", last, 1_000):
+    while found := acknowledged.keys_after("users", last, 1_000):
         walked += found
         last = found[-1]
     assert walked == keys
     ledger.forget(halo, "users", keys)
-    assert book.counts(["users"]) == 0
-    assert [len(book.known("users", block)) for block in blocks] == [1_000, 1_000, 500]
+    assert acknowledged.counts(["users"]) == 0
+    assert [len(acknowledged.known("users", block)) for block in blocks] == [1_000, 1_000, 500]
 
 
-def test_the_oldest_acknowledgement_that_still_holds_is_told(book):
-    assert book.oldest() is None
-    acknowledge(book, entry("a"), entry("b", fingerprint=None))
-    assert timedelta(0) <= utc_now() - book.oldest() < timedelta(minutes=1)
-    book.unlearn("users", ["a"])
-    assert book.oldest() is None
+def test_the_oldest_acknowledgement_that_still_holds_is_told(acknowledged):
+    assert acknowledged.oldest() is None
+    acknowledge(acknowledged, entry("a"), entry("b", fingerprint=None))
+    assert timedelta(0) <= utc_now() - acknowledged.oldest() < timedelta(minutes=1)
+    acknowledged.mark_in_flight("users", ["a"])
+    assert acknowledged.oldest() is None
 
 
 # Several at once.
 
 
-def read_and_write(book, name, keys, rounds):
+def read_and_write(acknowledged, name, keys, rounds):
     """What a run does with its records, again and again: the last writer of each leaves it known or unknown."""
     for number in range(rounds):
-        known = book.known("users", keys)
-        token = book.unlearn("users", [key for key in keys if key in known])
+        known = acknowledged.known("users", keys)
+        token = acknowledged.mark_in_flight("users", [key for key in keys if key in known])
         fingerprint = f"{name}{number}".rjust(16).encode()
-        acknowledge(book, *(entry(key, token if key in known else 0, fingerprint) for key in keys))
+        acknowledge(acknowledged, *(entry(key, token if key in known else 0, fingerprint) for key in keys))
 
 
-def test_threads_that_write_the_same_records_neither_lose_one_nor_wait_for_each_other_for_good(book):
+def test_threads_that_write_the_same_records_neither_lose_one_nor_wait_for_each_other_for_good(acknowledged):
     keys = [f"user {number}" for number in range(200)]
     failures = []
 
     def work(number):
         try:
             # Each in another order: the ledger sorts them, so that nobody waits in a circle.
-            read_and_write(book, f"writer {number}", keys[number * 50 :] + keys[: number * 50], rounds=5)
+            read_and_write(acknowledged, f"writer {number}", keys[number * 50 :] + keys[: number * 50], rounds=5)
         except LedgerError as error:
             failures.append(error)
 
@@ -241,10 +250,10 @@ def test_threads_that_write_the_same_records_neither_lose_one_nor_wait_for_each_
         thread.join(timeout=60)
     assert failures == []
     assert not any(thread.is_alive() for thread in threads)
-    known = book.known("users", keys)
+    known = acknowledged.known("users", keys)
     assert sorted(known) == sorted(keys)
-    acknowledge(book, *(entry(key, known[key].token) for key in keys))
-    assert set(fingerprints(book, *keys).values()) == {ONE}
+    acknowledge(acknowledged, *(entry(key, known[key].token) for key in keys))
+    assert set(fingerprints(acknowledged, *keys).values()) == {ONE}
 
 
 PROCESS = """
@@ -259,18 +268,18 @@ ledger = Ledger(sa.create_engine(url), "ledger", patience=60)
 print("ready", flush=True)
 sys.stdin.readline()
 run = ledger.open_run("halo", HaloSettings(widget_key="ab_live_test"), "one run", whole=True)
-book = run.pages.book
+acknowledged = run.plan_ledger.acknowledged
 for _ in range(3):
     keys = [f"user {key}" for key in range(100)]
-    known = book.known("users", keys)
-    token = book.unlearn("users", list(known))
+    known = acknowledged.known("users", keys)
+    token = acknowledged.mark_in_flight("users", list(known))
     entries = [
         Entry(scope="users", key=key, token=token if key in known else 0, fingerprint=number.rjust(16).encode())
         for key in keys
     ]
-    book.database.write(lambda connection: book.acknowledge(connection, run.id, entries))
-run.pages.runs.begin_batch(run.id, "sync", int(number), f"batch {number}")
-print(book.plan_id, run.id)
+    acknowledged.database.write(lambda connection: acknowledged.acknowledge(connection, run.id, entries))
+run.plan_ledger.runs.begin_batch(run.id, "sync", int(number), f"batch {number}")
+print(acknowledged.plan_id, run.id)
 """
 
 
@@ -293,11 +302,11 @@ def test_six_processes_at_once_make_the_tables_once_and_find_the_same_run(ledger
     ended = [process.communicate(timeout=120) for process in processes]
     assert [errors for _, errors in ended] == [""] * 6
     assert len({output for output, _ in ended}) == 1
-    pages = ledger.pages("halo", halo)
-    assert sorted(pages.book.known("users", [f"user {key}" for key in range(100)])) == sorted(
+    plan_ledger = ledger.of_plan("halo", halo)
+    assert sorted(plan_ledger.acknowledged.known("users", [f"user {key}" for key in range(100)])) == sorted(
         f"user {key}" for key in range(100)
     )
-    assert [(run.run_key, run.batches) for run in pages.runs.last(10)] == [("one run", 6)]
+    assert [(run.run_key, run.batches) for run in plan_ledger.runs.last(10)] == [("one run", 6)]
     with engine.connect() as connection:
         assert connection.execute(sa.select(SCHEMA)).all() == [(1, VERSION)]
     assert {table for table in sa.inspect(engine).get_table_names() if table.startswith("halo_")} == set(
@@ -316,7 +325,7 @@ def test_tables_that_a_killed_process_left_half_made_are_completed(engine, ledge
 
     sa.event.listen(engine, "before_cursor_execute", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        ledger.pages("halo", halo)
+        ledger.of_plan("halo", halo)
     sa.event.remove(engine, "before_cursor_execute", interrupt)
     assert ledger.open_run("halo", halo, "run", whole=True).id == 1
     assert set(METADATA.tables) <= set(sa.inspect(engine).get_table_names())
@@ -325,12 +334,12 @@ def test_tables_that_a_killed_process_left_half_made_are_completed(engine, ledge
 # Databases that can't be used.
 
 
-def test_a_ledger_of_a_newer_version_is_refused_by_naming_the_mend(engine, ledger, halo, pages):
+def test_a_ledger_of_a_newer_version_is_refused_by_naming_the_mend(engine, ledger, halo, plan_ledger):
     with engine.begin() as connection:
         connection.execute(sa.update(SCHEMA).values(version=VERSION + 1))
-    assert ledger.pages("halo", halo)  # looked at once; a running process goes on
+    assert ledger.of_plan("halo", halo)  # looked at once; a running process goes on
     with pytest.raises(SetupError) as refused:
-        Ledger(engine, "ledger").pages("halo", halo)
+        Ledger(engine, "ledger").of_plan("halo", halo)
     assert str(refused.value) == (
         f"The ledger in 'ledger' was made by a newer version of airflow-provider-halo (its tables have version "
         f"{VERSION + 1}, this package knows {VERSION}): upgrade the package here, too."
@@ -369,18 +378,18 @@ def test_a_database_that_is_away_is_asked_again_for_a_while_then_told_in_a_sente
 def test_a_folder_that_is_missing_is_told_at_once(tmp_path, halo):
     ledger = Ledger(sa.create_engine(f"sqlite:///{tmp_path}/nowhere/ledger.db"), "ledger")
     with pytest.raises(LedgerError) as missing:
-        ledger.pages("halo", halo)
-    assert str(missing.value) == (
+        ledger.of_plan("halo", halo)
+    assert str(missing.value) == snapshot(
         "The ledger database (connection 'ledger') can't be used: unable to open database file. Check the "
         "connection, and that its login may make tables there."
     )
 
 
-def test_what_a_refused_statement_held_is_not_told(engine, book):
+def test_what_a_refused_statement_held_is_not_told(engine, acknowledged):
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE halo_ledger_records")
     with pytest.raises(LedgerError) as refused:
-        acknowledge(book, entry("ada@example.com"))
+        acknowledge(acknowledged, entry("ada@example.com"))
     assert "ada@example.com" not in str(refused.value)
     assert "INSERT" not in str(refused.value)
 
@@ -390,7 +399,7 @@ def test_a_database_that_can_hold_no_ledger_is_refused():
     oracle = sa.create_mock_engine("oracle+cx_oracle://", print)
     with pytest.raises(SetupError) as refused:
         Ledger(oracle, "warehouse")
-    assert str(refused.value) == (
+    assert str(refused.value) == snapshot(
         "The ledger connection 'warehouse' leads to a database of the kind oracle; a ledger lives in SQLite, PostgreSQL, "
         "MySQL or MariaDB."
     )
@@ -399,8 +408,8 @@ def test_a_database_that_can_hold_no_ledger_is_refused():
 # Rejects.
 
 
-def note(pages, run_id, *rejected):
-    pages.book.database.write(lambda connection: pages.rejects.note(connection, run_id, rejected))
+def note(plan_ledger, run_id, *rejected):
+    plan_ledger.acknowledged.database.write(lambda connection: plan_ledger.rejects.note(connection, run_id, rejected))
 
 
 def without_times(listed):
@@ -409,14 +418,14 @@ def without_times(listed):
     return count, [(reject.problem, reject.attempts, reject.size) for reject in rejects]
 
 
-def test_rejects_count_their_attempts_and_keep_the_last_reason(pages):
-    rejects = pages.rejects
+def test_rejects_count_their_attempts_and_keep_the_last_reason(plan_ledger):
+    rejects = plan_ledger.rejects
     assert (rejects.any(), rejects.listed(5)) == (False, (0, []))
     first = Problem("users", "a", "traits.mrr", "is wrong")
-    note(pages, 1, (first, 120), (Problem("companies", "a", "", "is too large"), None))
+    note(plan_ledger, 1, (first, 120), (Problem("companies", "a", "", "is too large"), None))
     assert rejects.any()
     again = Problem("users", "a", "", "Halo refuses it: no")
-    note(pages, 2, (again, 130))
+    note(plan_ledger, 2, (again, 130))
     count, found = without_times(rejects.listed(5))
     # Those that were met last come first, and a second may have passed between these two.
     assert (count, sorted(found, key=lambda one: one[0].scope)) == (
@@ -427,37 +436,41 @@ def test_rejects_count_their_attempts_and_keep_the_last_reason(pages):
     assert rejects.reasons("users", ["a", "b"]) == {"a": ("", "Halo refuses it: no")}
 
 
-def test_the_first_sight_of_a_reject_stays_and_the_last_moves(engine, pages):
+def test_the_first_sight_of_a_reject_stays_and_the_last_moves(engine, plan_ledger):
     problem = Problem("users", "a", "", "no")
-    note(pages, 1, (problem, 5))
+    note(plan_ledger, 1, (problem, 5))
     then = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 (as every database keeps it)
     with engine.begin() as connection:
         connection.execute(sa.update(REJECTS).values(first_seen=then, last_seen=then))
-    note(pages, 2, (problem, 6))
-    [reject] = pages.rejects.listed(5)[1]
+    note(plan_ledger, 2, (problem, 6))
+    [reject] = plan_ledger.rejects.listed(5)[1]
     assert reject == Reject(problem=problem, attempts=2, first_seen=then, last_seen=reject.last_seen, size=6)
     assert reject.last_seen > then
     with engine.begin() as connection:
         connection.execute(sa.update(REJECTS).values(last_seen=then))
-    assert pages.rejects.met(3, "users", ["a", "b"]) == {"a": ("", "no")}
-    [met] = pages.rejects.listed(5)[1]
+    assert plan_ledger.rejects.met(3, "users", ["a", "b"]) == {"a": ("", "no")}
+    [met] = plan_ledger.rejects.listed(5)[1]
     assert (met.attempts, met.first_seen, met.last_seen > then) == (2, then, True)
 
 
-def test_reasons_and_fields_of_any_length_and_script_are_kept_or_cut(pages):
-    note(pages, 1, (Problem("users", "é", "f" * 300, "😀" * 3_000), 1), (Problem("users", "k" * 256, "", "no"), 1))
-    assert pages.rejects.reasons("users", ["é", "k" * 256]) == {"é": ("f" * 254 + "…", "😀" * 1_999 + "…")}
+def test_reasons_and_fields_of_any_length_and_script_are_kept_or_cut(plan_ledger):
+    note(
+        plan_ledger, 1, (Problem("users", "é", "f" * 300, "😀" * 3_000), 1), (Problem("users", "k" * 256, "", "no"), 1)
+    )
+    assert plan_ledger.rejects.reasons("users", ["é", "k" * 256]) == {"é": ("f" * 254 + "…", "😀" * 1_999 + "…")}
 
 
-def test_rejects_end_when_the_record_is_stored_or_a_whole_run_does_not_meet_it(pages):
+def test_rejects_end_when_the_record_is_stored_or_a_whole_run_does_not_meet_it(plan_ledger):
     for key in ("stored", "gone", "met", "tried"):
-        note(pages, 1, (Problem("users", key, "", "no"), 1))
-    note(pages, 1, (Problem("companies", "gone", "", "no"), 1))
-    pages.book.database.write(lambda connection: pages.rejects.settled(connection, "users", ["stored", "unheard of"]))
-    pages.rejects.met(2, "users", ["met"])
-    note(pages, 2, (Problem("users", "tried", "", "no"), 1))
-    pages.rejects.close(2)
-    _, left = pages.rejects.listed(9)
+        note(plan_ledger, 1, (Problem("users", key, "", "no"), 1))
+    note(plan_ledger, 1, (Problem("companies", "gone", "", "no"), 1))
+    plan_ledger.acknowledged.database.write(
+        lambda connection: plan_ledger.rejects.settled(connection, "users", ["stored", "unheard of"])
+    )
+    plan_ledger.rejects.met(2, "users", ["met"])
+    note(plan_ledger, 2, (Problem("users", "tried", "", "no"), 1))
+    plan_ledger.rejects.close(2)
+    _, left = plan_ledger.rejects.listed(9)
     assert sorted((reject.problem.scope, reject.problem.key) for reject in left) == [
         ("users", "met"),
         ("users", "tried"),
@@ -467,16 +480,18 @@ def test_rejects_end_when_the_record_is_stored_or_a_whole_run_does_not_meet_it(p
 # Names.
 
 
-def sent(pages, run_id, names):
-    pages.book.database.write(lambda connection: pages.names.sent(connection, run_id, names))
+def sent(plan_ledger, run_id, names):
+    plan_ledger.acknowledged.database.write(
+        lambda connection: plan_ledger.retired_parts.sent(connection, run_id, names)
+    )
 
 
-def test_names_are_retired_when_a_whole_run_goes_without_them_and_return_when_they_are_sent_again(pages):
+def test_names_are_retired_when_a_whole_run_goes_without_them_and_return_when_they_are_sent_again(plan_ledger):
     entries = {"companies.context.metrics": ContextEntry("Metrics", {"forms": 0}, "metric")}
-    sent(pages, 1, {"companies.traits.mrr": None, "users.traits.name": None, **entries})
-    assert pages.names.close(1) == []
-    sent(pages, 2, {"users.traits.name": None})
-    retired = pages.names.close(2)
+    sent(plan_ledger, 1, {"companies.traits.mrr": None, "users.traits.name": None, **entries})
+    assert plan_ledger.retired_parts.close(1) == []
+    sent(plan_ledger, 2, {"users.traits.name": None})
+    retired = plan_ledger.retired_parts.close(2)
     assert retired == [
         Retired(
             name="companies.context.metrics",
@@ -488,11 +503,11 @@ def test_names_are_retired_when_a_whole_run_goes_without_them_and_return_when_th
     ]
     assert [(name.scope, name.key) for name in retired] == [("companies", "metrics"), ("companies", "mrr")]
     assert timedelta(0) <= utc_now() - retired[0].since < timedelta(minutes=1)
-    sent(pages, 3, {"companies.traits.mrr": None})
-    assert [name.name for name in pages.names.retired()] == ["companies.context.metrics"]
-    pages.names.forget(["companies.context.metrics"])
-    assert pages.names.retired() == []
-    assert [name.name for name in pages.names.close(3)] == ["users.traits.name"]
+    sent(plan_ledger, 3, {"companies.traits.mrr": None})
+    assert [name.name for name in plan_ledger.retired_parts.retired()] == ["companies.context.metrics"]
+    plan_ledger.retired_parts.forget(["companies.context.metrics"])
+    assert plan_ledger.retired_parts.retired() == []
+    assert [name.name for name in plan_ledger.retired_parts.close(3)] == ["users.traits.name"]
 
 
 # Runs.
@@ -509,8 +524,8 @@ REPORT = {
 }
 
 
-def test_a_run_that_is_opened_twice_is_the_same_one_and_its_batches_add_up_over_their_attempts(pages):
-    runs = pages.runs
+def test_a_run_that_is_opened_twice_is_the_same_one_and_its_batches_add_up_over_their_attempts(plan_ledger):
+    runs = plan_ledger.runs
     run_id = runs.open("dag/é run", whole=True)
     assert runs.open("dag/é run", whole=True) == run_id
     assert runs.open("dag/another run", whole=False) != run_id
@@ -533,17 +548,17 @@ def test_a_run_that_is_opened_twice_is_the_same_one_and_its_batches_add_up_over_
     assert closed.started_at <= closed.ended_at <= utc_now()
 
 
-def test_runs_whose_keys_are_too_long_for_a_column_are_told_apart_all_the_same(pages):
+def test_runs_whose_keys_are_too_long_for_a_column_are_told_apart_all_the_same(plan_ledger):
     keys = ["d" * 255, "d" * 256, f"{'d' * 250}/scheduled__1", f"{'d' * 250}/scheduled__2"]
-    ids = [pages.runs.open(key, whole=True) for key in keys]
+    ids = [plan_ledger.runs.open(key, whole=True) for key in keys]
     assert len(set(ids)) == 4
-    assert [pages.runs.open(key, whole=True) for key in keys] == ids
-    assert {len(run.run_key) for run in pages.runs.last(9)} == {255}
-    assert pages.runs.last(9)[-1].run_key == keys[0]
+    assert [plan_ledger.runs.open(key, whole=True) for key in keys] == ids
+    assert {len(run.run_key) for run in plan_ledger.runs.last(9)} == {255}
+    assert plan_ledger.runs.last(9)[-1].run_key == keys[0]
 
 
-def test_the_last_whole_run_is_the_last_one_that_found_something(pages):
-    runs = pages.runs
+def test_the_last_whole_run_is_the_last_one_that_found_something(plan_ledger):
+    runs = plan_ledger.runs
     first, part, empty, _ = (runs.open(key, whole=key != "part") for key in ("first", "part", "empty", "last"))
     assert runs.last_whole() is None
     for number in (1, 2):
@@ -556,8 +571,8 @@ def test_the_last_whole_run_is_the_last_one_that_found_something(pages):
     assert runs.last_whole() == ("first", {"users.traits": 4, "companies.traits": 3})
 
 
-def test_old_runs_are_pruned_but_never_the_last_whole_one(engine, pages):
-    runs = pages.runs
+def test_old_runs_are_pruned_but_never_the_last_whole_one(engine, plan_ledger):
+    runs = plan_ledger.runs
     old = datetime.now(timezone.utc).replace(tzinfo=None) - timedelta(days=40)
     for key, whole, state in (
         ("old", True, "done"),
@@ -575,9 +590,9 @@ def test_old_runs_are_pruned_but_never_the_last_whole_one(engine, pages):
         connection.execute(sa.update(RUNS).values(started_at=old))
         connection.execute(sa.update(RUNS).where(RUNS.c.ended_at.is_not(None)).values(ended_at=old))
     runs.open("new", whole=True)
-    note(pages, 1, (Problem("users", "new", "", "no"), 1))
+    note(plan_ledger, 1, (Problem("users", "new", "", "no"), 1))
     assert runs.prune(50) == 0
     assert runs.prune(30) == 4
     assert [run.run_key for run in runs.last(9)] == ["new", "last whole"]
-    assert pages.rejects.listed(9)[0] == 1
+    assert plan_ledger.rejects.listed(9)[0] == 1
     assert runs.prune(30) == 0

@@ -7,6 +7,7 @@ import traceback
 
 import pytest
 import sqlalchemy as sa
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.exceptions import SourceError
 from airflow_provider_halo.plan.selection import select
@@ -170,7 +171,7 @@ def test_a_missing_driver_names_the_mend(plan):
     def sources(_):
         return sa.create_engine("nosuchdatabase://somewhere/x")
 
-    assert str(failure(sources, loaded).value) == (
+    assert str(failure(sources, loaded).value) == snapshot(
         "Connection 'app' needs a database driver that isn't installed (Can't load plugin: "
         "sqlalchemy.dialects:nosuchdatabase); install the Airflow provider of that database."
     )

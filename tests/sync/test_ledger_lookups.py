@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from databases import own_url
 
-from airflow_provider_halo.ledger.acknowledged import Book, Entry, Known
+from airflow_provider_halo.ledger.acknowledged import AcknowledgedRecords, Entry, Known
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.records.fingerprint import Fingerprinter
 from airflow_provider_halo.records.payload import Payload
@@ -27,36 +27,36 @@ KEYS = ["17", "it's", 'quo"te', "back\\slash", "%s :x {0}", "Zürich", "\U0001f6
         pytest.param("pymysql", marks=pytest.mark.databases),
     ]
 )
-def book(request, tmp_path) -> Iterator[Book]:
+def acknowledged(request, tmp_path) -> Iterator[AcknowledgedRecords]:
     for url in own_url(request.param, tmp_path, "lookups"):
         engine = sa.create_engine(url)
-        yield Ledger(engine, "ledger").pages("plan", SETTINGS).book
+        yield Ledger(engine, "ledger").of_plan("plan", SETTINGS).acknowledged
         engine.dispose()
 
 
-def _write(book: Book, *entries: Entry) -> None:
-    book.database.write(lambda connection: book.acknowledge(connection, 1, entries))
+def _write(acknowledged: AcknowledgedRecords, *entries: Entry) -> None:
+    acknowledged.database.write(lambda connection: acknowledged.acknowledge(connection, 1, entries))
 
 
-def test_only_what_differs_is_told_with_what_the_ledger_has_of_it(book):
-    _write(book, *(Entry(scope="users", key=key, token=0, fingerprint=ONE) for key in KEYS))
-    _write(book, Entry(scope="users", key="refused", token=0, fingerprint=None, refused=TWO))
-    _write(book, Entry(scope="companies", key="17", token=0, fingerprint=TWO))
+def test_only_what_differs_is_told_with_what_the_ledger_has_of_it(acknowledged):
+    _write(acknowledged, *(Entry(scope="users", key=key, token=0, fingerprint=ONE) for key in KEYS))
+    _write(acknowledged, Entry(scope="users", key="refused", token=0, fingerprint=None, refused=TWO))
+    _write(acknowledged, Entry(scope="companies", key="17", token=0, fingerprint=TWO))
     asked = {**dict.fromkeys(KEYS, ONE), "refused": ONE, "new": ONE}
 
-    assert book.differing("users", asked) == {"refused": Known(None, 1, TWO), "new": Known(None, 0, None)}
-    assert book.differing("users", dict.fromkeys(KEYS, TWO)) == dict.fromkeys(KEYS, Known(ONE, 1, None))
-    assert book.differing("users", dict.fromkeys([*KEYS, "refused"], b"")) == {
+    assert acknowledged.differing("users", asked) == {"refused": Known(None, 1, TWO), "new": Known(None, 0, None)}
+    assert acknowledged.differing("users", dict.fromkeys(KEYS, TWO)) == dict.fromkeys(KEYS, Known(ONE, 1, None))
+    assert acknowledged.differing("users", dict.fromkeys([*KEYS, "refused"], b"")) == {
         **dict.fromkeys(KEYS, Known(ONE, 1, None)),
         "refused": Known(None, 1, TWO),
     }
 
 
-def test_a_record_that_is_about_to_be_sent_again_differs_from_whatever_it_was(book):
-    _write(book, Entry(scope="users", key="17", token=0, fingerprint=ONE))
-    token = book.unlearn("users", ["17"])
+def test_a_record_that_is_about_to_be_sent_again_differs_from_whatever_it_was(acknowledged):
+    _write(acknowledged, Entry(scope="users", key="17", token=0, fingerprint=ONE))
+    token = acknowledged.mark_in_flight("users", ["17"])
 
-    assert book.differing("users", {"17": ONE}) == {"17": Known(None, token, None)}
+    assert acknowledged.differing("users", {"17": ONE}) == {"17": Known(None, token, None)}
 
 
 def test_of_a_key_that_comes_twice_each_is_compared(app):
@@ -65,12 +65,12 @@ def test_of_a_key_that_comes_twice_each_is_compared(app):
     fingerprints = Fingerprinter("users/update", {"traits": b"plan"})
     diff = Diff(run, "users", fingerprints, b"plan", DiffOptions())
     had, other = (Payload("users", "a", traits, b"") for traits in (b'{"n":1}', b'{"n":2}'))
-    _write(run.pages.book, Entry(scope="users", key="a", token=0, fingerprint=fingerprints.whole(had)))
+    _write(run.plan_ledger.acknowledged, Entry(scope="users", key="a", token=0, fingerprint=fingerprints.whole(had)))
 
     for payloads in ([other, had], [had, other]):
         changes = list(diff._block(payloads))
         assert [change.traits for change in changes if isinstance(change, Payload)] == [other.traits]
         _write(
-            run.pages.book,
+            run.plan_ledger.acknowledged,
             Entry(scope="users", key="a", token=changes[-1].mark.token, fingerprint=fingerprints.whole(had)),
         )

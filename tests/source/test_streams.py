@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.exceptions import PlanError, SourceError
 from airflow_provider_halo.plan.selection import select
@@ -191,10 +192,12 @@ def test_a_missing_column_is_a_problem_of_the_plan(database, plan):
     with pytest.raises(PlanError) as caught:
         list(reading(database, users_plan(plan, "SELECT * FROM users")))
     assert {(problem.key, problem.line) for problem in caught.value.problems} == {("users.traits.sql", 6)}
-    assert [problem.message for problem in caught.value.problems] == [
-        (
-            "gives no column 'team', which names the company; give a column that name by AS, or correct the plan; "
-            "the query's columns are id, company, created_at"
-        ),
-        "column 'created_at' would be a trait that Halo reserves; rename it by AS signed_up_at",
-    ]
+    assert [problem.message for problem in caught.value.problems] == snapshot(
+        [
+            (
+                "gives no column 'team', which names the company; give a column that name by AS, or correct the plan; "
+                "the query's columns are id, company, created_at"
+            ),
+            "column 'created_at' would be a trait that Halo reserves; rename it by AS signed_up_at",
+        ]
+    )

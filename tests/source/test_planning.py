@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.exceptions import PlanError, SetupError, SourceError
 from airflow_provider_halo.plan.selection import select
@@ -133,7 +134,7 @@ def test_batches_are_balanced_by_users_and_a_whale_stands_alone(database, plan):
         (None, None, 0, 0),
     ]
     assert batches[-1].no_company
-    assert batches[3].label == "4/8: companies 50 to before 51, 1,009 users"
+    assert batches[3].label == snapshot("4/8: companies 50 to before 51, 1,009 users")
 
 
 def test_there_are_never_more_batches_than_airflow_maps(sqlite, plan):
@@ -215,7 +216,7 @@ def test_named_companies_come_in_even_batches_with_keys_of_the_databases_type(da
     assert [key for batch in many for key in batch.companies] == list(range(1001))
     with pytest.raises(SetupError) as caught:
         planned(database, loaded, company_ids=["1; DROP TABLE teams"])
-    assert str(caught.value) == (
+    assert str(caught.value) == snapshot(
         "'1; DROP TABLE teams' is no key here: the database's keys are whole numbers, such as 17."
     )
 
@@ -234,7 +235,7 @@ def test_sizes_that_make_no_sense_are_refused(sqlite, plan):
     for options in ({"batch_size": 0}, {"max_batches": 1}):
         with pytest.raises(SetupError) as caught:
             planned(sqlite, plan(PLAN), **options)
-        assert str(caught.value) == "batch_size must be at least 1 and max_batches at least 2."
+        assert str(caught.value) == snapshot("batch_size must be at least 1 and max_batches at least 2.")
 
 
 def test_a_plan_that_cannot_be_counted_says_why(database, plan):
@@ -251,9 +252,11 @@ def test_a_plan_that_cannot_be_counted_says_why(database, plan):
     wrong = plan("users: {key: id, company: team, traits: {sql: SELECT * FROM users}}")
     with pytest.raises(PlanError) as refused:
         planned(database, wrong)
-    assert [problem.message for problem in refused.value.problems] == [
-        (
-            "gives no column 'team', which names the company; give a column that name by AS, or correct the plan; "
-            "the query's columns are id, company"
-        )
-    ]
+    assert [problem.message for problem in refused.value.problems] == snapshot(
+        [
+            (
+                "gives no column 'team', which names the company; give a column that name by AS, or correct the plan; "
+                "the query's columns are id, company"
+            )
+        ]
+    )

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from airflow_provider_halo.sync.gc_frozen import heap_set_aside
+from airflow_provider_halo.sync.gc_frozen import gc_frozen
 
 
 @pytest.fixture(autouse=True)
@@ -17,22 +17,22 @@ def _nothing_frozen():
 
 
 def test_the_heap_comes_back_with_the_last_block():
-    with heap_set_aside():
-        with heap_set_aside():
+    with gc_frozen():
+        with gc_frozen():
             assert gc.get_freeze_count()
         assert gc.get_freeze_count()
     assert not gc.get_freeze_count()
 
 
 def test_it_comes_back_after_an_error():
-    with pytest.raises(ZeroDivisionError), heap_set_aside():
+    with pytest.raises(ZeroDivisionError), gc_frozen():
         raise ZeroDivisionError
     assert not gc.get_freeze_count()
 
 
 def test_what_somebody_else_has_frozen_stays_frozen():
     gc.freeze()
-    with heap_set_aside():
+    with gc_frozen():
         pass
     assert gc.get_freeze_count()
 

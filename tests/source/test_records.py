@@ -6,6 +6,7 @@ import json
 from collections import Counter
 
 import pytest
+from inline_snapshot import snapshot
 
 from airflow_provider_halo.encoding import to_json
 from airflow_provider_halo.records.payload import Company, ContextEntry, User
@@ -175,12 +176,14 @@ def test_what_was_left_out_is_counted_by_entry(teams, plan, read):
     teams.table("t", "team_id INT, a VARCHAR(5)", [(1, "x"), (1, "x"), (2, None), (2, "y"), (3, None)])
     named = read(teams, plan(COMPANIES % "label: X, name: a, sql: SELECT * FROM t"), "companies")
     assert values_of(named.records) == {"1": "left out", "2": {"y": {}}, "3": {}}
-    assert named.warnings == {
-        "companies.context.x left out: two rows of one name": 1,
-        "companies.context.x: rows without a name dropped": 2,
-    }
+    assert named.warnings == snapshot(
+        {
+            "companies.context.x left out: two rows of one name": 1,
+            "companies.context.x: rows without a name dropped": 2,
+        }
+    )
     single = read(teams, plan(COMPANIES % "label: X, sql: SELECT * FROM t"), "companies")
-    assert single.warnings == {"companies.context.x left out: more than one row where one is due": 2}
+    assert single.warnings == snapshot({"companies.context.x left out: more than one row where one is due": 2})
 
 
 def test_an_order_takes_any_mix_of_types_and_puts_nulls_last(sqlite, plan, read):
@@ -237,7 +240,7 @@ companies:
         Company(company_id="1", traits={"has_form": True, "is_ok": False, "paid": True, "n": 1, **moments}),
         Company(company_id="2", traits={"has_form": None, "is_ok": 7, "paid": False, "n": 0, **moments}),
     ]
-    assert result.warnings == {"boolean column with another number than 0 and 1": 1}
+    assert result.warnings == snapshot({"boolean column with another number than 0 and 1": 1})
 
 
 def test_values_of_every_database_type_mean_the_same(any_driver, plan, read):
@@ -321,10 +324,12 @@ def test_rows_without_a_key_are_counted_and_keys_that_are_none_are_problems(sqli
         ],
         key=repr,
     )
-    assert result.warnings == {
-        "users.traits: rows without a key dropped": 1,
-        "users.traits: users whose company's key can't be used are sent without a company": 1,
-    }
+    assert result.warnings == snapshot(
+        {
+            "users.traits: rows without a key dropped": 1,
+            "users.traits: users whose company's key can't be used are sent without a company": 1,
+        }
+    )
 
 
 @pytest.mark.parametrize("placed", [False, True])
