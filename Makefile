@@ -15,7 +15,7 @@ WORKERS ?= 2
 PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-fast test-lowest test-newest fault-table lint bench demo up down clean
+.PHONY: help venv test test-fast test-lowest test-newest fault-table lint check house docs bench demo up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,11 +78,20 @@ test-newest: ## test-fast with the newest versions that there are, and which the
 fault-table: $(VENV)/ready ## what each fault of Halo or the network costs, in calls, as a table
 	@$(BIN)/python -m pytest -q -s $(TESTS)/faults
 
-lint: $(VENV)/ready ## style, types, layers
+lint: $(VENV)/ready ## style, types, layers, complexity and size of functions, files and README
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python .ci/house.py --check
+
+# The quickest tests of each of the lower rooms: they need no server and no Airflow.
+check: $(VENV)/ready ## what one runs after every few lines: lint, and the quickest tests, in 20 seconds
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/python -m pytest -q $(PARALLEL) $(TESTS)/records $(TESTS)/plan/test_loader.py $(TESTS)/api/test_responses.py
+
+house: $(VENV)/ready ## the package's structure in figures; AT=another checkout
+	@$(BIN)/python .ci/house.py $(if $(AT),--at $(AT))
 
 bench: $(VENV)/ready ## what it costs and saves, in five minutes; ARGS="--quick", "--full", "--only ledger,peers"
 	@$(BIN)/python -m benchmarks.run $(ARGS)
