@@ -28,7 +28,7 @@ $(VENV)/ready: pyproject.toml .ci/constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.10 or later found: install one, or name it by make PYTHON=…"; exit 2; }
 	@echo "Making $(VENV) with $(PYTHON) (a minute or two, once) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python $(PIP) --constraint .ci/constraints.txt --editable '.[dev]'
+	@$(BIN)/python $(PIP) --constraint .ci/constraints.txt --editable '.[dev,docs]'
 	@$(BIN)/python $(PIP) --constraint .ci/constraints.txt --no-deps apache-airflow-providers-mysql
 	@$(BIN)/python $(PIP) --constraint .ci/constraints.txt mysqlclient \
 	  > /dev/null 2>&1 || echo "mysqlclient can't be compiled here (no MariaDB headers): the tests of that driver are skipped"
