@@ -11,6 +11,8 @@ from typing import Final, Protocol, final
 
 from airflow_provider_halo.settings import HaloSettings
 
+__all__ = ["Bucket", "Limiter", "ProcessBucket", "RateLimiter", "process_limiter"]
+
 _LEASE: Final = 0.25  # seconds that are reserved at once; what of them is left when a task ends is lost
 
 
