@@ -168,7 +168,7 @@ def test_send_context_false_keeps_the_queries_of_user_context_out_but_still_chec
     off = plans.changed("  company: team_id\n", "  company: team_id\n  send_context: false\n")
     assert plans.load(off).entries("users") == ()
     assert plans.problems(off.replace("step, done FROM onboarding", "step, done, step FROM onboarding")) == snapshot(
-        ["halo.yaml, line 37: users.context.onboarding.sql: gives two columns named step: rename one with AS"]
+        ['halo.yaml, line 37: users.context.onboarding.sql: the query returns two columns named step. Rename one with AS.']
     )
 
 
@@ -230,7 +230,7 @@ def test_a_path_that_gives_no_file_is_one_problem(plans):
         return str(problem)
 
     os.mkfifo(plans.folder / "pipe")
-    assert told("none.yaml") == snapshot("none.yaml: there is no such file: check the path, and from where it is read")
+    assert told("none.yaml") == snapshot('none.yaml: no such file. Check the path, and the directory that it starts from.')
     assert told(plans.folder / "sql") == f"{plans.folder}/sql: is a directory: name the file in it"
     assert told("pipe") == snapshot("pipe: is no regular file: name a text file")
     assert told("a\0b") == snapshot("a\0b: can't be read: there is a NUL character in its path")
@@ -285,8 +285,8 @@ def test_reserved_names_and_wrong_literals_are_told_with_their_own_lines(plans):
     text = text.replace(" 'annual' AS", "\n        'yearly'\n        AS")
     assert plans.problems(text) == snapshot(
         [
-            "halo.yaml, line 9: companies.traits.sql: id is a name that Halo reserves: rename it in the SQL, for example `id AS record_id`",
-            "halo.yaml, line 10: companies.traits.sql: created_at is a name that Halo reserves: rename it in the SQL, for example `created_at AS signed_up_at`",
-            "halo.yaml, line 12: companies.traits.sql: contract_term is 'yearly', which Halo doesn't know. Known: monthly, quarterly, annual, bi_annual.",
+            'halo.yaml, line 9: companies.traits.sql: id is a name that Halo reserves. Rename it in the SQL, for example `id AS record_id`.',
+            'halo.yaml, line 10: companies.traits.sql: created_at is a name that Halo reserves. Rename it in the SQL, for example `created_at AS signed_up_at`.',
+            "halo.yaml, line 12: companies.traits.sql: contract_term is 'yearly', which Halo doesn't accept. Allowed values: monthly, quarterly, annual, bi_annual.",
         ]
     )

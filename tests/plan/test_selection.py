@@ -91,5 +91,5 @@ def test_user_context_that_is_switched_off_is_told_so(plans):
     with pytest.raises(PlanError) as caught:
         select(plan, ["users.context"])
     assert str(caught.value) == snapshot(
-        "halo.yaml: only: users.context can't be sent: the plan says `send_context: false` for its users"
+        "halo.yaml: only: users.context can't be sent: the plan has `send_context: false` for its users. Remove that line to send it."
     )

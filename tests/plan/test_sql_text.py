@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_halo.plan.model import Statement
-from airflow_provider_halo.plan.sql_text import SqlFlaw, quoted_templates, read_statement, selects_everything
+from airflow_provider_halo.plan.sql_text import SqlProblem, quoted_templates, read_statement, selects_everything
 
 PLAIN = "SELECT id FROM t"
 
@@ -98,7 +98,7 @@ LOCKS = "FOR UPDATE and FOR SHARE lock rows of the product: a query only reads, 
 
 
 @pytest.mark.parametrize(
-    ("sql", "flaws"),
+    ("sql", "problems"),
     [
         ("", [(0, "the SQL is empty: write a SELECT")]),
         (" \n-- nothing\n;", [(0, "the SQL is empty: write a SELECT")]),
@@ -135,8 +135,8 @@ LOCKS = "FOR UPDATE and FOR SHARE lock rows of the product: a query only reads, 
         ),
     ],
 )
-def test_what_is_no_single_select_is_told_with_its_line(sql, flaws):
-    assert read_statement(sql) == tuple(SqlFlaw(line, message) for line, message in flaws)
+def test_what_is_no_single_select_is_told_with_its_line(sql, problems):
+    assert read_statement(sql) == tuple(SqlProblem(line, message) for line, message in problems)
 
 
 @pytest.mark.parametrize(

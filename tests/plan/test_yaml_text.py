@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 from inline_snapshot import snapshot
 
-from airflow_provider_halo.plan.yaml_text import Flaw, Place, read_yaml
+from airflow_provider_halo.plan.yaml_text import Position, YamlProblem, read_yaml
 
 
 def test_every_value_has_its_place():
     document = read_yaml("a: 1\nb:\n  - x\n  - |\n    two\n    lines\nc: >\n  folded\nd: &anchor text\ne: *anchor\n")
-    assert document.flaws == []
+    assert document.problems == []
     assert document.data == {"a": 1, "b": ["x", "two\nlines\n"], "c": "folded\n", "d": "text", "e": "text"}
-    assert document.places == {
-        (): Place(1, 1),
-        ("a",): Place(1, 1),
-        ("b",): Place(2, 3),
-        ("b", 0): Place(3, 3),
-        ("b", 1): Place(4, 5, literal=True),
-        ("c",): Place(7, 8),
-        ("d",): Place(9, 9),
-        ("e",): Place(10, 9),
+    assert document.positions == {
+        (): Position(1, 1),
+        ("a",): Position(1, 1),
+        ("b",): Position(2, 3),
+        ("b", 0): Position(3, 3),
+        ("b", 1): Position(4, 5, literal=True),
+        ("c",): Position(7, 8),
+        ("d",): Position(9, 9),
+        ("e",): Position(10, 9),
     }
     assert document.line(("b", 1, "deeper")) == 4
     assert document.line(()) == 1
@@ -62,55 +62,57 @@ def test_plain_values_keep_their_types():
     ],
 )
 def test_a_syntax_error_is_told_with_its_line(text, line, message):
-    assert read_yaml(text).flaws == [Flaw(line, (), message)]
+    assert read_yaml(text).problems == [YamlProblem(line, (), message)]
 
 
 def test_an_alias_bomb_is_refused_at_once():
     levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 30)]
     document = read_yaml("l0: &l0 [x]\n" + "\n".join(levels) + "\n")
-    assert [flaw.message for flaw in document.flaws] == snapshot(
-        ["holds more than 10,000 values (aliases counted each time): make it smaller"]
+    assert [problem.message for problem in document.problems] == snapshot(
+        ['more than 10,000 values (aliases counted each time). Make the plan smaller.']
     )
 
 
 def test_an_alias_of_itself_is_refused():
-    assert [flaw.message for flaw in read_yaml("a: &a [*a]\n").flaws] == snapshot(
-        ["is nested deeper than 50 levels: a plan needs six"]
+    assert [problem.message for problem in read_yaml("a: &a [*a]\n").problems] == snapshot(
+        ['nested deeper than 50 levels. A plan needs six.']
     )
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000])
 def test_deep_nesting_is_refused_at_once(text):
     document = read_yaml(text)
-    assert [flaw.message for flaw in document.flaws] == snapshot(["is nested deeper than 50 levels: a plan needs six"])
+    assert [problem.message for problem in document.problems] == snapshot(
+        ['nested deeper than 50 levels. A plan needs six.']
+    )
 
 
 def test_a_long_list_is_refused_at_once():
     document = read_yaml("a: [" + "1," * 400_000 + "]")
-    assert [flaw.message for flaw in document.flaws] == snapshot(
-        ["holds more than 10,000 values (aliases counted each time): make it smaller"]
+    assert [problem.message for problem in document.problems] == snapshot(
+        ['more than 10,000 values (aliases counted each time). Make the plan smaller.']
     )
 
 
 def test_after_a_wrong_value_the_rest_is_still_read():
     document = read_yaml("a: !!binary eA==\nb: {c: .inf, d: 4}\n1: x\ne: 5\n")
     assert document.data == {"a": None, "b": {"c": None, "d": 4}, "e": 5}
-    assert document.flaws == [
-        Flaw(
+    assert document.problems == [
+        YamlProblem(
             1,
             ("a",),
             "the tag !!binary isn't known here: a plan holds texts, numbers, true, false, null, lists and mappings",
         ),
-        Flaw(2, ("b", "c"), "NaN and infinity have no form in JSON: use null"),
-        Flaw(3, (), 'the key 1 is no text in YAML: write "1", in quotes'),
+        YamlProblem(2, ("b", "c"), "NaN and infinity have no form in JSON: use null"),
+        YamlProblem(3, (), 'the key 1 is no text in YAML: write "1", in quotes'),
     ]
 
 
 def test_what_is_too_deep_is_told_with_its_line():
     deep = "".join(f"{' ' * level}a:\n" for level in range(60))
-    assert read_yaml(deep).flaws == [Flaw(50, (), "is nested deeper than 50 levels: a plan needs six")]
+    assert read_yaml(deep).problems == [YamlProblem(50, (), "is nested deeper than 50 levels: a plan needs six")]
 
 
 def test_characters_beyond_the_basic_plane_are_text():
     document = read_yaml('a: "\\U0001F600 ü"\nü: 😀\n')
-    assert (document.data, document.flaws) == ({"a": "😀 ü", "ü": "😀"}, [])
+    assert (document.data, document.problems) == ({"a": "😀 ü", "ü": "😀"}, [])
