@@ -162,7 +162,7 @@ def _check_empty(entry: Entry, shape: Shape, path: KeyPath, problems: Problems) 
     problems.at(
         (*path, "empty"),
         f"is {'null' if value is None else format_value(value)}, but this entry is {_SHAPE_NAMES[shape]}. "
-        f"Write {wanted.get(shape, 'a single value')}, or omit.",
+        f"Write {wanted.get(shape, 'a single value')}, or `omit`.",
     )
 
 

@@ -328,7 +328,10 @@ def _questions(plan: LoadedPlan) -> Iterator[Finding]:
     for question in questions:
         not_sent = [answer for answer in question.answered_by if query_of(answer, sent)[0] is None]
         if len(not_sent) == len(question.answered_by):
-            text = f"nothing that is sent answers {question.ask} Because of `send_context: false`, {not_sent[0]} isn't sent: remove that line"
+            text = (
+                f'"{question.ask}" is answered only by {not_sent[0]}, '
+                "which isn't sent because of `send_context: false`: remove that line"
+            )
             yield Finding(rule="questions", severity="warn", text=text, location=plan.path)
         else:
             yield Finding(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
@@ -56,11 +56,7 @@ def select(plan: LoadedPlan, only: Sequence[str] = ()) -> Selection:
         _refuse_unknown(plan, only)
     wanted = set(only or (*SCOPES, "links"))
     traits_of = frozenset(scope for scope in scopes if wanted & {scope, f"{scope}.traits"})
-    context = tuple(
-        query
-        for query in plan.queries
-        if query.entry is not None and wanted & {query.scope, f"{query.scope}.context", query.name}
-    )
+    context = _wanted_entries(plan, wanted)
     sent = traits_of | {query.scope for query in context}
     return Selection(
         companies="companies" in sent,
@@ -68,6 +64,14 @@ def select(plan: LoadedPlan, only: Sequence[str] = ()) -> Selection:
         links="links" in wanted and "users" in scopes,
         traits_of=traits_of,
         context=context,
+    )
+
+
+def _wanted_entries(plan: LoadedPlan, wanted: Set[str]) -> tuple[Query, ...]:
+    return tuple(
+        query
+        for query in plan.queries
+        if query.entry is not None and wanted & {query.scope, f"{query.scope}.context", query.name}
     )
 
 

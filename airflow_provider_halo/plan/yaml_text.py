@@ -161,7 +161,7 @@ def read_yaml(text: str) -> Document:
         composer = _Composer(text)
         node = composer.get_single_node()
         if node is None:
-            document.problems.append(YamlProblem(0, (), "empty. A plan begins with `version: 1`."))
+            document.problems.append(YamlProblem(0, (), "the file is empty. A plan begins with `version: 1`."))
             return document
         _Builder(composer, document).build(node, (), 0)
     except _LimitExceeded as error:

@@ -87,7 +87,7 @@ def test_a_poor_plan_is_told_every_mend_with_its_place(plans):
 ✗ companies.context.stuff: with `empty: omit`, the AI keeps the old value when the last row is gone: remove it (halo.yaml, line 7) [stale]
 ✗ companies.context.more: `SELECT *` also sends every column added to the table later: name the columns that support needs (halo.yaml, line 8) [all-columns]
 ✗ companies.context.more: {{ ds }} in quotes goes to the database as it is, because templates aren't filled in: remove it (halo.yaml, line 8) [templates]
-✗ nothing that is sent answers How do I start? Because of `send_context: false`, users.context.onboarding isn't sent: remove that line (halo.yaml) [questions]
+✗ "How do I start?" is answered only by users.context.onboarding, which isn't sent because of `send_context: false`: remove that line (halo.yaml) [questions]
 
 0 of 19 points met, 19 to fix.\
 """
@@ -119,18 +119,22 @@ def test_columns_that_the_text_leaves_open_are_neither_met_nor_failed(plans):
     assert unknown[0] == Finding(
         rule="user-basics",
         severity="unknown",
-        text="user traits name, email, role: can't be told: the SQL leaves column names open "
+        text="user traits name, email, role: unknown, because the SQL doesn't name all of its columns "
         "(a `*`, or an expression without AS)",
         location="halo.yaml, line 12",
     )
-    assert render_findings(findings).endswith("8 can't be told from the text.")
+    assert render_findings(findings).endswith("8 unknown.")
 
 
 @pytest.mark.parametrize(
     ("scope", "rule", "text"),
     [
-        ("companies", "users", "the plan has no users: the AI knows nobody by name"),
-        ("users", "companies", "the plan has no companies: the AI knows no plan and no billing"),
+        ("companies", "users", "the plan has no users, so the AI knows nobody by name: add users"),
+        (
+            "users",
+            "companies",
+            "the plan has no companies, so the AI knows nothing of plans and billing: add companies",
+        ),
     ],
 )
 def test_a_missing_scope_is_a_point_to_mend(plans, scope, rule, text):
@@ -147,7 +151,7 @@ def test_a_plan_without_questions_is_asked_for_them(plans):
     assert finding == Finding(
         rule="questions",
         severity="warn",
-        text="no questions: list what support is asked most and the keys that answer it",
+        text="no questions: list what support is asked most, and the keys that answer it",
         location="halo.yaml",
     )
 

@@ -45,20 +45,24 @@ def test_plain_values_keep_their_types():
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("a: 1\n\tb: 2\n", 2, "isn't YAML: a tab can't indent: use blanks"),
-        ("a: b: c\n", 1, "isn't YAML: a `: ` where no key can be: put quotes around the text that holds it"),
-        ("a: 1\n---\nb: 2\n", 2, "isn't YAML: a second document begins (`---`): keep one plan in a file"),
-        ("a:\n  b: 1\n c: 2\n", 3, "isn't YAML: the indentation doesn't fit the lines above: line the keys up"),
-        ("a: 'open\n", 2, "isn't YAML: a quote is never closed: add the closing one"),
+        ("a: 1\n\tb: 2\n", 2, "invalid YAML: tabs can't be used for indentation. Use spaces."),
+        ("a: b: c\n", 1, "invalid YAML: a `: ` where no key can be. Put quotes around the string that contains it."),
+        ("a: 1\n---\nb: 2\n", 2, "invalid YAML: a second document begins here (`---`). Keep one plan in a file."),
+        ("a:\n  b: 1\n c: 2\n", 3, "invalid YAML: the indentation doesn't match the lines above. Line the keys up."),
+        ("a: 'open\n", 2, "invalid YAML: the closing quote is missing. Add it."),
         (
             "a: *none\n",
             1,
-            "isn't YAML: an alias (`*name`) without its anchor (`&name`): put quotes around a text that begins with `*`",
+            "invalid YAML: the alias (`*name`) has no anchor (`&name`). Put quotes around a string that begins with `*`.",
         ),
-        ("a: [1, 2\n", 2, "isn't YAML: expected ',' or ']', but got '<stream end>'"),
-        ("a: |\n  text\nloose\n", 4, "isn't YAML: a key without `:`, or a text that isn't indented under its `|`"),
-        ("a: \x07\n", 1, "holds a control character, which YAML doesn't allow: take it out"),
-        ("ok: 1\na: @x\n", 2, "isn't YAML: found character '@' that cannot start any token"),
+        ("a: [1, 2\n", 2, "invalid YAML: expected ',' or ']', but got '<stream end>'."),
+        (
+            "a: |\n  text\nloose\n",
+            4,
+            "invalid YAML: a key without `:`, or text that isn't indented under its `|`. Add what is missing.",
+        ),
+        ("a: \x07\n", 1, "contains a control character, which YAML doesn't allow. Remove it."),
+        ("ok: 1\na: @x\n", 2, "invalid YAML: found character '@' that cannot start any token."),
     ],
 )
 def test_a_syntax_error_is_told_with_its_line(text, line, message):
@@ -69,13 +73,13 @@ def test_an_alias_bomb_is_refused_at_once():
     levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 30)]
     document = read_yaml("l0: &l0 [x]\n" + "\n".join(levels) + "\n")
     assert [problem.message for problem in document.problems] == snapshot(
-        ['more than 10,000 values (aliases counted each time). Make the plan smaller.']
+        ["more than 10,000 values (aliases counted each time). Make the plan smaller."]
     )
 
 
 def test_an_alias_of_itself_is_refused():
     assert [problem.message for problem in read_yaml("a: &a [*a]\n").problems] == snapshot(
-        ['nested deeper than 50 levels. A plan needs six.']
+        ["nested deeper than 50 levels. A plan needs six."]
     )
 
 
@@ -83,14 +87,14 @@ def test_an_alias_of_itself_is_refused():
 def test_deep_nesting_is_refused_at_once(text):
     document = read_yaml(text)
     assert [problem.message for problem in document.problems] == snapshot(
-        ['nested deeper than 50 levels. A plan needs six.']
+        ["nested deeper than 50 levels. A plan needs six."]
     )
 
 
 def test_a_long_list_is_refused_at_once():
     document = read_yaml("a: [" + "1," * 400_000 + "]")
     assert [problem.message for problem in document.problems] == snapshot(
-        ['more than 10,000 values (aliases counted each time). Make the plan smaller.']
+        ["more than 10,000 values (aliases counted each time). Make the plan smaller."]
     )
 
 
@@ -101,16 +105,16 @@ def test_after_a_wrong_value_the_rest_is_still_read():
         YamlProblem(
             1,
             ("a",),
-            "the tag !!binary isn't known here: a plan holds texts, numbers, true, false, null, lists and mappings",
+            "the tag !!binary isn't supported. A plan consists of strings, numbers, true, false, null, lists and mappings.",
         ),
-        YamlProblem(2, ("b", "c"), "NaN and infinity have no form in JSON: use null"),
-        YamlProblem(3, (), 'the key 1 is no text in YAML: write "1", in quotes'),
+        YamlProblem(2, ("b", "c"), "NaN and infinity don't exist in JSON. Use null."),
+        YamlProblem(3, (), 'YAML doesn\'t read the key 1 as a string. Put it in quotes: "1".'),
     ]
 
 
 def test_what_is_too_deep_is_told_with_its_line():
     deep = "".join(f"{' ' * level}a:\n" for level in range(60))
-    assert read_yaml(deep).problems == [YamlProblem(50, (), "is nested deeper than 50 levels: a plan needs six")]
+    assert read_yaml(deep).problems == [YamlProblem(50, (), "nested deeper than 50 levels. A plan needs six.")]
 
 
 def test_characters_beyond_the_basic_plane_are_text():
