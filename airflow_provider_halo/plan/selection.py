@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
@@ -67,7 +67,7 @@ def select(plan: LoadedPlan, only: Sequence[str] = ()) -> Selection:
     )
 
 
-def _wanted_entries(plan: LoadedPlan, wanted: Set[str]) -> tuple[Query, ...]:
+def _wanted_entries(plan: LoadedPlan, wanted: set[str]) -> tuple[Query, ...]:
     return tuple(
         query
         for query in plan.queries
