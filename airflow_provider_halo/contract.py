@@ -7,6 +7,26 @@ from __future__ import annotations
 
 from typing import Final
 
+__all__ = [
+    "BULK_TOKEN_SCOPE",
+    "BULK_TOKEN_SECONDS",
+    "COMPANIES_IDENTIFY",
+    "COMPANY_BYTES",
+    "COMPANY_COLUMNS",
+    "COMPANY_RESERVED",
+    "CONTEXT_TYPES",
+    "CUSTOM_FIELDS_CHARACTERS",
+    "DEFAULT_BASE_URL",
+    "ENUMERATIONS",
+    "MOMENT_TRAITS",
+    "USERS_IDENTIFY",
+    "USERS_PER_UPDATE",
+    "USERS_UPDATE",
+    "USER_BYTES",
+    "USER_COLUMNS",
+    "USER_RESERVED",
+]
+
 DEFAULT_BASE_URL: Final = "https://api.haloagents.ai/api/sdk"  # documented
 
 USERS_IDENTIFY: Final = "users/identify"  # documented: an activity signal, sets last_seen

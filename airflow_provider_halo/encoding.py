@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+__all__ = ["many_to_json", "to_json"]
+
 # Sorted keys make the bytes canonical: two equal values give equal bytes, whatever order a database gave its columns in.
 _ENCODER = msgspec.json.Encoder(order="sorted", decimal_format="number")
 

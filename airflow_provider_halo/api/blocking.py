@@ -9,6 +9,8 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
+__all__ = ["run_blocking", "stop_running"]
+
 Result = TypeVar("Result")
 
 # Of the process, since that is what a signal is sent to.

@@ -1,4 +1,4 @@
-"""The client: each write of the API as one call, sent at a pace, repeated while that helps, with the right token."""
+"""The client: each write of the API as one call, paced, retried while that helps, with the right token."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Final, final
 import httpx
 
 from airflow_provider_halo.api.limiting import Limiter, process_limiter
-from airflow_provider_halo.api.pacing import Pacer, repeated
+from airflow_provider_halo.api.pacing import Pacer, RetryBudget
 from airflow_provider_halo.api.responses import Answer, read_response
-from airflow_provider_halo.api.tokens import TokenBook
-from airflow_provider_halo.api.transport import Channel
+from airflow_provider_halo.api.tokens import IdentityTokens
+from airflow_provider_halo.api.transport import HaloTransport
 from airflow_provider_halo.contract import COMPANIES_IDENTIFY, USERS_IDENTIFY, USERS_PER_UPDATE, USERS_UPDATE
 from airflow_provider_halo.exceptions import (
     ApiError,
@@ -31,9 +31,13 @@ from airflow_provider_halo.exceptions import (
 from airflow_provider_halo.records.payload import Payload, identify_body, link_body, users_update_body
 from airflow_provider_halo.settings import HaloSettings
 
+__all__ = ["HaloClient", "Stats"]
+
 log = logging.getLogger(__name__)
 
-_SILENCES_IN_DOUBT: Final = 2  # empty answers of a path that are not believed, before it is taken for a mute one
+_EMPTY_ANSWERS_DOUBTED: Final = (
+    2  # after these, a path that never answered with content is taken for one that never does
+)
 
 
 @dataclass
@@ -86,29 +90,29 @@ class HaloClient:
     ) -> None:
         self.settings = settings
         self.stats = Stats()
-        self._channel = Channel(settings, transport)
+        self._transport = HaloTransport(settings, transport)
         self._clock = clock
         self._timer = timer
         self._sleep = sleep
-        self._tokens = TokenBook(settings.identity_secret) if settings.identity_secret else None
+        self._tokens = IdentityTokens(settings.identity_secret) if settings.identity_secret else None
         self._pacer = Pacer(
             max_in_flight=settings.max_in_flight,
             limiter=limiter or process_limiter(settings),
             timer=timer,
             sleep=sleep,
         )
-        self._spoken: set[str] = set()  # paths that were answered with content
-        self._silences: Counter[str] = Counter()
-        self._answered = float("-inf")  # when Halo last gave an answer that was worth something
+        self._paths_with_content: set[str] = set()  # that were answered with content at least once
+        self._empty_answers: Counter[str] = Counter()  # by path
+        self._last_answered = float("-inf")  # when Halo last accepted a request, or refused it for what it says
 
     async def __aenter__(self) -> HaloClient:
-        await self._channel.__aenter__()
+        await self._transport.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._channel.__aexit__(kind, error, trace)
+        await self._transport.__aexit__(kind, error, trace)
 
     async def update_users(self, payloads: Sequence[Payload], *, update_only: bool = False) -> Answer:
         """Upsert users by users/update, which marks nobody as active (documented).
@@ -159,8 +163,8 @@ class HaloClient:
         Sends one empty users/update, or without a secret one empty companies/identify. Credentials are judged before
         the body, so 400 is the answer of a Halo that accepts them (assumed). Not repeated.
         """
-        secret = self._tokens is not None
-        path = USERS_UPDATE if secret else COMPANIES_IDENTIFY
+        has_secret = self._tokens is not None
+        path = USERS_UPDATE if has_secret else COMPANIES_IDENTIFY
         body = users_update_body((), token=self._tokens.bulk(self._clock())) if self._tokens else b"{}"
         await self._pacer.turn()
         try:
@@ -168,7 +172,7 @@ class HaloClient:
         except TransientError as error:
             return False, f"Halo can't be reached at {self.settings.base_url}: {error.message}."
         except TokenRefused as error:
-            if secret:
+            if has_secret:
                 return False, f"The widget key passes, but Halo refuses the identity secret: {_token_advice(error)}."
             return False, f"Halo refuses the call for want of a token ({error.message}): set identity_secret."
         except (AuthError, UnexpectedAnswer) as error:
@@ -176,7 +180,7 @@ class HaloClient:
         except ApiError as error:
             if error.status != 400:
                 return False, f"Halo answers {error.status} to an empty request: {error.message}."
-        if secret:
+        if has_secret:
             return True, "The widget key and the identity secret both pass."
         return True, (
             "The widget key passes. There is no identity_secret: companies can be synced, users can't "
@@ -187,93 +191,97 @@ class HaloClient:
         tokens = self._tokens
         if tokens is None or not self.settings.signs_users:
             return None
-        return lambda: tokens.user(user_id, self._clock())
+        return lambda: tokens.for_user(user_id, self._clock())
 
     async def _send(
         self, path: str, body: Callable[[str | None], bytes], *, token: Callable[[], str] | None = None
     ) -> Answer:
         """Send one request until it is answered for good. The body is joined anew for each try, with its token."""
-        began = self._timer()
-        budget = self.settings.max_retry_seconds
-        started = False
-        waited = 0.0  # for turns, since then: at a low rate these may take longer than the budget, with nothing amiss
-
-        def remaining() -> float:
-            return budget - (self._timer() - began - waited)
-
-        async def attempt() -> Answer:
-            nonlocal began, started, waited
-            slot = await self._pacer.acquire(longest_pause=remaining())
-            if not started:  # the wait for a place is no wait for Halo
-                began, started = self._timer(), True
-            else:
-                waited += slot.waited
+        budget = RetryBudget(self.settings.max_retry_seconds, self._timer)
+        while True:
             try:
-                answer = await self._authorised(path, body, token)
+                return await self._try_once(path, body, token, budget)
             except TransientError as error:
-                self._pacer.slowed(slot, error)
-                raise
-            except ApiError:
-                self._alive()
-                raise
-            finally:
-                self._pacer.release()
-            self._alive()
-            return answer
+                wait = budget.wait_after(error)
+                if wait is None:
+                    if self._last_answered >= budget.began:
+                        raise  # Halo answers other requests: it is this one that fails
+                    raise self._unavailable(error, self._timer() - budget.began) from error
+            await self._sleep(wait)
+            self._count_retry()
 
+    async def _try_once(
+        self,
+        path: str,
+        body: Callable[[str | None], bytes],
+        token: Callable[[], str] | None,
+        budget: RetryBudget,
+    ) -> Answer:
+        """Send one request when the pacer allows it, and tell the pacer how it went."""
+        permit = await self._pacer.acquire(longest_pause=budget.remaining())
+        budget.start_try(permit)
         try:
-            return await repeated(attempt, remaining=remaining, sleep=self._sleep, before_retry=self._count_retry)
+            answer = await self._authorised(path, body, token)
         except TransientError as error:
-            if self._answered >= began:
-                raise
-            raise HaloUnavailable(
-                f"Halo ({self.settings.base_url}) took no request for {self._timer() - began:.0f} s; the last cause: "
-                f"{error}. What was stored stays stored: run it again when Halo is back, or raise max_retry_seconds "
-                f"(now {budget:g}) in the connection {self.settings.conn_id!r}."
-            ) from error
+            self._pacer.slowed(permit, error)
+            raise
+        except ApiError:
+            self._note_answer()
+            raise
+        finally:
+            self._pacer.release()
+        self._note_answer()
+        return answer
+
+    def _unavailable(self, error: TransientError, seconds: float) -> HaloUnavailable:
+        return HaloUnavailable(
+            f"Halo ({self.settings.base_url}) took no request for {seconds:.0f} s; the last cause: {error}. "
+            "What was stored stays stored: run it again when Halo is back, or raise max_retry_seconds "
+            f"(now {self.settings.max_retry_seconds:g}) in the connection {self.settings.conn_id!r}."
+        )
 
     async def _authorised(
         self, path: str, body: Callable[[str | None], bytes], token: Callable[[], str] | None
     ) -> Answer:
         """Send once; after a 403 make another token and send once more."""
-        used = token() if token else None
+        sent_token = token() if token else None
         try:
-            return await self._exchange(path, body(used))
+            return await self._exchange(path, body(sent_token))
         except TokenRefused as error:
-            if used is None or token is None or self._tokens is None:
-                raise _explained(error, "set identity_secret, and leave verify_identity empty or on") from None
-            self._tokens.refused(used)
+            if sent_token is None or token is None or self._tokens is None:
+                raise _with_advice(error, "set identity_secret, and leave verify_identity empty or on") from None
+            self._tokens.discard(sent_token)
             log.info("%s: Halo refuses a token; trying once more with a new one", path)
         self._count_retry()
         await self._pacer.turn()
         try:
             return await self._exchange(path, body(token()))
         except TokenRefused as error:
-            raise _explained(error, _token_advice(error)) from None
+            raise _with_advice(error, _token_advice(error)) from None
 
     async def _exchange(self, path: str, body: bytes) -> Answer:
         self.stats.requests += 1
         self.stats.bytes += len(body)
-        reply = await self._channel.post(path, body)
-        answer = read_response(reply.status, reply.headers, reply.body, path=path, now=self._clock())
+        response = await self._transport.post(path, body)
+        answer = read_response(response.status, response.headers, response.body, path=path, now=self._clock())
         if answer.empty:
-            self._doubt(path)
+            self._judge_empty_answer(path)
         elif answer.status != 204:
-            self._spoken.add(path)
+            self._paths_with_content.add(path)
         return answer
 
-    def _doubt(self, path: str) -> None:
-        """Take an empty yes for an accident of something in between, unless this call is never answered otherwise.
+    def _judge_empty_answer(self, path: str) -> None:
+        """Take an empty 2xx for an accident of something in between, unless this call is never answered otherwise.
 
-        The exact answer of users/update isn't documented, so a server that always answers with nothing must be borne;
-        but one that spoke before hasn't stored what it answers with silence, as far as anyone can know.
+        The exact answer of users/update isn't documented, so a server that always answers with nothing has to be
+        accepted; but where one answered with content before, nobody can know that it stored what it answers with nothing.
         """
-        self._silences[path] += 1
-        if path in self._spoken or self._silences[path] <= _SILENCES_IN_DOUBT:
+        self._empty_answers[path] += 1
+        if path in self._paths_with_content or self._empty_answers[path] <= _EMPTY_ANSWERS_DOUBTED:
             raise TransientError("an empty answer", status=200, path=path)
 
-    def _alive(self) -> None:
-        self._answered = self._timer()
+    def _note_answer(self) -> None:
+        self._last_answered = self._timer()
         self._pacer.succeeded()
 
     def _count_retry(self) -> None:
@@ -284,6 +292,6 @@ def _token_advice(error: TokenRefused) -> str:
     return f"check identity_secret and this machine's clock ({error.message})"
 
 
-def _explained(error: TokenRefused, advice: str) -> TokenRefused:
-    text = advice if error.message in advice else f"{advice} ({error.message})"
-    return TokenRefused(text, status=error.status, path=error.path, user_errors=error.user_errors)
+def _with_advice(error: TokenRefused, advice: str) -> TokenRefused:
+    message = advice if error.message in advice else f"{advice} ({error.message})"
+    return TokenRefused(message, status=error.status, path=error.path, user_errors=error.user_errors)

@@ -1,4 +1,4 @@
-"""Requests a second: turns at even distances, reserved a few at a time from a bucket that all senders share."""
+"""The rate limit: turns at even distances, reserved a few at a time from a bucket that all senders share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Final, Protocol, final
 
 from airflow_provider_halo.settings import HaloSettings
 
-_LEASE: Final = 0.25  # seconds that are reserved at once; what of them is left when a task ends is lost
+__all__ = ["Bucket", "Limiter", "ProcessBucket", "RateLimiter", "process_limiter"]
+
+_LEASE_SECONDS: Final = 0.25  # reserved at once at most; what is left of them when a task ends is lost
 
 
 class Limiter(Protocol):
@@ -22,10 +24,10 @@ class Limiter(Protocol):
 
 
 class Bucket(Protocol):
-    """The time of one Halo account, of which each request takes its share."""
+    """A leaky bucket: the time of one Halo account, of which each request takes its share."""
 
     async def reserve(self, count: int, rate: float) -> float:
-        """Reserve the next turns that nobody has, ``1 / rate`` seconds each.
+        """Reserve the next free turns, ``1 / rate`` seconds each.
 
         :return: when the first begins, as `time.monotonic` counts.
         """
@@ -35,9 +37,9 @@ class Bucket(Protocol):
 class RateLimiter:
     """Gives turns that lie ``1 / rate`` seconds apart, also from those of other senders with the same bucket.
 
-    A turn that nobody came for is lost, so that a pause is never followed by a burst. Turns are reserved for a
-    quarter of a second at most, and the next ones when the last of them has begun: one that ends, or is killed, leaves no
-    more than that reserved in vain. A sender that needs few reserves few.
+    A turn that nobody used is lost, so that a pause is never followed by a burst. Turns are reserved for a quarter of a
+    second at most, and the next ones when the last of them has begun: a sender that ends, or is killed, leaves no more
+    than that unused. A sender that needs few reserves few.
 
     Of one event loop: not for several threads, each of which makes its own on the bucket that they share.
 
@@ -58,8 +60,8 @@ class RateLimiter:
         self._rate = rate
         self._timer = timer
         self._sleep = sleep
-        self._most = max(1, int(rate * _LEASE))
-        self._order = asyncio.Lock()  # first come, first served
+        self._most_turns = max(1, int(rate * _LEASE_SECONDS))
+        self._lock = asyncio.Lock()  # first come, first served
         self._first = 0.0  # when the lease's first turn begins
         self._count = 0  # turns in the lease
         self._next = 0  # the first of them that is still to be had
@@ -68,7 +70,7 @@ class RateLimiter:
 
     async def acquire(self) -> None:
         """Wait until the next request may start."""
-        async with self._order:
+        async with self._lock:
             turn = self._current()
             if turn >= self._count:
                 await self._until(self._last)
@@ -84,7 +86,7 @@ class RateLimiter:
 
     async def _renew(self) -> int:
         """Reserve the next lease; returns the turn that is left of it first."""
-        count = min(self._most, max(1, 2 * self._taken))
+        count = min(self._most_turns, max(1, 2 * self._taken))
         self._first = await self._bucket.reserve(count, self._rate)
         self._count, self._next = count, 0
         # What passed on the way from the bucket is lost, but not all: a bucket that is slow to answer must not hold a
@@ -111,25 +113,25 @@ class ProcessBucket:
         self._reserved_until = float("-inf")
 
     async def reserve(self, count: int, rate: float) -> float:
-        """Reserve the next turns that nobody has; as `Bucket`."""
+        """Reserve the next free turns, as `Bucket` says."""
         with self._lock:  # held for these two lines
             first = max(self._reserved_until, self._timer())
             self._reserved_until = first + count / rate
             return first
 
 
-# One of each account: a hook makes a client a call, and `halo sync --jobs` one a batch.
+# One for each account: a hook makes a client for each call, and `halo sync --jobs` one for each batch.
 _BUCKETS: Final[dict[tuple[str, str], ProcessBucket]] = {}
-_MAKING: Final = threading.Lock()
+_BUCKETS_LOCK: Final = threading.Lock()
 
 
 def process_limiter(settings: HaloSettings, *, share: float = 1.0) -> Limiter | None:
-    """What holds `settings.requests_per_second` within this process; None where there is no such limit.
+    """A limiter that keeps `settings.requests_per_second` within this process; None where there is no such limit.
 
     :param share: the part of it that this process may have, above 0 and at most 1.
     """
     if settings.requests_per_second is None:
         return None
-    with _MAKING:
+    with _BUCKETS_LOCK:
         bucket = _BUCKETS.setdefault((settings.base_url, settings.widget_key), ProcessBucket())
     return RateLimiter(bucket, settings.requests_per_second * share)

@@ -1,92 +1,32 @@
-"""When a request may leave, and when a failed one is tried again."""
+"""When a request may start, and when a failed one is sent again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
-
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-from tenacity.wait import wait_random_exponential
+from typing import Final, final
 
 from airflow_provider_halo.api.limiting import Limiter
 from airflow_provider_halo.exceptions import TransientError
 
-Result = TypeVar("Result")
-
-# Full jitter: a random wait between 0 and 0.5, 1, 2 … 30 s, so that lanes that failed together don't come back together.
-_BACKOFF: Final = wait_random_exponential(multiplier=0.5, max=30)
-
-
-def wait_before_retry(state: RetryCallState, remaining: float) -> float:
-    """Seconds until the next try: what Halo asked for, or the backoff where that is longer.
-
-    The backoff, which is only our own guess, is cut to the time that is left, so that the last try comes at its end.
-    """
-    return max(_asked(state), min(_BACKOFF(state), remaining))
-
-
-def _asked(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    return (error.retry_after or 0.0) if isinstance(error, TransientError) else 0.0
-
-
-async def repeated(
-    attempt: Callable[[], Awaitable[Result]],
-    *,
-    remaining: Callable[[], float],
-    sleep: Callable[[float], Awaitable[None]],
-    before_retry: Callable[[], None],
-) -> Result:
-    """Call ``attempt`` until it succeeds, fails for good, or its time is up.
-
-    :param remaining: seconds left for waits. A `Retry-After` that doesn't fit in ends the tries at once: the wait would
-        be in vain.
-    :param sleep: waits for so many seconds.
-    :param before_retry: called before each try but the first.
-    :raises TransientError: the last one, when the time is up. Any other error is raised as it comes.
-    """
-    try:
-        return await attempt()  # most succeed at once, which needn't take the machinery for those that don't
-    except TransientError as error:
-        failures = iter([error])
-
-    async def again() -> Result:
-        for failure in failures:
-            raise failure
-        return await attempt()
-
-    def enough(state: RetryCallState) -> bool:
-        left = remaining()
-        return left <= 0 or _asked(state) > left
-
-    async def pause(seconds: float) -> None:
-        await sleep(seconds)
-        before_retry()
-
-    tries = AsyncRetrying(
-        retry=retry_if_exception_type(TransientError),
-        wait=lambda state: wait_before_retry(state, max(0.0, remaining())),
-        stop=enough,
-        sleep=pause,
-        reraise=True,
-    )
-    return await tries(again)
-
+__all__ = ["Pacer", "Permit", "RetryBudget"]
 
 log = logging.getLogger(__name__)
 
+_FIRST_BACKOFF: Final = 0.5  # seconds; the longest wait before the second try, doubled for each try after it
+_LONGEST_BACKOFF: Final = 30.0
 _FIRST_PAUSE: Final = 0.5  # seconds, after a 429 that doesn't say how long; doubled while no request succeeds
 _LONGEST_PAUSE: Final = 30.0
-_PAUSE_WORTH_A_LINE: Final = 10.0  # a shorter pause isn't noticed by anyone who reads the log
+_PAUSE_WORTH_A_LINE: Final = 10.0  # seconds; nobody who reads the log notices a shorter pause
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """Leave for one request.
+class Permit:
+    """Permission to start one request.
 
     :param number: counts the requests of the client.
     :param waited: seconds that it waited for its turn, which is our own doing, not Halo's.
@@ -96,8 +36,59 @@ class Slot:
     waited: float
 
 
+@final
+class RetryBudget:
+    """The time that one request has for its retries, and the wait before each of them.
+
+    The budget starts when the first try starts. Waiting for our own rate limit doesn't use it up: at a low rate that may
+    take longer than the budget, with nothing amiss.
+
+    :param seconds: how long the request may be retried.
+    :param timer: seconds of a clock that never jumps.
+    """
+
+    __slots__ = ("_backoff", "_seconds", "_started", "_timer", "_waited", "began")
+
+    def __init__(self, seconds: float, timer: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._timer = timer
+        self._started = False
+        self._waited = 0.0
+        self._backoff = _FIRST_BACKOFF
+        self.began = timer()
+
+    def start_try(self, permit: Permit) -> None:
+        """A try starts now, with this permit."""
+        if self._started:
+            self._waited += permit.waited
+        else:
+            self._started = True
+            self.began = self._timer()
+
+    def remaining(self) -> float:
+        """Seconds left; negative when the time is up."""
+        return self._seconds - (self._timer() - self.began - self._waited)
+
+    def wait_after(self, error: TransientError) -> float | None:
+        """Seconds to wait before the next try: what Halo asked for, or the backoff where that is longer.
+
+        The backoff has full jitter, a random wait between 0 and 0.5, 1, 2 … 30 s, so that workers that failed together
+        don't come back together. It is only our own guess, so it is cut to the time left: the last try comes at its end.
+
+        :return: None when there is no further try: the time is up, or a `Retry-After` goes beyond it.
+        """
+        remaining = self.remaining()
+        retry_after = error.retry_after or 0.0
+        if remaining <= 0 or retry_after > remaining:
+            return None
+        backoff = random.uniform(0, self._backoff)  # noqa: S311 (jitter, nothing secret)
+        self._backoff = min(_LONGEST_BACKOFF, 2 * self._backoff)
+        return max(retry_after, min(backoff, remaining))
+
+
+@final
 class Pacer:
-    """Paces all requests of one client, whichever lane they come from. Of one event loop: not for several threads.
+    """Paces all requests of one client, whichever worker sends them. Of one event loop: not for several threads.
 
     The window begins at its maximum, is halved when Halo is overloaded (429, 5xx, timeouts, broken connections) and
     grows by one for each window of successes. Of a burst of failures only the first halves it: the others were sent at
@@ -140,30 +131,30 @@ class Pacer:
         """Seconds until the next request may start; 0 where none was asked to wait."""
         return max(0.0, self._held_until - self._timer())
 
-    async def acquire(self, longest_pause: float) -> Slot:
-        """Wait for leave to start a request; give it back by `release`.
+    async def acquire(self, longest_pause: float) -> Permit:
+        """Wait for permission to start a request; give it back with `release`.
 
         :param longest_pause: seconds; a pause longer than that is not sat out.
         :raises TransientError: when Halo asked for a longer pause than that; ``retry_after`` says how long.
         :raises LedgerError: when the limiter's bucket is in a ledger, whose database can't be used.
         """
-        await self._room()
+        await self._take_place()
         try:
-            await self._sit_out(longest_pause)
+            await self._wait_out_pause(longest_pause)
             waited = await self.turn()
             while self.held_for:  # since it waited for its turn, which is lost
-                await self._sit_out(longest_pause)
+                await self._wait_out_pause(longest_pause)
                 waited += await self.turn()
         except BaseException:  # whatever ends the wait, cancellation included, the place is free again
-            self._leave()
+            self._free_place()
             raise
         self._started += 1
-        return Slot(self._started, waited)
+        return Permit(self._started, waited)
 
     async def turn(self) -> float:
-        """Wait for the limiter's leave alone; for a request that is repeated in the place of the one before.
+        """Wait for the rate limit alone; for a request that is repeated in the place of the one before.
 
-        The last of the waits: whatever is waited for after it would let several requests start together.
+        This has to be the last wait: whatever is waited for after it would let several requests start together.
 
         :return: seconds that it took.
         """
@@ -174,7 +165,7 @@ class Pacer:
 
     def release(self) -> None:
         """The request has ended, one way or another."""
-        self._leave()
+        self._free_place()
 
     def succeeded(self) -> None:
         """Halo took a request, or refused it for what it says: it isn't overloaded."""
@@ -182,37 +173,44 @@ class Pacer:
         if self._window >= self._max:
             return
         self._window = min(self._max, self._window + 1 / self._window)
-        self._wake()
+        self._hand_places_over()
         if self._window >= self._max and self._slow:
             self._slow = False
             log.info("Halo keeps up again: back to %d requests at once", self.window)
 
-    def slowed(self, slot: Slot, error: TransientError) -> None:
+    def slowed(self, permit: Permit, error: TransientError) -> None:
         """Halo could not take a request: slow down, and pause where it asks for it."""
-        fresh = slot.number > self._judged
-        if fresh:
+        first_of_burst = permit.number > self._judged
+        if first_of_burst:
             self._judged = self._started
             self._window = max(1.0, self._window / 2)
-        pause = error.retry_after
-        if pause is None and error.status == 429 and fresh:
-            pause = self._next_pause
-            self._next_pause = min(_LONGEST_PAUSE, 2 * self._next_pause)
-        until = self._timer() + (pause or 0.0)
+        pause = self._pause_after(error, first_of_burst=first_of_burst)
+        until = self._timer() + pause
         longer = until > self._held_until + _PAUSE_WORTH_A_LINE
         self._held_until = max(self._held_until, until)
-        if not self._slow or (pause and longer and pause >= _PAUSE_WORTH_A_LINE):
+        if not self._slow or (longer and pause >= _PAUSE_WORTH_A_LINE):
             self._slow = True
             waits = f", after a pause of {pause:.0f} s" if pause else ""
             log.warning("%s: slowing down to %d requests at once%s", error, self.window, waits)
 
-    async def _sit_out(self, longest_pause: float) -> None:
+    def _pause_after(self, error: TransientError, *, first_of_burst: bool) -> float:
+        """Seconds that no request starts: what Halo asks for, or after a 429 without a time our own guess."""
+        if error.retry_after is not None:
+            return error.retry_after
+        if error.status != 429 or not first_of_burst:
+            return 0.0
+        pause = self._next_pause
+        self._next_pause = min(_LONGEST_PAUSE, 2 * self._next_pause)
+        return pause
+
+    async def _wait_out_pause(self, longest_pause: float) -> None:
         while pause := self.held_for:
             if pause > longest_pause:
                 raise TransientError(f"Halo asked to wait for another {pause:.0f} s", retry_after=pause)
             await self._sleep(pause)
 
-    async def _room(self) -> None:
-        """Take a place in the window. First come, first served: a place that falls free is handed to who waits longest."""
+    async def _take_place(self) -> None:
+        """Take a place in the window. First come, first served: a free place goes to whoever has waited longest."""
         if not self._waiting and self._in_flight < self.window:
             self._in_flight += 1
             return
@@ -222,14 +220,14 @@ class Pacer:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():  # handed over and cancelled in one turn of the loop
-                self._leave()
+                self._free_place()
             raise
 
-    def _leave(self) -> None:
+    def _free_place(self) -> None:
         self._in_flight -= 1
-        self._wake()
+        self._hand_places_over()
 
-    def _wake(self) -> None:
+    def _hand_places_over(self) -> None:
         while self._waiting and self._in_flight < self.window:
             place = self._waiting.popleft()
             if not place.done():  # done: its waiter was cancelled

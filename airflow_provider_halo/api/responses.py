@@ -1,4 +1,4 @@
-"""Reads Halo's answers: what was stored, what was refused and why; secrets and personal data removed."""
+"""Reads Halo's answers: what was stored, what was refused and why, with secrets and personal data removed."""
 
 from __future__ import annotations
 
@@ -23,6 +23,24 @@ from airflow_provider_halo.exceptions import (
     WidgetKeyRefused,
 )
 
+__all__ = ["SHOWN_CHARACTERS", "Answer", "clean", "clean_local", "read_response", "read_retry_after"]
+
+_RETRY_AFTER_CAP: Final = 86_400.0  # seconds; no run waits longer
+_TRANSIENT: Final = frozenset({408, 421, 425, 429})
+_WRONG_ADDRESS: Final = frozenset({404, 405, 407, 410})
+_RESERVED_SHOWN: Final = 50
+_KEY_CHARACTERS: Final = 64
+_TITLE: Final = re.compile(rb"<title[^>]*>(.{0,200}?)</title", re.IGNORECASE | re.DOTALL)
+_ID_NAMES: Final = ("user_id", "id", "external_id", "company_id")
+_ERROR_LISTS: Final = ("errors", "user_errors", "failed", "rejected")
+_TEXT_NAMES: Final = ("error", "message", "detail", "reason", "title", "msg")
+_NO_REASON: Final = "refused without a reason"
+_REFUSALS: Final[dict[int, tuple[type[ApiError], str]]] = {  # the error and, where there is one, the way out
+    401: (WidgetKeyRefused, "Halo doesn't know the widget key: check the connection's password"),
+    403: (TokenRefused, ""),
+    413: (PayloadTooLarge, ""),
+}
+
 SHOWN_CHARACTERS: Final = 200
 _READ_CHARACTERS: Final = 4_000  # a body may be megabytes; the patterns need not walk through all of it
 
@@ -37,46 +55,6 @@ _QUOTED: Final = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)|`[^`]*`|\u201c[^\u
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:[_.][a-z0-9]+)*")
 _NUMBER: Final = re.compile(r"\+?\d[\d .()/:-]{5,}\d")
 _NOT_SHOWN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\s]+")
-
-
-def clean(text: str) -> str:
-    """Shorten a server's text to one line of at most 200 characters that holds nothing private.
-
-    Masked are bearer keys, tokens, the secret, e-mail addresses, numbers of seven digits and more (phones, dates), and
-    whatever stands in quotes, since a refusal often quotes the value it refuses; a quoted name in lower case such as
-    ``'renewal_status'`` stays, for that is what the reader needs. What was sent isn't known here, so a name that a
-    server repeats without quotes can't be recognised.
-    """
-    return _cut(_NUMBER.sub("…", _QUOTED.sub(_masked, _without_secrets(text))))
-
-
-def clean_local(text: str) -> str:
-    """Shorten a text that this machine wrote, such as a connection's error: host and port stay, secrets don't."""
-    return _cut(_without_secrets(text))
-
-
-def _without_secrets(text: str) -> str:
-    text = _NOT_SHOWN.sub(" ", text[:_READ_CHARACTERS]).strip()
-    return _EMAIL.sub("…", _SECRETS.sub("…", text))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
-
-
-def _masked(quoted: re.Match[str]) -> str:
-    text = quoted.group()
-    return text if _NAME.fullmatch(text[1:-1]) else f"{text[0]}…{text[-1]}"
-
-
-RETRY_AFTER_CAP: Final = 86_400.0  # seconds; no run waits longer, and a larger number is no time to reckon with
-_TRANSIENT: Final = frozenset({408, 421, 425, 429})
-_WRONG_ADDRESS: Final = frozenset({404, 405, 407, 410})
-_RESERVED_SHOWN: Final = 50
-_KEY_CHARACTERS: Final = 64
-_TITLE: Final = re.compile(rb"<title[^>]*>(.{0,200}?)</title", re.IGNORECASE | re.DOTALL)
-_ID_NAMES: Final = ("user_id", "id", "external_id", "company_id")
-_TEXT_NAMES: Final = ("error", "message", "detail", "reason", "title", "msg")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,15 +83,15 @@ class Answer:
 
 
 def read_response(status: int, headers: Mapping[str, str], body: bytes, *, path: str, now: float) -> Answer:
-    """Read one answer. Any body is tolerated: what can't be read is said to be so.
+    """Read one answer. Any body is accepted: what can't be read is described in the error.
 
     A 2xx with an empty body, or with JSON that is no object, is a yes whose counts are unknown (the exact answer isn't
-    documented); the client decides whether to believe it. A 2xx with anything else that isn't JSON (a proxy's page, half an answer) is a `TransientError`: the
-    writes are upserts, so sending again is safe.
+    documented); the client decides whether to believe it. A 2xx with anything else that isn't JSON (a proxy's page, half
+    an answer) is a `TransientError`: the writes are upserts, so sending again is safe.
 
     :param now: seconds since 1970, for a ``Retry-After`` that is a date.
-    :raises RequestRefused: 400 (documented), any 4xx that isn't named here, and a 2xx of users/update whose object says that
-        it failed.
+    :raises RequestRefused: 400 (documented), any 4xx that isn't named here, and a 2xx of users/update whose object says
+        that it failed.
     :raises WidgetKeyRefused: 401 (assumed).
     :raises TokenRefused: 403 (documented).
     :raises PayloadTooLarge: 413 (assumed).
@@ -123,34 +101,21 @@ def read_response(status: int, headers: Mapping[str, str], body: bytes, *, path:
     value, readable = _json(body)
     if 200 <= status < 300:
         if not readable:
-            raise TransientError(f"the answer is {_kind(body)}, not JSON", status=status, path=path)
+            raise TransientError(f"the answer is {_describe(body)}, not JSON", status=status, path=path)
         if not isinstance(value, dict):
             return Answer(status=status, empty=status != 204)
         # Only a bulk answer counts. The others are the stored record, whose traits may be called anything.
-        return _answer(status, value, path) if path == USERS_UPDATE else Answer(status=status)
-    said = _said(value) or _kind(body)
-    kind: type[ApiError] = RequestRefused
-    if status in _TRANSIENT or status >= 500:
-        kind = TransientError
-    elif status < 400 or status in _WRONG_ADDRESS:
-        kind, said = (
-            UnexpectedAnswer,
-            f"check the host of the Halo connection: it should be the API's base URL ({said})",
-        )
-    elif status == 401:
-        kind, said = WidgetKeyRefused, f"Halo doesn't know the widget key: check the connection's password ({said})"
-    elif status == 403:
-        kind = TokenRefused
-    elif status == 413:
-        kind = PayloadTooLarge
+        return _bulk_answer(status, value, path) if path == USERS_UPDATE else Answer(status=status)
+    error_type, advice = _refusal(status)
+    reason = _error_text(value) or _describe(body)
     details = value if isinstance(value, dict) else {}
-    named, _ = _errors(details)
-    raise kind(
-        said,
+    user_errors, _ = _user_errors(details)
+    raise error_type(
+        f"{advice} ({reason})" if advice else reason,
         status=status,
         path=path,
         reserved_keys=_reserved_keys(details),
-        user_errors=named,
+        user_errors=user_errors,
         retry_after=read_retry_after(headers, now=now),
     )
 
@@ -172,7 +137,130 @@ def read_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
             return None
         sent = _moment(_header(headers, "date") or "")
         seconds = moment - (now if sent is None else sent)
-    return None if math.isnan(seconds) else min(max(seconds, 0.0), RETRY_AFTER_CAP)
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), _RETRY_AFTER_CAP)
+
+
+def clean(text: str) -> str:
+    """Shorten a server's text to one line of at most 200 characters that holds nothing private.
+
+    Masked are bearer keys, tokens, the secret, e-mail addresses, numbers of seven digits and more (phones, dates), and
+    whatever stands in quotes, since a refusal often quotes the value it refuses; a quoted name in lower case such as
+    ``'renewal_status'`` stays, because the reader needs it. What was sent isn't known here, so a name that a server
+    repeats without quotes can't be recognised.
+    """
+    return _cut(_NUMBER.sub("…", _QUOTED.sub(_masked, _without_secrets(text))))
+
+
+def clean_local(text: str) -> str:
+    """Shorten a text that comes from this machine, such as a connection's error: host and port stay, secrets don't."""
+    return _cut(_without_secrets(text))
+
+
+def _json(body: bytes) -> tuple[Any, bool]:
+    """The body's value, and whether it could be read. An empty body is readable, and None."""
+    if not body.strip():
+        return None, True
+    try:
+        return msgspec.json.decode(body), True
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None, False
+
+
+def _describe(body: bytes) -> str:
+    """What an unreadable body looks like, without its content but for the title of a page."""
+    head = body.lstrip()[:200].lower()
+    if not head:
+        return "an empty answer"
+    if head.startswith(b"<"):
+        title = _TITLE.search(body[:4_000])
+        shown = clean(title.group(1).decode(errors="replace")) if title else ""
+        return f"an HTML page ({shown})" if shown else "an HTML page"
+    if head.startswith((b"{", b"[")):
+        return "broken JSON"
+    return "plain text"
+
+
+def _refusal(status: int) -> tuple[type[ApiError], str]:
+    """The error that a status stands for, and the way out where there is one."""
+    if status >= 500 or status in _TRANSIENT:
+        return TransientError, ""
+    if status < 400 or status in _WRONG_ADDRESS:
+        return UnexpectedAnswer, "check the host of the Halo connection: it should be the API's base URL"
+    return _REFUSALS.get(status, (RequestRefused, ""))
+
+
+def _bulk_answer(status: int, value: dict[str, Any], path: str) -> Answer:
+    user_errors, unnamed = _user_errors(value)
+    if not user_errors and not unnamed and _says_it_failed(value):
+        raise RequestRefused(
+            _error_text(value) or "the answer says that it failed",
+            status=status,
+            path=path,
+            reserved_keys=_reserved_keys(value),
+        )
+    return Answer(
+        status=status,
+        skipped=_count(value.get("skipped")) or 0,
+        created=_count(value.get("created")),
+        updated=_count(value.get("updated")),
+        user_errors=user_errors,
+        unnamed_errors=unnamed,
+    )
+
+
+def _says_it_failed(value: dict[str, Any]) -> bool:
+    """Whether a 2xx contradicts itself. Of one record or many, that is read as a refusal."""
+    error = value.get("error")
+    return (isinstance(error, str) and bool(error.strip())) or value.get("success") is False or value.get("ok") is False
+
+
+def _user_errors(value: Mapping[str, Any]) -> tuple[dict[str, str], int]:
+    """Errors by user, and how many more there are without a name, in whichever of the assumed shapes they come."""
+    by_user: dict[str, str] = {}
+    most = 0
+    for name in _ERROR_LISTS:
+        errors = value.get(name)
+        most = max(most, _count(errors) or 0)
+        if isinstance(errors, dict):
+            by_user.update((str(key), _error_text(error) or _NO_REASON) for key, error in errors.items())
+        elif isinstance(errors, list):
+            by_user.update(_listed_errors(errors))
+    return by_user, max(0, most - len(by_user))
+
+
+def _listed_errors(errors: Iterable[Any]) -> Iterable[tuple[str, str]]:
+    for error in errors:
+        if not isinstance(error, dict):
+            continue
+        key = next((error[name] for name in _ID_NAMES if isinstance(error.get(name), (str, int))), None)
+        if key is not None:
+            yield str(key), _error_text(error) or _NO_REASON
+
+
+def _error_text(value: Any, depth: int = 4) -> str:
+    """The text of an error in any of the usual shapes; empty where there is none within a few levels."""
+    if isinstance(value, str):
+        return clean(value)
+    if not depth:
+        return ""
+    if isinstance(value, dict):
+        texts = (_error_text(value.get(name), depth - 1) for name in _TEXT_NAMES)
+        return next(filter(None, texts), "")
+    return _error_text(value[0], depth - 1) if isinstance(value, list) and value else ""
+
+
+def _count(value: Any) -> int | None:
+    """A count, given as a number or as the list of what is counted."""
+    if isinstance(value, (list, dict)):
+        return len(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _reserved_keys(value: Mapping[str, Any]) -> tuple[str, ...]:
+    keys = value.get("reserved_keys")
+    if not isinstance(keys, list):
+        return ()
+    return tuple(clean(key)[:_KEY_CHARACTERS] for key in keys[:_RESERVED_SHOWN] if isinstance(key, str))
 
 
 def _header(headers: Mapping[str, str], name: str) -> str | None:
@@ -189,100 +277,15 @@ def _moment(text: str) -> float | None:
         return None
 
 
-def _json(body: bytes) -> tuple[Any, bool]:
-    """The body's value, and whether it could be read. An empty body is readable, and None."""
-    if not body.strip():
-        return None, True
-    try:
-        return msgspec.json.decode(body), True
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None, False
+def _without_secrets(text: str) -> str:
+    text = _NOT_SHOWN.sub(" ", text[:_READ_CHARACTERS]).strip()
+    return _EMAIL.sub("…", _SECRETS.sub("…", text))
 
 
-def _kind(body: bytes) -> str:
-    """What an unreadable body looks like, without its content but for the title of a page."""
-    head = body.lstrip()[:200].lower()
-    if not head:
-        return "an empty answer"
-    if head.startswith(b"<"):
-        title = _TITLE.search(body[:4_000])
-        shown = clean(title.group(1).decode(errors="replace")) if title else ""
-        return f"an HTML page ({shown})" if shown else "an HTML page"
-    if head.startswith((b"{", b"[")):
-        return "broken JSON"
-    return "plain text"
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
-def _answer(status: int, value: dict[str, Any], path: str) -> Answer:
-    named, unnamed = _errors(value)
-    if not named and not unnamed:
-        error = value.get("error")
-        if (isinstance(error, str) and error.strip()) or value.get("success") is False or value.get("ok") is False:
-            # A yes that says no. For one record or many alike it is read as a refusal.
-            raise RequestRefused(
-                _said(value) or "the answer says that it failed",
-                status=status,
-                path=path,
-                reserved_keys=_reserved_keys(value),
-            )
-    return Answer(
-        status=status,
-        skipped=_count(value.get("skipped")) or 0,
-        created=_count(value.get("created")),
-        updated=_count(value.get("updated")),
-        user_errors=named,
-        unnamed_errors=unnamed,
-    )
-
-
-def _count(value: Any) -> int | None:
-    """A count, given as a number or as the list of what is counted."""
-    if isinstance(value, (list, dict)):
-        return len(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _errors(value: Mapping[str, Any]) -> tuple[dict[str, str], int]:
-    """Errors by user, and how many more there are without a name, in whichever of the assumed shapes they come."""
-    named: dict[str, str] = {}
-    most = 0
-    for name in ("errors", "user_errors", "failed", "rejected"):
-        given = value.get(name)
-        most = max(most, _count(given) or 0)
-        named.update(_named(given))
-    return named, max(0, most - len(named))
-
-
-def _named(given: Any) -> Iterable[tuple[str, str]]:
-    if isinstance(given, dict):
-        for key, error in given.items():
-            yield str(key), _said(error) or "refused without a reason"
-    elif isinstance(given, list):
-        for item in given:
-            if not isinstance(item, dict):
-                continue
-            key = next((item[name] for name in _ID_NAMES if isinstance(item.get(name), (str, int))), None)
-            if key is not None:
-                yield str(key), _said(item) or "refused without a reason"
-
-
-def _said(value: Any, depth: int = 4) -> str:
-    """The text of an error in any of the usual shapes; empty where there is none within a few levels."""
-    if isinstance(value, str):
-        return clean(value)
-    if not depth:
-        return ""
-    if isinstance(value, dict):
-        for name in _TEXT_NAMES:
-            if said := _said(value.get(name), depth - 1):
-                return said
-    if isinstance(value, list) and value:
-        return _said(value[0], depth - 1)
-    return ""
-
-
-def _reserved_keys(value: Mapping[str, Any]) -> tuple[str, ...]:
-    keys = value.get("reserved_keys")
-    if not isinstance(keys, list):
-        return ()
-    return tuple(clean(key)[:_KEY_CHARACTERS] for key in keys[:_RESERVED_SHOWN] if isinstance(key, str))
+def _masked(quoted: re.Match[str]) -> str:
+    text = quoted.group()
+    return text if _NAME.fullmatch(text[1:-1]) else f"{text[0]}…{text[-1]}"

@@ -6,7 +6,7 @@ that is wanted here.
 
 Measured against a server in another process, 2 cores, one shared client, calls per second with 8 and with 32 requests
 in flight: httpx 1,450 and 430 (its pool slows down with each connection), an httpx client on httpx-aiohttp 3,000 and
-2,600, this channel 3,600 and 3,500, aiohttp alone 9,800 and 8,700. Under faults (refused, reset before, during and
+2,600, this transport 3,600 and 3,500, aiohttp alone 9,800 and 8,700. Under faults (refused, reset before, during and
 after the answer, cut and broken bodies, idle connections that the server has closed) neither httpx nor httpx-aiohttp
 loses a request, but two things of the latter are mended here: an answer that isn't HTTP escapes it as aiohttp's own
 error, and whatever breaks a connection is called a timeout.
@@ -41,6 +41,8 @@ if sys.version_info >= (3, 11):
 else:
     from async_timeout import timeout
 
+__all__ = ["HaloTransport", "HttpResponse"]
+
 _KEEP_ALIVE_SECONDS: Final = 4.0  # idle; below the 5 s after which common servers hang up, so few die on the way out
 _LAST_PORT: Final = 65_535
 _GZIP: Final = 16 + zlib.MAX_WBITS  # zlib's way to say so
@@ -48,8 +50,8 @@ _ANSWER_BYTES: Final = 16 * 2**20  # an answer about 1,000 users is far smaller;
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back: status, headers (names in any case) and the whole body."""
+class HttpResponse:
+    """What came back: status, headers (case of their names doesn't matter) and the whole body."""
 
     status: int
     headers: Mapping[str, str]
@@ -57,7 +59,7 @@ class Reply:
 
 
 @final
-class Channel:
+class HaloTransport:
     """Posts JSON to one base URL. An asynchronous context manager; of one event loop.
 
     :param settings: where Halo is, the widget key, the timeout of a request and how many connections there may be.
@@ -68,22 +70,22 @@ class Channel:
     def __init__(self, settings: HaloSettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._timeout = settings.timeout
         self._connections = settings.max_in_flight
-        self._given = transport
+        self._given_transport = transport
         self._open: httpx.AsyncBaseTransport | None = None
         self._base = _base_url(settings)
-        given = {
+        headers = {
             "Authorization": f"Bearer {settings.widget_key}",  # documented, and the only place that the key is sent in
             "Content-Type": "application/json",
             "Accept": "application/json",
             "Accept-Encoding": "gzip",
             "User-Agent": f"airflow-provider-halo/{__version__}",
         }
-        self._headers = httpx.Headers({**given, "Host": self._base.netloc.decode("ascii")})
+        self._headers = httpx.Headers({**headers, "Host": self._base.netloc.decode("ascii")})
         self._urls: dict[str, httpx.URL] = {}  # a few paths, each joined once: that takes a tenth of a call
         self._extensions = {"timeout": httpx.Timeout(settings.timeout).as_dict()}
 
-    async def __aenter__(self) -> Channel:
-        self._open = self._given or self._connect()
+    async def __aenter__(self) -> HaloTransport:
+        self._open = self._given_transport or self._connect()
         return self
 
     async def __aexit__(
@@ -93,13 +95,13 @@ class Channel:
             await self._open.aclose()
             self._open = None
 
-    async def post(self, path: str, body: bytes) -> Reply:
+    async def post(self, path: str, body: bytes) -> HttpResponse:
         """Send one request and read its whole answer, connecting included, within the timeout.
 
         :raises Unreachable: refused, reset, timed out, or an answer that isn't HTTP. Whether Halo acted isn't known.
         """
         if self._open is None:
-            raise RuntimeError("the channel is closed: use it in `async with`")
+            raise RuntimeError("the transport is closed: use it in `async with`")
         if path not in self._urls:
             self._urls[path] = self._base.join(path)
         # As a stream that is read at once: for a body, httpx would put headers together anew, a quarter of a call's cost.
@@ -116,7 +118,7 @@ class Channel:
             async with timeout(self._timeout):
                 response = await self._open.handle_async_request(request)
                 try:
-                    return Reply(response.status_code, response.headers, await _read(response))
+                    return HttpResponse(response.status_code, response.headers, await _read(response))
                 finally:
                     await response.aclose()
         # httpx-aiohttp maps most of aiohttp's errors to httpx's, but not that of an answer that isn't HTTP.
@@ -124,24 +126,24 @@ class Channel:
             raise Unreachable(_cause(error, self._timeout), path=path) from None
 
     def _connect(self) -> httpx.AsyncBaseTransport:
-        trusted = _trusted() if self._base.scheme == "https" else _NOBODY
+        ssl_context = _trusted_certificates() if self._base.scheme == "https" else _NO_CERTIFICATES
         connector = aiohttp.TCPConnector(
             limit=self._connections,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            ssl=trusted,
+            ssl=ssl_context,
         )
         session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
-        # `verify` for no other reason than that the transport would read the certificates once more.
-        return AiohttpTransport(client=session, verify=trusted, proxy=_proxy(self._base))
+        # `verify` only because the transport would otherwise read the certificates once more.
+        return AiohttpTransport(client=session, verify=ssl_context, proxy=_proxy(self._base))
 
 
-# Whom TLS trusts where none is to be spoken: it spares a process without it the certificates (2 MB, 70 ms).
-_NOBODY: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+# For plain HTTP: a process that never speaks TLS is spared the certificates (2 MB, 70 ms).
+_NO_CERTIFICATES: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @functools.cache
-def _trusted() -> ssl.SSLContext:
-    """Whom TLS trusts. Once for all channels: reading the certificates takes 40 ms, longer than a batch without changes."""
+def _trusted_certificates() -> ssl.SSLContext:
+    """The certificates that TLS trusts. Read once for all clients: that takes 40 ms, longer than a batch without changes."""
     return httpx.create_ssl_context()
 
 

@@ -11,7 +11,7 @@ from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.ledger.ledger import PlanLedger
 from airflow_provider_halo.ledger.retired import Retired
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.messages import listed
+from airflow_provider_halo.plan.messages import join_names
 from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.sync.retire import retirable, retire
 from airflow_provider_halo.sync.run import close_run
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         only = [name.strip() for name in arguments.only.split(",") if name.strip()]
         unknown = [name for name in only if name not in {one.name for one in retired}]
         if unknown:
-            known = listed([one.name for one in retired]) or "none"
+            known = join_names([one.name for one in retired]) or "none"
             complain(f"halo retire: {', '.join(unknown)} is not retired in this plan. Retired: {known}.")
             return WRONG
         chosen = [one for one in retired if not only or one.name in only]

@@ -14,22 +14,32 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
+__all__ = ["Problems", "did_you_mean", "dotted_path", "explain_validation", "format_value", "join_names"]
 
-_SHOWN = 30  # known names in one message, at most
+_MOST_NAMES = 30  # in one message
 
 _MISSING = {
-    "version": "write `version: 1`",
-    "key": "name the column that holds the record's key, for example `key: team_id`",
-    "company": "name the column that holds the user's company, for example `company: team_id`",
-    "traits": "give it a query: `traits: {sql: SELECT …}`",
-    "sql": "write the SELECT that gives the rows",
-    "label": "say in a few words what the AI is shown, for example `label: Connected Integrations`",
-    "ask": "write the question, as customers ask it",
-    "answered_by": "list the keys that answer it, for example `[companies.context.integrations]`",
+    "version": "Write `version: 1`.",
+    "key": "Name the column that identifies the record, for example `key: team_id`.",
+    "company": "Name the column that identifies the user's company, for example `company: team_id`.",
+    "traits": "Give it a query: `traits: {sql: SELECT …}`.",
+    "sql": "Write the SELECT that returns the rows.",
+    "label": "Say in a few words what the AI is shown, for example `label: Connected Integrations`.",
+    "ask": "Write the question as customers ask it.",
+    "answered_by": "List the keys that answer it, for example `[companies.context.integrations]`.",
+}
+_WANTED_TYPES = {
+    "string_type": "a string",
+    "int_type": "an integer",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
 }
 
 
-def dotted(path: KeyPath) -> str:
+def dotted_path(path: KeyPath) -> str:
     """A path as people write it: ``questions[0].ask``."""
     text = ""
     for step in path:
@@ -43,38 +53,50 @@ def dotted(path: KeyPath) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A question with the nearest known name, or an empty text when none is near; begins with a blank."""
-    alike = 0.85 if "." in word else 0.6  # dotted names share most of their text: users.context.…
-    near = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=alike)
+    cutoff = 0.85 if "." in word else 0.6  # dotted names share most of their text: users.context.…
+    near = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=cutoff)
     return f" Did you mean {near[0]}?" if near else ""
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Names joined by commas, the first thirty of them."""
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def explain(error: ErrorDetails) -> tuple[KeyPath, str]:
-    """One finding of pydantic as the path of the key and a sentence."""
+def format_value(value: Any) -> str:
+    """A value of a plan in a few words."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (dict, list)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if isinstance(value, (int, float)):
+        return str(value)
+    text = str(value)
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
+
+
+def explain_validation(error: ErrorDetails) -> tuple[KeyPath, str]:
+    """One error of pydantic as the path of the key and a message."""
     path = error["loc"]
     kind = error["type"]
-    given = error["input"]
+    value = error["input"]
     name = str(path[-1]) if path else ""
     if kind == "extra_forbidden":
-        known = list(model_at(path[:-1]).model_fields)
-        return path, f"isn't known here.{did_you_mean(name, known)} Known: {', '.join(known)}."
+        known = list(_model_at(path[:-1]).model_fields)
+        return path, f"unknown key.{did_you_mean(name, known)} Known keys: {', '.join(known)}."
     if kind == "missing":
-        return path, f"is missing: {_MISSING.get(name, 'add it')}"
-    if kind == "literal_error":
-        return path, f"is {shown(given)}, but must be {_choices(path)}"
-    wanted = _WANTED.get(kind)
-    if wanted is not None:
-        quotes = ": put quotes around it" if kind == "string_type" and isinstance(given, (bool, int, float)) else ""
-        return path, f"is {shown(given)}, but must be {wanted}{quotes}"
-    return path, error["msg"]
+        return path, f"missing. {_MISSING.get(name, 'Add it.')}"
+    wanted = _choices(path) if kind == "literal_error" else _WANTED_TYPES.get(kind)
+    if wanted is None:
+        return path, f"{error['msg']}."
+    needs_quotes = kind == "string_type" and isinstance(value, (bool, int, float))
+    return path, f"is {format_value(value)}, but must be {wanted}.{' Put quotes around it.' if needs_quotes else ''}"
 
 
-def model_at(path: KeyPath) -> type[BaseModel]:
+def _model_at(path: KeyPath) -> type[BaseModel]:
     """The model that describes the mapping at a path."""
     match path:
         case ("companies",):
@@ -91,43 +113,21 @@ def model_at(path: KeyPath) -> type[BaseModel]:
             return Plan
 
 
-def shown(value: Any) -> str:
-    """A value of a plan in a few words."""
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (dict, list)):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    if isinstance(value, (int, float)):
-        return str(value)
-    text = str(value)
-    return repr(text if len(text) <= 40 else f"{text[:40]}…")
-
-
-_WANTED = {
-    "string_type": "a text",
-    "int_type": "a whole number",
-    "bool_type": "true or false",
-    "tuple_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-}
-
-
 def _choices(path: KeyPath) -> str:
-    field = model_at(path[:-1]).model_fields[str(path[-1])]
-    choices = [str(choice) for choice in _literals(field.annotation)]
+    field = _model_at(path[:-1]).model_fields[str(path[-1])]
+    choices = [str(choice) for choice in _literal_values(field.annotation)]
     return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
-def _literals(annotation: Any) -> list[Any]:
+def _literal_values(annotation: Any) -> list[Any]:
     """The values of a Literal, also inside of an optional one."""
-    found: list[Any] = []
+    values: list[Any] = []
     for argument in get_args(annotation):
-        found.extend(_literals(argument) if get_args(argument) else [argument] if argument is not type(None) else [])
-    return found
+        if get_args(argument):
+            values += _literal_values(argument)
+        elif argument is not type(None):
+            values.append(argument)
+    return values
 
 
 class Problems:
@@ -140,24 +140,23 @@ class Problems:
     def __init__(self, file: str, document: Document) -> None:
         self.file = file
         self._document = document
-        self._found: list[PlanProblem] = []
-        for flaw in document.flaws:
-            self._found.append(PlanProblem(file, flaw.line, dotted(flaw.path), flaw.message))
+        self._problems = [
+            PlanProblem(file, problem.line, dotted_path(problem.path), problem.message) for problem in document.problems
+        ]
 
     def at(self, path: KeyPath, message: str) -> None:
-        """Add a problem at a key of the plan; what is wrong as YAML already isn't told again as a value."""
-        if not any(path[:length] in self._document.lost for length in range(1, len(path) + 1)):
-            self._found.append(PlanProblem(self.file, self._document.line(path), dotted(path), message))
+        """Add a problem at a key of the plan, unless the value there couldn't even be read, which is reported already."""
+        if not any(path[:length] in self._document.unreadable for length in range(1, len(path) + 1)):
+            self.add(PlanProblem(self.file, self._document.line(path), dotted_path(path), message))
 
     def add(self, problem: PlanProblem) -> None:
-        """Add a problem that has its place already."""
-        self._found.append(problem)
+        """Add a problem that knows its file and line."""
+        self._problems.append(problem)
 
     def raise_if_any(self) -> None:
         """End the reading, if there is a problem.
 
         :raises PlanError: with every problem once, the plan's own in the order of the file, then those of SQL files.
         """
-        if self._found:
-            found = sorted(set(self._found), key=lambda problem: (problem.file != self.file, problem))
-            raise PlanError(found)
+        if self._problems:
+            raise PlanError(sorted(set(self._problems), key=lambda problem: (problem.file != self.file, problem)))

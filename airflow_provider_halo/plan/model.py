@@ -1,26 +1,38 @@
-"""The plan: what the file says, checked (`Plan`), and what the rest of the package works with (`LoadedPlan`)."""
+"""The plan: the file as it is written (`Plan`), and the checked queries that the package works with (`LoadedPlan`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from airflow_provider_halo.exceptions import PlanProblem
 from airflow_provider_halo.records.values import Json
 
+__all__ = [
+    "SCOPES",
+    "Companies",
+    "Entry",
+    "LoadedPlan",
+    "Nulls",
+    "Plan",
+    "Query",
+    "QueryScope",
+    "Question",
+    "Shape",
+    "Statement",
+    "Traits",
+    "Users",
+    "ordering",
+]
+
+QueryScope = Literal["companies", "users"]
+SCOPES: tuple[QueryScope, ...] = get_args(QueryScope)
+Shape = Literal["object", "array", "map", "scalar"]
 Nulls = Literal["send", "omit"]
-Texts = Annotated[tuple[str, ...], Field(strict=False)]  # YAML gives lists, strict tuples would refuse them
-
-
-def ordering(item: str) -> tuple[str, bool]:
-    """One item of ``order_by`` as ``(column, whether it sorts downwards)``: ``opened_at desc`` is ``("opened_at", True)``."""
-    words = item.split()
-    if len(words) > 1 and words[-1].lower() in {"asc", "desc"}:
-        return item.strip()[: -len(words[-1])].strip(), words[-1].lower() == "desc"
-    return item.strip(), False
+_Strings = Annotated[tuple[str, ...], Field(strict=False)]  # YAML gives lists, which strict tuples would refuse
 
 
 class _Model(BaseModel):
@@ -32,13 +44,13 @@ class Traits(_Model):
 
     sql: str
     source: str | None = None
-    booleans: Texts = ()
-    timestamps: Texts = ()
+    booleans: _Strings = ()
+    timestamps: _Strings = ()
     nulls: Nulls | None = None
 
 
 class Entry(_Model):
-    """One context entry: how the AI is shown it, and the query that gives its value."""
+    """One context entry: how the AI is shown it, and the query that returns its value."""
 
     label: str
     sql: str
@@ -47,16 +59,16 @@ class Entry(_Model):
     rows: Literal["one", "many"] | None = None
     name: str | None = None
     value: str | None = None
-    order_by: Texts = ()
+    order_by: _Strings = ()
     limit: int | None = None
     empty: JsonValue = None  # read through Query.empty; whether it was given is in `model_fields_set`
     nulls: Nulls | None = None
-    booleans: Texts = ()
-    timestamps: Texts = ()
+    booleans: _Strings = ()
+    timestamps: _Strings = ()
 
 
 class Companies(_Model):
-    """The companies of the product, as `traits` gives them."""
+    """The companies of the product, as `traits` returns them."""
 
     key: str
     traits: Traits
@@ -77,14 +89,14 @@ class Question(_Model):
     """A question that support is asked, and the keys of the plan that answer it."""
 
     ask: str
-    answered_by: Texts
+    answered_by: _Strings
 
 
 class Plan(_Model):
     """One plan file."""
 
     version: Literal[1]
-    name: str | None = None  # by which a ledger knows it; without one it is the file's name
+    name: str | None = None  # identifies the plan in a ledger; by default the file's name
     source: str | None = None
     nulls: Nulls = "send"
     companies: Companies | None = None
@@ -92,16 +104,12 @@ class Plan(_Model):
     questions: Annotated[tuple[Question, ...], Field(strict=False)] = ()
 
 
-QueryScope = Literal["companies", "users"]
-Shape = Literal["object", "array", "map", "scalar"]
-
-
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One SELECT, without its end comment and semicolon.
 
-    :param pieces: the SQL, cut where the plan places the narrowing itself; one piece when it doesn't. Between
-        ``pieces[i]`` and ``pieces[i + 1]`` stands the narrowing of the expression ``placements[i]``.
+    :param pieces: the SQL, cut where the plan places the batch condition itself; one piece when it doesn't. Between
+        ``pieces[i]`` and ``pieces[i + 1]`` goes the condition on the expression ``placements[i]``.
     :param placements: the expressions of ``{{ batch("…") }}``, for example ``f.team_id``.
     :param columns: names of the result's columns as far as they can be read off the text; None in place of a name
         for a column that can't (an expression without alias, a ``*``).
@@ -135,7 +143,7 @@ class Query:
         the column ``entry.name``), ``scalar`` (the column ``entry.value``). A traits query is an ``object``.
     :param empty: value of the entry for a record without rows. ``sends_empty`` is False for ``empty: omit``.
     :param nulls: ``send`` or ``omit``, with the plan's and the block's defaults worked in.
-    :param timestamps: columns whose texts are moments; of traits, the documented ones included.
+    :param timestamps: columns whose strings are moments; for traits, the documented ones included.
     :param file: file of the SQL or the plan, as the user named it; ``line``: where the SQL starts there.
     """
 
@@ -157,13 +165,13 @@ class Query:
     timestamps: frozenset[str] = frozenset()
 
     def problem(self, message: str) -> PlanProblem:
-        """A problem of this query, placed where its SQL stands."""
+        """A problem of this query, located where its SQL stands."""
         return PlanProblem(self.file, self.line, f"{self.name}.sql", message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedPlan:
-    """A plan that was read from a file and found right.
+    """A plan that was read from a file and has no problem.
 
     :param queries: every query in the order of the file, the traits query of a scope first.
     """
@@ -174,7 +182,7 @@ class LoadedPlan:
 
     @property
     def name(self) -> str:
-        """What a ledger knows the plan by: its `name`, or else the name of its file without the ending."""
+        """Identifies the plan in a ledger: its `name`, or else the name of its file without the extension."""
         return self.plan.name or PurePath(self.path).stem
 
     def traits(self, scope: QueryScope) -> Query | None:
@@ -184,3 +192,11 @@ class LoadedPlan:
     def entries(self, scope: QueryScope) -> tuple[Query, ...]:
         """The context queries of a scope."""
         return tuple(query for query in self.queries if query.scope == scope and query.entry is not None)
+
+
+def ordering(item: str) -> tuple[str, bool]:
+    """One item of ``order_by`` as ``(column, whether it sorts downwards)``: ``opened_at desc`` is ``("opened_at", True)``."""
+    words = item.split()
+    if len(words) > 1 and words[-1].lower() in {"asc", "desc"}:
+        return item.strip()[: -len(words[-1])].strip(), words[-1].lower() == "desc"
+    return item.strip(), False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
-from airflow_provider_halo.plan.messages import did_you_mean, listed
-from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
+from airflow_provider_halo.plan.messages import did_you_mean, join_names
+from airflow_provider_halo.plan.model import SCOPES, LoadedPlan, Query, QueryScope
+
+__all__ = ["Selection", "select"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,56 +51,59 @@ def select(plan: LoadedPlan, only: Sequence[str] = ()) -> Selection:
         ``companies.context.KEY``, and the same for users. Empty: everything, links included.
     :raises PlanError: for a name that the plan doesn't have; lists those that it has.
     """
-    scopes: tuple[QueryScope, ...] = tuple(scope for scope in _SCOPES if plan.traits(scope) is not None)
-    if not only:
-        return Selection(
-            companies="companies" in scopes,
-            users="users" in scopes,
-            links="users" in scopes,
-            traits_of=frozenset(scopes),
-            context=tuple(query for query in plan.queries if query.entry is not None),
-        )
-    _refuse_unknown(plan, scopes, only)
-    wanted = set(only)
+    scopes = [scope for scope in SCOPES if plan.traits(scope) is not None]
+    if only:
+        _refuse_unknown(plan, only)
+    wanted = set(only or (*SCOPES, "links"))
     traits_of = frozenset(scope for scope in scopes if wanted & {scope, f"{scope}.traits"})
-    context = tuple(
-        query
-        for query in plan.queries
-        if query.entry is not None and wanted & {query.scope, f"{query.scope}.context", query.name}
-    )
+    context = _wanted_entries(plan, wanted)
     sent = traits_of | {query.scope for query in context}
     return Selection(
         companies="companies" in sent,
         users="users" in sent,
-        links="links" in wanted,
+        links="links" in wanted and "users" in scopes,
         traits_of=traits_of,
         context=context,
     )
 
 
-_SCOPES: tuple[QueryScope, ...] = ("companies", "users")
+def _wanted_entries(plan: LoadedPlan, wanted: set[str]) -> tuple[Query, ...]:
+    return tuple(
+        query
+        for query in plan.queries
+        if query.entry is not None and wanted & {query.scope, f"{query.scope}.context", query.name}
+    )
 
 
-def _refuse_unknown(plan: LoadedPlan, scopes: Sequence[QueryScope], only: Sequence[str]) -> None:
-    known: list[str] = []
-    for scope in scopes:
-        entries = plan.entries(scope)
-        known += [
-            scope,
-            f"{scope}.traits",
-            *([f"{scope}.context"] if entries else []),
-            *(query.name for query in entries),
-        ]
-    if "users" in scopes:
-        known.append("links")
-    problems = []
-    for name in dict.fromkeys(only):
-        if name in known:
-            continue
-        if name.startswith("users.context") and plan.plan.users is not None and not plan.plan.users.send_context:
-            message = f"{name} can't be sent: the plan says `send_context: false` for its users"
-        else:
-            message = f"{name or 'a blank name'} isn't in the plan.{did_you_mean(name, known)} Known: {listed(known)}."
-        problems.append(PlanProblem(plan.path, 0, "only", message))
+def _refuse_unknown(plan: LoadedPlan, only: Sequence[str]) -> None:
+    known = list(_known_names(plan))
+    problems = [
+        PlanProblem(plan.path, 0, "only", _unknown_name(name, known, plan))
+        for name in dict.fromkeys(only)
+        if name not in known
+    ]
     if problems:
         raise PlanError(problems)
+
+
+def _known_names(plan: LoadedPlan) -> Iterator[str]:
+    """Every name that `only` may give for a plan."""
+    for scope in SCOPES:
+        if plan.traits(scope) is None:
+            continue
+        yield scope
+        yield f"{scope}.traits"
+        entries = plan.entries(scope)
+        if entries:
+            yield f"{scope}.context"
+        yield from (query.name for query in entries)
+    if plan.traits("users") is not None:
+        yield "links"
+
+
+def _unknown_name(name: str, known: Sequence[str], plan: LoadedPlan) -> str:
+    users = plan.plan.users
+    if name.startswith("users.context") and users is not None and not users.send_context:
+        return f"{name} can't be sent: the plan has `send_context: false` for its users. Remove that line to send it."
+    shown = name or "a blank name"
+    return f"{shown} isn't in the plan.{did_you_mean(name, known)} Known names: {join_names(known)}."

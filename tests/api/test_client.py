@@ -210,6 +210,19 @@ def test_a_halo_that_stays_down_ends_after_the_budget_and_says_what_to_do(client
     )
 
 
+def test_each_wait_is_a_random_part_of_a_doubled_one_and_the_last_ends_with_the_budget(client_of, clock, company):
+    server = Script(httpx.Response(503))
+    began = clock()
+    client = client_of(server, max_retry_seconds=600)
+    with pytest.raises(HaloUnavailable):
+        run(client, lambda client: client.identify_company(company))
+    longest = [min(30.0, 0.5 * 2**number) for number in range(len(clock.slept))]
+    assert all(0 <= wait <= most for wait, most in zip(clock.slept, longest, strict=True))
+    assert len(set(clock.slept)) == len(clock.slept)
+    assert clock() == pytest.approx(began + 600)
+    assert client.stats.retries == len(clock.slept) == len(server.requests) - 1
+
+
 def test_a_pause_beyond_the_budget_ends_it_without_a_wait(client_of, clock, company):
     server = Script(httpx.Response(429, headers={"Retry-After": "3600"}))
     with pytest.raises(HaloUnavailable):

@@ -44,12 +44,12 @@ def test_no_more_than_the_window_are_in_flight(pacer):
 
 def test_a_burst_of_failures_halves_the_window_once(pacer):
     async def scenario():
-        for slot in await take(pacer, 8):
-            pacer.slowed(slot, down())
+        for permit in await take(pacer, 8):
+            pacer.slowed(permit, down())
             pacer.release()
         assert pacer.window == 4
-        (slot,) = await take(pacer)
-        pacer.slowed(slot, down())
+        (permit,) = await take(pacer)
+        pacer.slowed(permit, down())
         assert pacer.window == 2
 
     asyncio.run(scenario())
@@ -58,8 +58,8 @@ def test_a_burst_of_failures_halves_the_window_once(pacer):
 def test_the_window_never_closes_and_grows_back_one_by_one(pacer):
     async def scenario():
         for _ in range(10):
-            (slot,) = await take(pacer)
-            pacer.slowed(slot, down())
+            (permit,) = await take(pacer)
+            pacer.slowed(permit, down())
             pacer.release()
         windows = [pacer.window]
         for _ in range(40):
@@ -75,9 +75,9 @@ def test_the_window_never_closes_and_grows_back_one_by_one(pacer):
 
 def test_nobody_starts_before_retry_after_has_passed(pacer, clock):
     async def scenario():
-        (slot,) = await take(pacer)
+        (permit,) = await take(pacer)
         began = clock()
-        pacer.slowed(slot, overloaded(retry_after=20))
+        pacer.slowed(permit, overloaded(retry_after=20))
         pacer.release()
         await asyncio.gather(*(pacer.acquire(60) for _ in range(3)))
         assert clock() >= began + 20
@@ -89,14 +89,14 @@ def test_a_429_that_does_not_say_how_long_holds_everybody_a_little_longer_each_t
     async def scenario():
         pauses = []
         for _ in range(8):
-            (slot,) = await take(pacer)
-            pacer.slowed(slot, overloaded())
+            (permit,) = await take(pacer)
+            pacer.slowed(permit, overloaded())
             pauses.append(pacer.held_for)
             pacer.release()
         assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
         pacer.succeeded()
-        (slot,) = await take(pacer)
-        pacer.slowed(slot, overloaded())
+        (permit,) = await take(pacer)
+        pacer.slowed(permit, overloaded())
         assert pacer.held_for == 0.5
 
     asyncio.run(scenario())
@@ -104,8 +104,8 @@ def test_a_429_that_does_not_say_how_long_holds_everybody_a_little_longer_each_t
 
 def test_a_pause_longer_than_the_budget_is_not_sat_out(pacer, clock):
     async def scenario():
-        (slot,) = await take(pacer)
-        pacer.slowed(slot, overloaded(retry_after=600))
+        (permit,) = await take(pacer)
+        pacer.slowed(permit, overloaded(retry_after=600))
         pacer.release()
         with pytest.raises(TransientError, match="another 600 s") as caught:
             await pacer.acquire(60)
@@ -151,8 +151,8 @@ def test_a_waiter_that_is_cancelled_takes_no_place(pacer):
 
 def test_one_line_says_that_it_slows_down_and_one_that_it_is_over(pacer, caplog):
     async def scenario():
-        for slot in await take(pacer, 8):
-            pacer.slowed(slot, overloaded(retry_after=2))
+        for permit in await take(pacer, 8):
+            pacer.slowed(permit, overloaded(retry_after=2))
             pacer.release()
         for _ in range(40):
             pacer.succeeded()
@@ -183,11 +183,11 @@ def test_after_a_pause_that_halo_asked_for_requests_start_one_by_one_as_ever():
         pacer = Pacer(
             max_in_flight=8, limiter=RateLimiter(ProcessBucket(), 50), timer=time.monotonic, sleep=asyncio.sleep
         )
-        slot = await pacer.acquire(60)
+        permit = await pacer.acquire(60)
         waiting = [asyncio.create_task(pacer.acquire(60)) for _ in range(4)]
         await asyncio.sleep(0)
         asked = time.monotonic()
-        pacer.slowed(slot, overloaded(retry_after=0.2))
+        pacer.slowed(permit, overloaded(retry_after=0.2))
         await asyncio.gather(*waiting)
         return time.monotonic() - asked
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import jwt
 import pytest
 
-from airflow_provider_halo.api.tokens import TokenBook, bulk_token, user_token
+from airflow_provider_halo.api.tokens import IdentityTokens, bulk_token, user_token
 
 SECRET = "ha_secret_0123456789abcdef0123456789"
 NOW = 1_780_000_000.5
@@ -31,24 +31,24 @@ def test_a_short_secret_signs_without_a_warning():
 
 
 def test_a_bulk_token_is_used_again_until_little_of_its_life_is_left():
-    book = TokenBook(SECRET)
-    first = book.bulk(NOW)
-    assert book.bulk(NOW + 2_999) == first
-    renewed = book.bulk(NOW + 3_000)
+    tokens = IdentityTokens(SECRET)
+    first = tokens.bulk(NOW)
+    assert tokens.bulk(NOW + 2_999) == first
+    renewed = tokens.bulk(NOW + 3_000)
     assert claims(renewed)["exp"] == 1_780_000_000 + 3_000 + 3_300
 
 
 def test_a_refused_token_is_replaced_by_one_that_passes_with_a_fast_clock():
-    book = TokenBook(SECRET)
-    refused = book.bulk(NOW)
-    book.refused(refused)
-    assert claims(book.bulk(NOW))["exp"] == 1_780_000_000 + 600
+    tokens = IdentityTokens(SECRET)
+    refused = tokens.bulk(NOW)
+    tokens.discard(refused)
+    assert claims(tokens.bulk(NOW))["exp"] == 1_780_000_000 + 600
 
 
 def test_a_token_that_was_renewed_meanwhile_is_not_dropped():
-    book = TokenBook(SECRET)
-    old = book.bulk(NOW)
-    book.refused(old)
-    new = book.bulk(NOW)
-    book.refused(old)
-    assert book.bulk(NOW + 1) == new
+    tokens = IdentityTokens(SECRET)
+    old = tokens.bulk(NOW)
+    tokens.discard(old)
+    new = tokens.bulk(NOW)
+    tokens.discard(old)
+    assert tokens.bulk(NOW + 1) == new

@@ -15,7 +15,7 @@ import pytest
 from inline_snapshot import snapshot
 
 from airflow_provider_halo.api.client import HaloClient, Stats
-from airflow_provider_halo.api.transport import Channel
+from airflow_provider_halo.api.transport import HaloTransport
 from airflow_provider_halo.exceptions import ApiError, SetupError, UnexpectedAnswer, Unreachable
 
 BODY = b'{"updated":1}'
@@ -101,27 +101,27 @@ def test_a_broken_connection_is_unreachable_and_the_next_request_succeeds(raw_se
         async with (
             raw_server(FAULTS[fault], ok) as server,
             # As long as the bound below lets it be: a right answer must come in time also while the machine is busy.
-            Channel(settings(base_url=server.url, timeout=1), transport()) as channel,
+            HaloTransport(settings(base_url=server.url, timeout=1), transport()) as halo,
         ):
             began = time.monotonic()
             with pytest.raises(Unreachable) as caught:
-                await channel.post("users/update", b'{"users":"private"}')
+                await halo.post("users/update", b'{"users":"private"}')
             assert time.monotonic() - began < 2
-            reply = await channel.post("users/update", b"{}")
-            return caught.value, reply
+            response = await halo.post("users/update", b"{}")
+            return caught.value, response
 
-    error, reply = asyncio.run(scenario())
+    error, response = asyncio.run(scenario())
     assert (error.status, error.path) == (None, "users/update")
     assert error.message
     assert "private" not in str(error)
-    assert (reply.status, reply.body) == (200, BODY)
+    assert (response.status, response.body) == (200, BODY)
 
 
 def test_what_broke_is_said_in_words(raw_server, settings):
     async def said(act, **given) -> str:
-        async with raw_server(act) as server, Channel(settings(base_url=server.url, **given)) as channel:
+        async with raw_server(act) as server, HaloTransport(settings(base_url=server.url, **given)) as halo:
             with pytest.raises(Unreachable) as caught:
-                await channel.post("users/update", b"{}")
+                await halo.post("users/update", b"{}")
             return str(caught.value)
 
     assert asyncio.run(said(stalls(), timeout=0.3)) == snapshot("users/update: no answer: no answer within 0.3 s")
@@ -145,9 +145,9 @@ def test_a_closed_port_is_unreachable_and_named(settings):
 
 def test_connections_are_kept(raw_server, settings, transport):
     async def scenario():
-        async with raw_server(ok) as server, Channel(settings(base_url=server.url), transport()) as channel:
+        async with raw_server(ok) as server, HaloTransport(settings(base_url=server.url), transport()) as halo:
             for _ in range(20):
-                await channel.post("users/update", b"{}")
+                await halo.post("users/update", b"{}")
             return server.connections
 
     assert asyncio.run(scenario()) == 1
@@ -207,8 +207,8 @@ def test_a_packed_answer_is_unpacked(raw_server, settings):
 
     async def scenario():
         act = sends(HEAD % len(packed) + b"Content-Encoding: gzip\r\n\r\n" + packed)
-        async with raw_server(act) as server, Channel(settings(base_url=server.url)) as channel:
-            return (await channel.post("users/update", b"{}")).body
+        async with raw_server(act) as server, HaloTransport(settings(base_url=server.url)) as halo:
+            return (await halo.post("users/update", b"{}")).body
 
     assert asyncio.run(scenario()) == BODY
 
@@ -239,8 +239,8 @@ def test_no_password_file_and_no_proxy_meddles_with_a_server_on_this_machine(
     monkeypatch.delenv("NO_PROXY", raising=False)
 
     async def scenario():
-        async with raw_server(ok) as server, Channel(settings(base_url=server.url)) as channel:
-            await channel.post("users/update", b"{}")
+        async with raw_server(ok) as server, HaloTransport(settings(base_url=server.url)) as halo:
+            await halo.post("users/update", b"{}")
             return server.requests
 
     (request,) = asyncio.run(scenario())
@@ -261,9 +261,9 @@ def test_the_environments_proxy_gets_a_tunnel_and_no_key(settings, monkeypatch, 
         port = server.sockets[0].getsockname()[1]
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:word@127.0.0.1:{port}")
         monkeypatch.setenv("NO_PROXY", "halo.invalid" if excepted else "")
-        async with Channel(settings(base_url="https://halo.invalid/api/sdk", timeout=5)) as channel:
+        async with HaloTransport(settings(base_url="https://halo.invalid/api/sdk", timeout=5)) as halo:
             with pytest.raises(Unreachable) as caught:
-                await channel.post("users/update", b'{"users":"private"}')
+                await halo.post("users/update", b'{"users":"private"}')
         server.close()
         return str(caught.value)
 
@@ -281,15 +281,15 @@ def test_the_environments_proxy_gets_a_tunnel_and_no_key(settings, monkeypatch, 
 @pytest.mark.parametrize("url", ["http://localhost:99999/api", "https://halo.example:port/api"])
 def test_a_base_url_that_is_none_is_a_matter_of_setup(settings, url):
     with pytest.raises(SetupError, match="Halo connection 'halo_default': its host is no URL: "):
-        Channel(settings(base_url=url))
+        HaloTransport(settings(base_url=url))
 
 
-def test_an_unused_channel_closes_and_a_closed_one_refuses(settings):
+def test_an_unused_transport_closes_and_a_closed_one_refuses(settings):
     async def scenario():
-        async with Channel(settings()) as channel:
+        async with HaloTransport(settings()) as halo:
             pass
-        with pytest.raises(RuntimeError, match="the channel is closed"):
-            await channel.post("users/update", b"{}")
+        with pytest.raises(RuntimeError, match="the transport is closed"):
+            await halo.post("users/update", b"{}")
 
     asyncio.run(scenario())
 

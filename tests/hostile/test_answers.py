@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_halo.api.responses import Answer, read_response
-from airflow_provider_halo.api.transport import Channel
+from airflow_provider_halo.api.transport import HaloTransport
 from airflow_provider_halo.exceptions import ApiError, TransientError, UnexpectedAnswer, Unreachable
 
 MB = 2**20
@@ -61,8 +61,8 @@ BROKEN = {
 
 def posted(answering, connected, answer: bytes):
     async def scenario():
-        async with answering(answer) as (url, _), Channel(connected(base_url=url, timeout=20.0)) as channel:
-            return await channel.post("users/update", b"{}")
+        async with answering(answer) as (url, _), HaloTransport(connected(base_url=url, timeout=20.0)) as transport:
+            return await transport.post("users/update", b"{}")
 
     return asyncio.run(scenario())
 
@@ -93,8 +93,8 @@ def test_an_answer_that_would_eat_the_memory_or_is_none_is_unreachable(answering
     ids=["a long header", "gzip", "20,000 times to go on", "100,000 chunks"],
 )
 def test_an_odd_answer_that_is_whole_is_read(answering, connected, answer):
-    reply = posted(answering, connected, answer)
-    assert read_response(reply.status, reply.headers, reply.body, path="users/update", now=0) == Answer(
+    response = posted(answering, connected, answer)
+    assert read_response(response.status, response.headers, response.body, path="users/update", now=0) == Answer(
         status=200, updated=1
     )
 
@@ -105,13 +105,13 @@ def test_a_redirect_to_another_host_is_not_followed_and_the_key_is_not_sent_ther
         async with answering(with_length(b"{}")) as (elsewhere, lured):
             location = b"Location: " + elsewhere.replace("127.0.0.1", "localhost").encode() + b"/users/update"
             answer = b"HTTP/1.1 %d X\r\n" % status + location + b"\r\nContent-Length: 0\r\n\r\n"
-            async with answering(answer) as (url, _), Channel(connected(base_url=url)) as channel:
-                reply = await channel.post("users/update", b"{}")
-            return reply, lured
+            async with answering(answer) as (url, _), HaloTransport(connected(base_url=url)) as transport:
+                response = await transport.post("users/update", b"{}")
+            return response, lured
 
-    reply, lured = asyncio.run(scenario())
+    response, lured = asyncio.run(scenario())
     with pytest.raises(UnexpectedAnswer):
-        read_response(reply.status, reply.headers, reply.body, path="users/update", now=0)
+        read_response(response.status, response.headers, response.body, path="users/update", now=0)
     assert lured == []
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_halo.api.transport import Channel
+from airflow_provider_halo.api.transport import HaloTransport
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.settings import HaloSettings
 
@@ -54,8 +54,8 @@ def opened(**given) -> str:
     """The base URL that requests would go to."""
 
     async def scenario():
-        async with Channel(HaloSettings(widget_key=KEY, **given)) as channel:
-            return str(channel._base)
+        async with HaloTransport(HaloSettings(widget_key=KEY, **given)) as transport:
+            return str(transport._base)
 
     return asyncio.run(scenario())
 
@@ -87,11 +87,11 @@ def test_a_host_with_port_path_and_letters_of_any_script_is_taken_as_it_is_meant
 def test_any_text_for_a_host_is_refused_in_words_or_stays_the_host(text):
     try:
         settings = HaloSettings(widget_key=KEY, base_url=f"https://{text}")
-        channel = Channel(settings)
+        transport = HaloTransport(settings)
     except SetupError:
         return
-    assert channel._base.scheme == "https"
-    assert channel._base.userinfo == b""
+    assert transport._base.scheme == "https"
+    assert transport._base.userinfo == b""
 
 
 @pytest.mark.parametrize("secret", ["a\r\nX-Evil: 1", "a\nb", "a b", "ключ", "a\0", "\ud800", "a\u2028", "", "\t"])

@@ -72,4 +72,4 @@ def test_a_text_that_grows_when_it_is_read_ends_soon_and_takes_little_memory(tex
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 30 * len(text) + 40 * MB
-    assert document.flaws or isinstance(document.data, dict)
+    assert document.problems or isinstance(document.data, dict)

@@ -16,7 +16,8 @@ from airflow_provider_halo.exceptions import PlanError
 from airflow_provider_halo.plan.lint import lint, render_findings
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.model import Statement
-from airflow_provider_halo.plan.sql_text import read_statement, tokens_of
+from airflow_provider_halo.plan.sql_text import read_statement
+from airflow_provider_halo.plan.sql_tokens import tokens_of
 
 QUICK = settings(deadline=2_000, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -109,7 +110,7 @@ def test_any_sql_is_read_and_never_rewritten(sql):
     assert "".join(token.text for token in tokens_of(sql)) == sql[: sum(len(token.text) for token in tokens_of(sql))]
     statement = read_statement(sql)
     if not isinstance(statement, Statement):
-        assert all(flaw.message and 0 <= flaw.line <= sql.count("\n") for flaw in statement)
+        assert all(problem.message and 0 <= problem.line <= sql.count("\n") for problem in statement)
         return
     position = 0
     for piece in statement.pieces:

@@ -41,24 +41,26 @@ def test_a_plan_that_says_all_meets_every_point(plans):
     text = text.replace("type: error\n", "type: list\n").replace("label: Open Problems", "label: Open Cases")
     findings = lint(plans.load(text))
     assert render_findings(findings) == snapshot(
-        "✓ user traits: name, email, role\n"
-        "✓ user traits from the product: has_form\n"
-        "✓ signed_up_at of users\n"
-        "✓ onboarding milestones: has_form\n"
-        "✓ company traits: name, plan\n"
-        "✓ company traits on billing: billing_status, contract_term\n"
-        "✓ context on onboarding and activity: users.context.onboarding\n"
-        "✓ context on product metrics: companies.context.metrics\n"
-        "✓ context on integration status: companies.context.integrations\n"
-        "✓ context on billing and usage: companies.context.billing\n"
-        "✓ what is broken is told: companies.context.integrations\n"
-        "✓ every label says what it heads\n"
-        "✓ companies.context.errors: its items carry an id and a name\n"
-        "✓ an entry is sent empty when its rows are gone\n"
-        "✓ every query names its columns\n"
-        "✓ Why isn't my HubSpot sync working? Answered by companies.context.integrations\n"
-        "\n"
-        "16 of 16 points met."
+        """\
+✓ user traits: name, email, role
+✓ user traits from the product: has_form
+✓ signed_up_at of users
+✓ onboarding milestones: has_form
+✓ company traits: name, plan
+✓ company traits on billing: billing_status, contract_term
+✓ context on onboarding and activity: users.context.onboarding
+✓ context on product metrics: companies.context.metrics
+✓ context on integration status: companies.context.integrations
+✓ context on billing and usage: companies.context.billing
+✓ errors are included: companies.context.integrations
+✓ every label describes its entry
+✓ companies.context.errors: its items have an id and a name
+✓ an entry without rows is sent as empty
+✓ every query names its columns
+✓ Why isn't my HubSpot sync working? Answered by companies.context.integrations
+
+16 of 16 points met.\
+"""
     )
     assert all(finding.ok for finding in findings)
 
@@ -66,27 +68,29 @@ def test_a_plan_that_says_all_meets_every_point(plans):
 def test_a_poor_plan_is_told_every_mend_with_its_place(plans):
     findings = lint(plans.load(POOR))
     assert render_findings(findings) == snapshot(
-        "✗ user traits lack email and role: select them in users.traits (halo.yaml, line 15) [user-basics]\n"
-        "✗ user traits say nothing of the product: add what support asks about, for example has_created_form (halo.yaml, line 15) [user-product-traits]\n"
-        "✗ users have no signed_up_at, so Halo takes the time of the import for it: select it AS signed_up_at (halo.yaml, line 15) [user-sign-up]\n"
-        "✗ no has_… column, so the AI can't tell how far somebody came: add milestones such as has_created_form (halo.yaml, line 15) [milestones]\n"
-        "✗ company traits lack name and plan: select them in companies.traits (halo.yaml, line 5) [company-basics]\n"
-        "✗ company traits say nothing of billing: add billing_status, renewal_date, mrr or the like (halo.yaml, line 5) [company-billing]\n"
-        "✗ no context on onboarding and activity: add an entry of type status (halo.yaml) [context-onboarding]\n"
-        "✗ no context on product metrics: add an entry of type metric with counts (halo.yaml) [context-metrics]\n"
-        "✗ no context on integration status: add an entry of type integration (halo.yaml) [context-integrations]\n"
-        "✗ no context on billing and usage: add an entry of type metric with credits, limits, invoices (halo.yaml) [context-billing]\n"
-        "✗ nothing tells the AI what is broken: add an entry of type error, or an error column to the integrations (halo.yaml) [context-errors]\n"
-        "✗ companies.context.stuff: the label Data tells the AI nothing: say what it heads, for example Connected Integrations (halo.yaml, line 7) [labels]\n"
-        "✗ companies.context.more: the label more_stuff reads like a column: write it as a heading, for example Connected Integrations (halo.yaml, line 8) [labels]\n"
-        "✗ companies.context.twice: the label twice heads companies.context.again too: the AI can't tell them apart (halo.yaml, line 10) [labels]\n"
-        "✗ companies.context.stuff: its items lack a label, name or title and an id, by which the AI and the customer name them (halo.yaml, line 7) [lists]\n"
-        "✗ companies.context.stuff: `empty: omit` leaves the old value with the AI when the last row is gone: drop it (halo.yaml, line 7) [stale]\n"
-        "✗ companies.context.more: `SELECT *` sends whatever a table gets next: name the columns that support needs (halo.yaml, line 8) [all-columns]\n"
-        "✗ companies.context.more: {{ ds }} in quotes goes to the database as these characters: templates aren't filled in (halo.yaml, line 8) [templates]\n"
-        "✗ How do I start? is answered by nothing that is sent: `send_context: false` keeps users.context.onboarding back (halo.yaml) [questions]\n"
-        "\n"
-        "0 of 19 points met, 19 to mend."
+        """\
+✗ user traits lack email and role: select them in users.traits (halo.yaml, line 15) [user-basics]
+✗ no user trait comes from the product: add what support asks about, for example has_created_form (halo.yaml, line 15) [user-product-traits]
+✗ users have no signed_up_at, so Halo uses the time of the import: select the time of sign-up AS signed_up_at (halo.yaml, line 15) [user-sign-up]
+✗ no has_… column, so the AI can't tell how far a user has come: add milestones such as has_created_form (halo.yaml, line 15) [milestones]
+✗ company traits lack name and plan: select them in companies.traits (halo.yaml, line 5) [company-basics]
+✗ no company trait is about billing: add billing_status, renewal_date, mrr or similar (halo.yaml, line 5) [company-billing]
+✗ no context on onboarding and activity: add an entry of type status (halo.yaml) [context-onboarding]
+✗ no context on product metrics: add an entry of type metric with counts (halo.yaml) [context-metrics]
+✗ no context on integration status: add an entry of type integration (halo.yaml) [context-integrations]
+✗ no context on billing and usage: add an entry of type metric with credits, limits, invoices (halo.yaml) [context-billing]
+✗ nothing tells the AI what is broken: add an entry of type error, or an error column to the integrations (halo.yaml) [context-errors]
+✗ companies.context.stuff: the label Data tells the AI nothing: describe the entry, for example Connected Integrations (halo.yaml, line 7) [labels]
+✗ companies.context.more: the label more_stuff looks like a column: write it as a heading, for example Connected Integrations (halo.yaml, line 8) [labels]
+✗ companies.context.twice: the label twice is that of companies.context.again too, and the AI can't tell them apart: change one of them (halo.yaml, line 10) [labels]
+✗ companies.context.stuff: its items lack a label, name or title and an id, needed to refer to them: select what is missing (halo.yaml, line 7) [lists]
+✗ companies.context.stuff: with `empty: omit`, the AI keeps the old value when the last row is gone: remove it (halo.yaml, line 7) [stale]
+✗ companies.context.more: `SELECT *` also sends every column added to the table later: name the columns that support needs (halo.yaml, line 8) [all-columns]
+✗ companies.context.more: {{ ds }} in quotes goes to the database as it is, because templates aren't filled in: remove it (halo.yaml, line 8) [templates]
+✗ "How do I start?" is answered only by users.context.onboarding, which isn't sent because of `send_context: false`: remove that line (halo.yaml) [questions]
+
+0 of 19 points met, 19 to fix.\
+"""
     )
     assert not any(finding.ok for finding in findings)
 
@@ -115,18 +119,22 @@ def test_columns_that_the_text_leaves_open_are_neither_met_nor_failed(plans):
     assert unknown[0] == Finding(
         rule="user-basics",
         severity="unknown",
-        text="user traits name, email, role: can't be told: the SQL leaves column names open "
+        text="user traits name, email, role: unknown, because the SQL doesn't name all of its columns "
         "(a `*`, or an expression without AS)",
-        place="halo.yaml, line 12",
+        location="halo.yaml, line 12",
     )
-    assert render_findings(findings).endswith("8 can't be told from the text.")
+    assert render_findings(findings).endswith("8 unknown.")
 
 
 @pytest.mark.parametrize(
     ("scope", "rule", "text"),
     [
-        ("companies", "users", "the plan has no users: the AI knows nobody by name"),
-        ("users", "companies", "the plan has no companies: the AI knows no plan and no billing"),
+        ("companies", "users", "the plan has no users, so the AI knows nobody by name: add users"),
+        (
+            "users",
+            "companies",
+            "the plan has no companies, so the AI knows nothing of plans and billing: add companies",
+        ),
     ],
 )
 def test_a_missing_scope_is_a_point_to_mend(plans, scope, rule, text):
@@ -134,7 +142,7 @@ def test_a_missing_scope_is_a_point_to_mend(plans, scope, rule, text):
     plan = plans.load(
         f"version: 1\nsource: db\n{scope}:\n  key: id\n{company}  traits: {{sql: 'SELECT id, team FROM t'}}\n"
     )
-    assert Finding(rule=rule, severity="warn", text=text, place="halo.yaml") in lint(plan)
+    assert Finding(rule=rule, severity="warn", text=text, location="halo.yaml") in lint(plan)
 
 
 def test_a_plan_without_questions_is_asked_for_them(plans):
@@ -143,8 +151,8 @@ def test_a_plan_without_questions_is_asked_for_them(plans):
     assert finding == Finding(
         rule="questions",
         severity="warn",
-        text="no questions: list what support is asked most and the keys that answer it",
-        place="halo.yaml",
+        text="no questions: list what support is asked most, and the keys that answer it",
+        location="halo.yaml",
     )
 
 

@@ -168,7 +168,9 @@ def test_send_context_false_keeps_the_queries_of_user_context_out_but_still_chec
     off = plans.changed("  company: team_id\n", "  company: team_id\n  send_context: false\n")
     assert plans.load(off).entries("users") == ()
     assert plans.problems(off.replace("step, done FROM onboarding", "step, done, step FROM onboarding")) == snapshot(
-        ["halo.yaml, line 37: users.context.onboarding.sql: gives two columns named step: rename one with AS"]
+        [
+            "halo.yaml, line 37: users.context.onboarding.sql: the query returns two columns named step. Rename one with AS."
+        ]
     )
 
 
@@ -191,26 +193,29 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_file_with_those_of_sq
         "users.traits, users.context.onboarding"
     )
     assert plans.problems(text) == [
-        "halo.yaml, line 8: companies.traits.sql: contract_term is 'yearly', which Halo doesn't know. Known: monthly, quarterly, annual, bi_annual.",
-        f"halo.yaml, line 13: companies.context.metrics.type: 'metrics' is no context type. Did you mean metric? Known: {known_types}.",
-        "halo.yaml, line 16: companies.context.metrics: is given twice, first on line 11: keep one of them",
-        "halo.yaml, line 27: companies.context.errors.limit: is -1, but must be at least 1",
-        "halo.yaml, line 28: users.key: is missing: name the column that holds the record's key, for example `key: team_id`",
-        f"halo.yaml, line 39: questions[0].answered_by[0]: users.context.nothing isn't in the plan. Known: {known_answers}.",
-        'sql/integrations.sql, line 2: companies.context.integrations.sql: templates aren\'t filled in: only {{ batch("column") }} is known here',
-        "sql/integrations.sql, line 3: companies.context.integrations.sql: a second statement begins: a query is one SELECT",
+        "halo.yaml, line 8: companies.traits.sql: contract_term is 'yearly', which Halo doesn't accept. Allowed values: monthly, quarterly, annual, bi_annual.",
+        f"halo.yaml, line 13: companies.context.metrics.type: 'metrics' isn't a context type. Did you mean metric? Known types: {known_types}.",
+        "halo.yaml, line 16: companies.context.metrics: duplicate key, first used on line 11. Keep one of them.",
+        "halo.yaml, line 27: companies.context.errors.limit: is -1, but must be at least 1.",
+        "halo.yaml, line 28: users.key: missing. Name the column that identifies the record, for example `key: team_id`.",
+        f"halo.yaml, line 39: questions[0].answered_by[0]: users.context.nothing isn't in the plan. Known keys: {known_answers}.",
+        'sql/integrations.sql, line 2: companies.context.integrations.sql: templates aren\'t supported in SQL. Only {{ batch("column") }} is filled in.',
+        "sql/integrations.sql, line 3: companies.context.integrations.sql: a second statement begins here. A query must be a single SELECT (or WITH … SELECT).",
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "halo.yaml: is empty: a plan begins with `version: 1`"),
-        (b"# nothing yet\n", "halo.yaml: is empty: a plan begins with `version: 1`"),
-        (b"just a text", "halo.yaml, line 1: is no mapping: a plan begins with `version: 1`"),
-        (b"- a\n- b\n", "halo.yaml, line 1: is no mapping: a plan begins with `version: 1`"),
-        (b"version: 1\nname: \xff\xfe\n", "halo.yaml, line 2: is no UTF-8 text from here on: save it as UTF-8"),
-        (b"x" * 1_000_001, "halo.yaml: has 1,000,001 bytes, at most 1,000,000 are read: is it the right file?"),
+        (b"", "halo.yaml: the file is empty. A plan begins with `version: 1`."),
+        (b"# nothing yet\n", "halo.yaml: the file is empty. A plan begins with `version: 1`."),
+        (b"just a text", "halo.yaml, line 1: not a mapping. A plan begins with `version: 1`."),
+        (b"- a\n- b\n", "halo.yaml, line 1: not a mapping. A plan begins with `version: 1`."),
+        (
+            b"version: 1\nname: \xff\xfe\n",
+            "halo.yaml, line 2: not valid UTF-8 from this line on. Save the file as UTF-8.",
+        ),
+        (b"x" * 1_000_001, "halo.yaml: 1,000,001 bytes long, and at most 1,000,000 are read. Is it the right file?"),
     ],
 )
 def test_a_file_that_is_no_plan_is_one_problem(plans, content, expected):
@@ -230,11 +235,13 @@ def test_a_path_that_gives_no_file_is_one_problem(plans):
         return str(problem)
 
     os.mkfifo(plans.folder / "pipe")
-    assert told("none.yaml") == snapshot("none.yaml: there is no such file: check the path, and from where it is read")
-    assert told(plans.folder / "sql") == f"{plans.folder}/sql: is a directory: name the file in it"
-    assert told("pipe") == snapshot("pipe: is no regular file: name a text file")
-    assert told("a\0b") == snapshot("a\0b: can't be read: there is a NUL character in its path")
-    assert told("x" * 5000).endswith(": can't be read: File name too long")
+    assert told("none.yaml") == snapshot(
+        "none.yaml: no such file. Check the path, and the directory that it starts from."
+    )
+    assert told(plans.folder / "sql") == f"{plans.folder}/sql: a directory, not a file. Give the path of a file in it."
+    assert told("pipe") == snapshot("pipe: not a regular file. Give the path of a text file.")
+    assert told("a\0b") == snapshot("a\x00b: the path contains a NUL character. Remove it.")
+    assert told("x" * 5000).endswith(": can't be read: File name too long.")
 
 
 def test_sql_files_are_found_from_the_plans_folder_also_above_it(plans):
@@ -266,7 +273,7 @@ def test_a_plan_of_a_hundred_entries_loads(plans):
 
 def test_a_wrong_column_is_told_with_its_own_line_where_the_lines_of_the_sql_are_those_of_the_file(plans):
     select = "SELECT\n{0}  team_id,\n{0}  service,\n{0}  count(*) AS\n{0}  service\n{0}FROM x"
-    twice = "gives two columns named service: rename one with AS"
+    twice = "the query returns two columns named service. Rename one with AS."
     inline = "sql: SELECT user_id, team_id, step, done FROM onboarding"
     for style, line in (("|", 41), (">", 37)):
         text = plans.changed(inline, f"sql: {style}\n        " + select.format("        "))
@@ -285,8 +292,8 @@ def test_reserved_names_and_wrong_literals_are_told_with_their_own_lines(plans):
     text = text.replace(" 'annual' AS", "\n        'yearly'\n        AS")
     assert plans.problems(text) == snapshot(
         [
-            "halo.yaml, line 9: companies.traits.sql: id is a name that Halo reserves: rename it in the SQL, for example `id AS record_id`",
-            "halo.yaml, line 10: companies.traits.sql: created_at is a name that Halo reserves: rename it in the SQL, for example `created_at AS signed_up_at`",
-            "halo.yaml, line 12: companies.traits.sql: contract_term is 'yearly', which Halo doesn't know. Known: monthly, quarterly, annual, bi_annual.",
+            "halo.yaml, line 9: companies.traits.sql: id is a name that Halo reserves. Rename it in the SQL, for example `id AS record_id`.",
+            "halo.yaml, line 10: companies.traits.sql: created_at is a name that Halo reserves. Rename it in the SQL, for example `created_at AS signed_up_at`.",
+            "halo.yaml, line 12: companies.traits.sql: contract_term is 'yearly', which Halo doesn't accept. Allowed values: monthly, quarterly, annual, bi_annual.",
         ]
     )

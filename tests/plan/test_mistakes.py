@@ -12,8 +12,8 @@ MISTAKES = [
         [("      label: Product Metrics\n", "      labl: Product Metrics\n")],
         snapshot(
             [
-                "halo.yaml, line 11: companies.context.metrics.label: is missing: say in a few words what the AI is shown, for example `label: Connected Integrations`",
-                "halo.yaml, line 12: companies.context.metrics.labl: isn't known here. Did you mean label? Known: label, sql, type, source, rows, name, value, order_by, limit, empty, nulls, booleans, timestamps.",
+                "halo.yaml, line 11: companies.context.metrics.label: missing. Say in a few words what the AI is shown, for example `label: Connected Integrations`.",
+                "halo.yaml, line 12: companies.context.metrics.labl: unknown key. Did you mean label? Known keys: label, sql, type, source, rows, name, value, order_by, limit, empty, nulls, booleans, timestamps.",
             ]
         ),
     ),
@@ -22,31 +22,31 @@ MISTAKES = [
         [("questions:", "question:")],
         snapshot(
             [
-                "halo.yaml, line 37: question: isn't known here. Did you mean questions? Known: version, name, source, nulls, companies, users, questions."
+                "halo.yaml, line 37: question: unknown key. Did you mean questions? Known keys: version, name, source, nulls, companies, users, questions."
             ]
         ),
     ),
     (
         "a missing version",
         [("version: 1\n", "")],
-        snapshot(["halo.yaml, line 1: version: is missing: write `version: 1`"]),
+        snapshot(["halo.yaml, line 1: version: missing. Write `version: 1`."]),
     ),
     (
         "another version",
         [("version: 1", "version: 2")],
-        snapshot(["halo.yaml, line 2: version: is 2, but must be 1"]),
+        snapshot(["halo.yaml, line 2: version: is 2, but must be 1."]),
     ),
     (
         "a version in quotes",
         [("version: 1", 'version: "1"')],
-        snapshot(["halo.yaml, line 2: version: is '1', but must be 1"]),
+        snapshot(["halo.yaml, line 2: version: is '1', but must be 1."]),
     ),
     (
         "a missing key",
         [("  key: user_id\n", "")],
         snapshot(
             [
-                "halo.yaml, line 27: users.key: is missing: name the column that holds the record's key, for example `key: team_id`"
+                "halo.yaml, line 27: users.key: missing. Name the column that identifies the record, for example `key: team_id`."
             ]
         ),
     ),
@@ -55,39 +55,41 @@ MISTAKES = [
         [("  company: team_id\n", "")],
         snapshot(
             [
-                "halo.yaml, line 27: users.company: is missing: name the column that holds the user's company, for example `company: team_id`"
+                "halo.yaml, line 27: users.company: missing. Name the column that identifies the user's company, for example `company: team_id`."
             ]
         ),
     ),
     (
         "missing traits",
         [("  traits:\n    sql: SELECT id AS user_id, team_id, name, email, role, has_form FROM users\n", "")],
-        snapshot(["halo.yaml, line 27: users.traits: is missing: give it a query: `traits: {sql: SELECT …}`"]),
+        snapshot(["halo.yaml, line 27: users.traits: missing. Give it a query: `traits: {sql: SELECT …}`."]),
     ),
     (
         "a blank key column",
         [("key: user_id", "key: ' '")],
-        snapshot(["halo.yaml, line 28: users.key: is blank: name a column of the SQL"]),
+        snapshot(["halo.yaml, line 28: users.key: blank. Name a column of the query."]),
     ),
     (
         "a number for a text",
         [("label: Product Metrics", "label: 12")],
         snapshot(
-            ["halo.yaml, line 12: companies.context.metrics.label: is 12, but must be a text: put quotes around it"]
+            ["halo.yaml, line 12: companies.context.metrics.label: is 12, but must be a string. Put quotes around it."]
         ),
     ),
     (
         "a YAML 1.1 boolean for a text",
         [("label: Product Metrics", "label: yes")],
         snapshot(
-            ["halo.yaml, line 12: companies.context.metrics.label: is true, but must be a text: put quotes around it"]
+            [
+                "halo.yaml, line 12: companies.context.metrics.label: is true, but must be a string. Put quotes around it."
+            ]
         ),
     ),
     (
         "an empty label",
         [("label: Product Metrics", "label: ''")],
         snapshot(
-            ["halo.yaml, line 12: companies.context.metrics.label: is blank: say in a few words what the AI is shown"]
+            ["halo.yaml, line 12: companies.context.metrics.label: blank. Say in a few words what the AI is shown."]
         ),
     ),
     (
@@ -95,39 +97,39 @@ MISTAKES = [
         [("label: Product Metrics", 'label: "Product\\nMetrics"')],
         snapshot(
             [
-                "halo.yaml, line 12: companies.context.metrics.label: holds control characters or line breaks: say in a few words what the AI is shown"
+                "halo.yaml, line 12: companies.context.metrics.label: contains control characters or line breaks. Say in a few words what the AI is shown."
             ]
         ),
     ),
     (
         "a nothing for a label",
         [("label: Product Metrics", "label:")],
-        snapshot(["halo.yaml, line 12: companies.context.metrics.label: is empty, but must be a text"]),
+        snapshot(["halo.yaml, line 12: companies.context.metrics.label: is empty, but must be a string."]),
     ),
     (
         "a list for a text",
         [("label: Product Metrics", "label: [Product, Metrics]")],
-        snapshot(["halo.yaml, line 12: companies.context.metrics.label: is a list, but must be a text"]),
+        snapshot(["halo.yaml, line 12: companies.context.metrics.label: is a list, but must be a string."]),
     ),
     (
         "a text for a list",
         [("order_by: [opened_at desc, id]", "order_by: opened_at desc")],
-        snapshot(["halo.yaml, line 25: companies.context.errors.order_by: is 'opened_at desc', but must be a list"]),
+        snapshot(["halo.yaml, line 25: companies.context.errors.order_by: is 'opened_at desc', but must be a list."]),
     ),
     (
         "a text for a number",
         [("limit: 20", "limit: many")],
-        snapshot(["halo.yaml, line 26: companies.context.errors.limit: is 'many', but must be a whole number"]),
+        snapshot(["halo.yaml, line 26: companies.context.errors.limit: is 'many', but must be an integer."]),
     ),
     (
         "a boolean for a number",
         [("limit: 20", "limit: true")],
-        snapshot(["halo.yaml, line 26: companies.context.errors.limit: is true, but must be a whole number"]),
+        snapshot(["halo.yaml, line 26: companies.context.errors.limit: is true, but must be an integer."]),
     ),
     (
         "a limit of nothing",
         [("limit: 20", "limit: 0")],
-        snapshot(["halo.yaml, line 26: companies.context.errors.limit: is 0, but must be at least 1"]),
+        snapshot(["halo.yaml, line 26: companies.context.errors.limit: is 0, but must be at least 1."]),
     ),
     (
         "a text for an entry",
@@ -137,30 +139,30 @@ MISTAKES = [
                 "    onboarding: SELECT 1\n",
             )
         ],
-        snapshot(["halo.yaml, line 33: users.context.onboarding: is 'SELECT 1', but must be a mapping"]),
+        snapshot(["halo.yaml, line 33: users.context.onboarding: is 'SELECT 1', but must be a mapping."]),
     ),
     (
         "an empty scope",
         [("companies:\n", "companies:\nold:\n")],
         snapshot(
             [
-                "halo.yaml, line 4: companies: is empty: write its key and traits, or take `companies:` out",
-                "halo.yaml, line 5: old: isn't known here. Known: version, name, source, nulls, companies, users, questions.",
-                "halo.yaml, line 40: questions[0].answered_by[0]: companies.context.integrations isn't in the plan. Known: users.traits, users.context.onboarding.",
+                "halo.yaml, line 4: companies: empty. Write its key and traits, or remove `companies:`.",
+                "halo.yaml, line 5: old: unknown key. Known keys: version, name, source, nulls, companies, users, questions.",
+                "halo.yaml, line 40: questions[0].answered_by[0]: companies.context.integrations isn't in the plan. Known keys: users.traits, users.context.onboarding.",
             ]
         ),
     ),
     (
         "a wrong choice",
         [("source: forms_app", "source: forms_app\nnulls: ommit")],
-        snapshot(["halo.yaml, line 4: nulls: is 'ommit', but must be send or omit"]),
+        snapshot(["halo.yaml, line 4: nulls: is 'ommit', but must be send or omit."]),
     ),
     (
         "an unknown type",
         [("type: metric", "type: metrics")],
         snapshot(
             [
-                "halo.yaml, line 13: companies.context.metrics.type: 'metrics' is no context type. Did you mean metric? Known: list, integration, error, status, config, feature, metric, relationship, custom."
+                "halo.yaml, line 13: companies.context.metrics.type: 'metrics' isn't a context type. Did you mean metric? Known types: list, integration, error, status, config, feature, metric, relationship, custom."
             ]
         ),
     ),
@@ -169,7 +171,7 @@ MISTAKES = [
         [("type: metric", "type: xyz")],
         snapshot(
             [
-                "halo.yaml, line 13: companies.context.metrics.type: 'xyz' is no context type. Known: list, integration, error, status, config, feature, metric, relationship, custom."
+                "halo.yaml, line 13: companies.context.metrics.type: 'xyz' isn't a context type. Known types: list, integration, error, status, config, feature, metric, relationship, custom."
             ]
         ),
     ),
@@ -178,7 +180,7 @@ MISTAKES = [
         [("      name: service\n", "")],
         snapshot(
             [
-                "halo.yaml, line 18: companies.context.integrations.type: integration needs `name:`, the column that names each row, so that rows become {hubspot: {…}} (or `value:`, or `rows:`, for another shape)"
+                "halo.yaml, line 18: companies.context.integrations.type: integration needs `name:`, the column that names each row, so that rows become {hubspot: {…}}. For another shape, add `value:` or `rows:`."
             ]
         ),
     ),
@@ -187,7 +189,7 @@ MISTAKES = [
         [("name: service", "name: service\n      value: status")],
         snapshot(
             [
-                "halo.yaml, line 20: companies.context.integrations.value: doesn't go with name: `value:` gives one value, `name:` a mapping; keep one"
+                "halo.yaml, line 20: companies.context.integrations.value: can't be combined with name. `value:` makes a single value, `name:` a mapping: keep one."
             ]
         ),
     ),
@@ -196,7 +198,7 @@ MISTAKES = [
         [("name: service", "name: service\n      rows: many")],
         snapshot(
             [
-                "halo.yaml, line 20: companies.context.integrations.rows: doesn't go with name: a mapping by name takes as many rows as there are; take rows out"
+                "halo.yaml, line 20: companies.context.integrations.rows: can't be combined with name. A mapping by name takes any number of rows: remove rows."
             ]
         ),
     ),
@@ -205,7 +207,7 @@ MISTAKES = [
         [("name: service", "value: status\n      rows: many")],
         snapshot(
             [
-                "halo.yaml, line 20: companies.context.integrations.rows: many doesn't go with value: `value:` is the column of one row; keep one of them"
+                "halo.yaml, line 20: companies.context.integrations.rows: many can't be combined with value. `value:` is a column of a single row: keep one of them."
             ]
         ),
     ),
@@ -214,7 +216,7 @@ MISTAKES = [
         [("name: service", "value: status\n      nulls: omit")],
         snapshot(
             [
-                "halo.yaml, line 20: companies.context.integrations.nulls: omit doesn't go with value: a null there is the value, and is sent; take nulls out"
+                "halo.yaml, line 20: companies.context.integrations.nulls: omit can't be combined with value. A null is the value there, and is sent: remove nulls."
             ]
         ),
     ),
@@ -223,7 +225,7 @@ MISTAKES = [
         [("empty: {forms: 0}", "order_by: [forms]")],
         snapshot(
             [
-                "halo.yaml, line 15: companies.context.metrics.order_by: is for lists only, and this entry is an object: add `rows: many` or take it out"
+                "halo.yaml, line 15: companies.context.metrics.order_by: is for lists only, and this entry is an object. Add `rows: many`, or remove order_by."
             ]
         ),
     ),
@@ -232,7 +234,7 @@ MISTAKES = [
         [("name: service", "name: service\n      limit: 3")],
         snapshot(
             [
-                "halo.yaml, line 20: companies.context.integrations.limit: is for lists only, and this entry is a mapping by name: add `rows: many` or take it out"
+                "halo.yaml, line 20: companies.context.integrations.limit: is for lists only, and this entry is a mapping by name. Add `rows: many`, or remove limit."
             ]
         ),
     ),
@@ -241,7 +243,7 @@ MISTAKES = [
         [("order_by: [opened_at desc, id]", "order_by: ['', id]")],
         snapshot(
             [
-                "halo.yaml, line 25: companies.context.errors.order_by[0]: is blank: write a column, with `desc` after it to sort downwards"
+                "halo.yaml, line 25: companies.context.errors.order_by[0]: blank. Write a column, followed by `desc` for descending order."
             ]
         ),
     ),
@@ -250,7 +252,7 @@ MISTAKES = [
         [("empty: {forms: 0}", "empty: []")],
         snapshot(
             [
-                "halo.yaml, line 15: companies.context.metrics.empty: is a list, but this entry is an object: write a mapping such as {} or omit"
+                "halo.yaml, line 15: companies.context.metrics.empty: is a list, but this entry is an object. Write a mapping such as {}, or `omit`."
             ]
         ),
     ),
@@ -259,7 +261,7 @@ MISTAKES = [
         [("limit: 20", "empty: {}")],
         snapshot(
             [
-                "halo.yaml, line 26: companies.context.errors.empty: is a mapping, but this entry is a list: write a list such as [] or omit"
+                "halo.yaml, line 26: companies.context.errors.empty: is a mapping, but this entry is a list. Write a list such as [], or `omit`."
             ]
         ),
     ),
@@ -268,7 +270,7 @@ MISTAKES = [
         [("name: service", "value: status\n      empty: [1]")],
         snapshot(
             [
-                "halo.yaml, line 20: companies.context.integrations.empty: is a list, but this entry is a single value: write a single value or omit"
+                "halo.yaml, line 20: companies.context.integrations.empty: is a list, but this entry is a single value. Write a single value, or `omit`."
             ]
         ),
     ),
@@ -277,7 +279,7 @@ MISTAKES = [
         [("empty: {forms: 0}", "empty: null")],
         snapshot(
             [
-                "halo.yaml, line 15: companies.context.metrics.empty: is null, but this entry is an object: write a mapping such as {} or omit"
+                "halo.yaml, line 15: companies.context.metrics.empty: is null, but this entry is an object. Write a mapping such as {}, or `omit`."
             ]
         ),
     ),
@@ -286,8 +288,8 @@ MISTAKES = [
         [("id AS user_id, team_id,", "id AS user_id, team_id, created_at, last_seen,")],
         snapshot(
             [
-                "halo.yaml, line 31: users.traits.sql: created_at is a name that Halo reserves: rename it in the SQL, for example `created_at AS signed_up_at`",
-                "halo.yaml, line 31: users.traits.sql: last_seen is a name that Halo reserves: rename it in the SQL, for example `last_seen AS last_active_at`",
+                "halo.yaml, line 31: users.traits.sql: created_at is a name that Halo reserves. Rename it in the SQL, for example `created_at AS signed_up_at`.",
+                "halo.yaml, line 31: users.traits.sql: last_seen is a name that Halo reserves. Rename it in the SQL, for example `last_seen AS last_active_at`.",
             ]
         ),
     ),
@@ -296,7 +298,7 @@ MISTAKES = [
         [("t.created_at AS signed_up_at", "t.team_size")],
         snapshot(
             [
-                "halo.yaml, line 8: companies.traits.sql: team_size is a name that Halo reserves: rename it in the SQL, for example `team_size AS members`"
+                "halo.yaml, line 8: companies.traits.sql: team_size is a name that Halo reserves. Rename it in the SQL, for example `team_size AS members`."
             ]
         ),
     ),
@@ -304,7 +306,9 @@ MISTAKES = [
         "a column given twice",
         [("count(*) AS forms", "count(*) AS forms, max(id) AS forms")],
         snapshot(
-            ["halo.yaml, line 14: companies.context.metrics.sql: gives two columns named forms: rename one with AS"]
+            [
+                "halo.yaml, line 14: companies.context.metrics.sql: the query returns two columns named forms. Rename one with AS."
+            ]
         ),
     ),
     (
@@ -312,7 +316,7 @@ MISTAKES = [
         [("SELECT user_id, team_id, step, done", "SELECT usr_id, team_id, step, done")],
         snapshot(
             [
-                "halo.yaml, line 36: users.context.onboarding.sql: gives no column user_id, which names the record (users.key). Did you mean usr_id? Add it to the SELECT list."
+                "halo.yaml, line 36: users.context.onboarding.sql: the query returns no column user_id, which identifies the record (users.key). Did you mean usr_id? Add it to the SELECT list."
             ]
         ),
     ),
@@ -321,7 +325,7 @@ MISTAKES = [
         [("SELECT user_id, team_id, step, done", "SELECT user_id, step, done")],
         snapshot(
             [
-                "halo.yaml, line 36: users.context.onboarding.sql: gives no column team_id, which names the company (users.company). Add it to the SELECT list."
+                "halo.yaml, line 36: users.context.onboarding.sql: the query returns no column team_id, which identifies the company (users.company). Add it to the SELECT list."
             ]
         ),
     ),
@@ -330,7 +334,7 @@ MISTAKES = [
         [("name: service", "name: servce")],
         snapshot(
             [
-                "halo.yaml, line 19: companies.context.integrations.name: the SQL gives no column servce. Did you mean service? It gives last_error, service, status, team_id."
+                "halo.yaml, line 19: companies.context.integrations.name: the query returns no column servce. Did you mean service? It returns last_error, service, status, team_id."
             ]
         ),
     ),
@@ -339,7 +343,7 @@ MISTAKES = [
         [("name: service", "name: team_id")],
         snapshot(
             [
-                "halo.yaml, line 19: companies.context.integrations.name: team_id names the record, and is no part of the entry: name another"
+                "halo.yaml, line 19: companies.context.integrations.name: team_id identifies the record and isn't part of the entry. Name another column."
             ]
         ),
     ),
@@ -348,7 +352,7 @@ MISTAKES = [
         [("name: service", "value: state")],
         snapshot(
             [
-                "halo.yaml, line 19: companies.context.integrations.value: the SQL gives no column state. Did you mean status? It gives last_error, service, status, team_id."
+                "halo.yaml, line 19: companies.context.integrations.value: the query returns no column state. Did you mean status? It returns last_error, service, status, team_id."
             ]
         ),
     ),
@@ -357,7 +361,7 @@ MISTAKES = [
         [("opened_at desc, id", "opend_at desc, id")],
         snapshot(
             [
-                "halo.yaml, line 25: companies.context.errors.order_by[0]: the SQL gives no column opend_at. Did you mean opened_at? It gives id, opened_at, team_id, title."
+                "halo.yaml, line 25: companies.context.errors.order_by[0]: the query returns no column opend_at. Did you mean opened_at? It returns id, opened_at, team_id, title."
             ]
         ),
     ),
@@ -366,8 +370,8 @@ MISTAKES = [
         [("limit: 20", "limit: 20\n      booleans: [is_open]\n      timestamps: [opened]")],
         snapshot(
             [
-                "halo.yaml, line 27: companies.context.errors.booleans[0]: the SQL gives no column is_open. It gives id, opened_at, team_id, title.",
-                "halo.yaml, line 28: companies.context.errors.timestamps[0]: the SQL gives no column opened. Did you mean opened_at? It gives id, opened_at, team_id, title.",
+                "halo.yaml, line 27: companies.context.errors.booleans[0]: the query returns no column is_open. It returns id, opened_at, team_id, title.",
+                "halo.yaml, line 28: companies.context.errors.timestamps[0]: the query returns no column opened. Did you mean opened_at? It returns id, opened_at, team_id, title.",
             ]
         ),
     ),
@@ -376,38 +380,38 @@ MISTAKES = [
         [("limit: 20", "limit: 20\n      booleans: [id]\n      timestamps: [id]")],
         snapshot(
             [
-                "halo.yaml, line 28: companies.context.errors.timestamps: id stands under booleans too: keep it in one of them"
+                "halo.yaml, line 28: companies.context.errors.timestamps: id is listed under booleans too. Keep it in one of them."
             ]
         ),
     ),
     (
         "a blank marked column",
         [("limit: 20", "limit: 20\n      booleans: ['']")],
-        snapshot(["halo.yaml, line 27: companies.context.errors.booleans[0]: is blank: name a column of the SQL"]),
+        snapshot(["halo.yaml, line 27: companies.context.errors.booleans[0]: blank. Name a column of the query."]),
     ),
     (
         "a literal that the API doesn't know",
         [("'annual'", "'yearly'")],
         snapshot(
             [
-                "halo.yaml, line 8: companies.traits.sql: contract_term is 'yearly', which Halo doesn't know. Known: monthly, quarterly, annual, bi_annual."
+                "halo.yaml, line 8: companies.traits.sql: contract_term is 'yearly', which Halo doesn't accept. Allowed values: monthly, quarterly, annual, bi_annual."
             ]
         ),
     ),
     (
         "a source that is blank",
         [("source: forms_app", "source: ''")],
-        snapshot(["halo.yaml, line 3: source: is blank: name an Airflow connection"]),
+        snapshot(["halo.yaml, line 3: source: blank. Name an Airflow connection."]),
     ),
     (
         "no source at all",
         [("source: forms_app\n", "")],
-        snapshot(["halo.yaml, line 1: source: is missing: name the Airflow connection of the product database"]),
+        snapshot(["halo.yaml, line 1: source: missing. Name the Airflow connection of the product database."]),
     ),
     (
         "an empty source",
         [("source: forms_app\n", "source:\n")],
-        snapshot(["halo.yaml, line 3: source: is missing: name the Airflow connection of the product database"]),
+        snapshot(["halo.yaml, line 3: source: missing. Name the Airflow connection of the product database."]),
     ),
     (
         "one entry without a source",
@@ -417,25 +421,27 @@ MISTAKES = [
         ],
         snapshot(
             [
-                "halo.yaml, line 5: companies.traits.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
-                "halo.yaml, line 16: companies.context.integrations.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
-                "halo.yaml, line 21: companies.context.errors.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
-                "halo.yaml, line 30: users.traits.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
-                "halo.yaml, line 33: users.context.onboarding.source: is missing: name the Airflow connection of its database, here or for all at the top of the plan",
+                "halo.yaml, line 5: companies.traits.source: missing. Name the Airflow connection of its database, here or for all queries at the top of the plan.",
+                "halo.yaml, line 16: companies.context.integrations.source: missing. Name the Airflow connection of its database, here or for all queries at the top of the plan.",
+                "halo.yaml, line 21: companies.context.errors.source: missing. Name the Airflow connection of its database, here or for all queries at the top of the plan.",
+                "halo.yaml, line 30: users.traits.source: missing. Name the Airflow connection of its database, here or for all queries at the top of the plan.",
+                "halo.yaml, line 33: users.context.onboarding.source: missing. Name the Airflow connection of its database, here or for all queries at the top of the plan.",
             ]
         ),
     ),
     (
         "a key that is the company",
         [("key: user_id", "key: team_id")],
-        snapshot(["halo.yaml, line 29: users.company: is the key column too: select the value twice, under two names"]),
+        snapshot(
+            ["halo.yaml, line 29: users.company: the same column as key. Select the value twice, under two names."]
+        ),
     ),
     (
         "an answer that isn't there",
         [("answered_by: [companies.context.integrations]", "answered_by: [companies.context.integration]")],
         snapshot(
             [
-                "halo.yaml, line 39: questions[0].answered_by[0]: companies.context.integration isn't in the plan. Did you mean companies.context.integrations? Known: companies.traits, companies.context.metrics, companies.context.integrations, companies.context.errors, users.traits, users.context.onboarding."
+                "halo.yaml, line 39: questions[0].answered_by[0]: companies.context.integration isn't in the plan. Did you mean companies.context.integrations? Known keys: companies.traits, companies.context.metrics, companies.context.integrations, companies.context.errors, users.traits, users.context.onboarding."
             ]
         ),
     ),
@@ -444,7 +450,7 @@ MISTAKES = [
         [("answered_by: [companies.context.integrations]", "answered_by: [users.traits.rol]")],
         snapshot(
             [
-                "halo.yaml, line 39: questions[0].answered_by[0]: users.traits gives no rol. Did you mean role? It gives email, has_form, name, role."
+                "halo.yaml, line 39: questions[0].answered_by[0]: users.traits has no column rol. Did you mean role? It has email, has_form, name, role."
             ]
         ),
     ),
@@ -453,21 +459,21 @@ MISTAKES = [
         [("answered_by: [companies.context.integrations]", "answered_by: []")],
         snapshot(
             [
-                "halo.yaml, line 39: questions[0].answered_by: is empty: list the keys that answer it, or take the question out"
+                "halo.yaml, line 39: questions[0].answered_by: empty. List the keys that answer the question, or remove the question."
             ]
         ),
     ),
     (
         "a blank question",
         [("ask: Why isn't my HubSpot sync working?", "ask: ''")],
-        snapshot(["halo.yaml, line 38: questions[0].ask: is blank: write the question, as customers ask it"]),
+        snapshot(["halo.yaml, line 38: questions[0].ask: blank. Write the question as customers ask it."]),
     ),
     (
         "a missing answer",
         [("    answered_by: [companies.context.integrations]\n", "")],
         snapshot(
             [
-                "halo.yaml, line 38: questions[0].answered_by: is missing: list the keys that answer it, for example `[companies.context.integrations]`"
+                "halo.yaml, line 38: questions[0].answered_by: missing. List the keys that answer it, for example `[companies.context.integrations]`."
             ]
         ),
     ),
@@ -476,7 +482,7 @@ MISTAKES = [
         [("    metrics:\n", '    "met\\nrics":\n')],
         snapshot(
             [
-                "halo.yaml, line 11: companies.context.'met\\nrics': holds control characters or line breaks: a context key is a name such as product_metrics"
+                "halo.yaml, line 11: companies.context.'met\\nrics': contains control characters or line breaks. A context key is a name such as product_metrics."
             ]
         ),
     ),
@@ -484,7 +490,7 @@ MISTAKES = [
         "a context key of blanks",
         [("    metrics:\n", '    " ":\n')],
         snapshot(
-            ["halo.yaml, line 11: companies.context.' ': is blank: a context key is a name such as product_metrics"]
+            ["halo.yaml, line 11: companies.context.' ': blank. A context key is a name such as product_metrics."]
         ),
     ),
     (
@@ -492,7 +498,7 @@ MISTAKES = [
         [("sql/integrations.sql", "sql/integration.sql")],
         snapshot(
             [
-                "halo.yaml, line 20: companies.context.integrations.sql: sql/integration.sql: there is no such file: check the path, and from where it is read"
+                "halo.yaml, line 20: companies.context.integrations.sql: sql/integration.sql: no such file. Check the path, and the directory that it starts from."
             ]
         ),
     ),
@@ -500,7 +506,9 @@ MISTAKES = [
         "a SQL file that is a folder",
         [("sql: sql/integrations.sql", "sql: folder.sql")],
         snapshot(
-            ["halo.yaml, line 20: companies.context.integrations.sql: folder.sql: is a directory: name the file in it"]
+            [
+                "halo.yaml, line 20: companies.context.integrations.sql: folder.sql: a directory, not a file. Give the path of a file in it."
+            ]
         ),
     ),
     (
@@ -508,7 +516,7 @@ MISTAKES = [
         [("sql: sql/integrations.sql", "sql: /etc/integrations.sql")],
         snapshot(
             [
-                "halo.yaml, line 20: companies.context.integrations.sql: /etc/integrations.sql is an absolute path: give it relative to the plan, so that both move together"
+                "halo.yaml, line 20: companies.context.integrations.sql: /etc/integrations.sql is an absolute path. Give it relative to the plan, so that both can move together."
             ]
         ),
     ),
@@ -517,21 +525,21 @@ MISTAKES = [
         [("sql: sql/integrations.sql", 'sql: "sql\\0.sql"')],
         snapshot(
             [
-                "halo.yaml, line 20: companies.context.integrations.sql: holds control characters: give the path of an SQL file, relative to the plan"
+                "halo.yaml, line 20: companies.context.integrations.sql: contains control characters. Give the path of an SQL file, relative to the plan."
             ]
         ),
     ),
     (
         "blank SQL",
         [("sql: SELECT user_id, team_id, step, done FROM onboarding", "sql: ''")],
-        snapshot(["halo.yaml, line 36: users.context.onboarding.sql: the SQL is empty: write a SELECT"]),
+        snapshot(["halo.yaml, line 36: users.context.onboarding.sql: the query is empty. Write a SELECT."]),
     ),
     (
         "SQL that writes",
         [("sql: SELECT user_id, team_id, step, done FROM onboarding", "sql: DELETE FROM users")],
         snapshot(
             [
-                "halo.yaml, line 36: users.context.onboarding.sql: begins with DELETE: a query is one SELECT (or WITH … SELECT)"
+                "halo.yaml, line 36: users.context.onboarding.sql: the query begins with DELETE. A query must be a single SELECT (or WITH … SELECT)."
             ]
         ),
     ),
@@ -540,7 +548,7 @@ MISTAKES = [
         [("FROM teams t LEFT", "FROM {{ ds }} t LEFT")],
         snapshot(
             [
-                'halo.yaml, line 9: companies.traits.sql: templates aren\'t filled in: only {{ batch("column") }} is known here'
+                'halo.yaml, line 9: companies.traits.sql: templates aren\'t supported in SQL. Only {{ batch("column") }} is filled in.'
             ]
         ),
     ),
@@ -549,31 +557,39 @@ MISTAKES = [
         [('batch("problems.team_id")', 'batch("1=1) OR (1=1")')],
         snapshot(
             [
-                'halo.yaml, line 24: companies.context.errors.sql: batch takes the name of one column, such as {{ batch("f.team_id") }}'
+                'halo.yaml, line 24: companies.context.errors.sql: batch takes the name of one column, for example {{ batch("f.team_id") }}.'
             ]
         ),
     ),
     (
         "a key twice",
         [("  key: team_id\n", "  key: team_id\n  key: id\n")],
-        snapshot(["halo.yaml, line 6: companies.key: is given twice, first on line 5: keep one of them"]),
+        snapshot(["halo.yaml, line 6: companies.key: duplicate key, first used on line 5. Keep one of them."]),
     ),
     (
         "a number as a key",
         [("    metrics:\n", "    2025:\n")],
-        snapshot(['halo.yaml, line 11: companies.context: the key 2025 is no text in YAML: write "2025", in quotes']),
+        snapshot(
+            [
+                'halo.yaml, line 11: companies.context: YAML doesn\'t read the key 2025 as a string. Put it in quotes: "2025".'
+            ]
+        ),
     ),
     (
         "a YAML 1.1 boolean as a key",
         [("    metrics:\n", "    on:\n")],
-        snapshot(['halo.yaml, line 11: companies.context: the key on is no text in YAML: write "on", in quotes']),
+        snapshot(
+            [
+                'halo.yaml, line 11: companies.context: YAML doesn\'t read the key on as a string. Put it in quotes: "on".'
+            ]
+        ),
     ),
     (
         "a date as a key",
         [("    metrics:\n", "    2025-01-01:\n")],
         snapshot(
             [
-                'halo.yaml, line 11: companies.context: the key 2025-01-01 is no text in YAML: write "2025-01-01", in quotes'
+                'halo.yaml, line 11: companies.context: YAML doesn\'t read the key 2025-01-01 as a string. Put it in quotes: "2025-01-01".'
             ]
         ),
     ),
@@ -582,7 +598,7 @@ MISTAKES = [
         [("    metrics:\n", "    [a, b]:\n")],
         snapshot(
             [
-                "halo.yaml, line 11: companies.context: a key must be a text (`<<` and keys in brackets aren't known here): write the keys out"
+                "halo.yaml, line 11: companies.context: a key must be a string (`<<` and keys in brackets aren't supported). Write the keys out."
             ]
         ),
     ),
@@ -591,7 +607,7 @@ MISTAKES = [
         [("    metrics:\n", "    metrics:\n      <<: {type: metric}\n")],
         snapshot(
             [
-                "halo.yaml, line 12: companies.context.metrics: a key must be a text (`<<` and keys in brackets aren't known here): write the keys out"
+                "halo.yaml, line 12: companies.context.metrics: a key must be a string (`<<` and keys in brackets aren't supported). Write the keys out."
             ]
         ),
     ),
@@ -600,7 +616,7 @@ MISTAKES = [
         [("label: Product Metrics", "label: !!python/object/apply:os.system [ls]")],
         snapshot(
             [
-                "halo.yaml, line 12: companies.context.metrics.label: the tag !!python/object/apply:os.system isn't known here: a plan holds texts, numbers, true, false, null, lists and mappings"
+                "halo.yaml, line 12: companies.context.metrics.label: the tag !!python/object/apply:os.system isn't supported. A plan consists of strings, numbers, true, false, null, lists and mappings."
             ]
         ),
     ),
@@ -608,9 +624,7 @@ MISTAKES = [
         "a tag that doesn't fit",
         [("limit: 20", "limit: !!int abc")],
         snapshot(
-            [
-                "halo.yaml, line 26: companies.context.errors.limit: can't be read as the type that its tag names: drop the tag"
-            ]
+            ["halo.yaml, line 26: companies.context.errors.limit: not a valid value for its tag !!int. Remove the tag."]
         ),
     ),
     (
@@ -618,7 +632,7 @@ MISTAKES = [
         [("empty: {forms: 0}", "empty: {forms: .nan}")],
         snapshot(
             [
-                "halo.yaml, line 15: companies.context.metrics.empty.forms: NaN and infinity have no form in JSON: use null"
+                "halo.yaml, line 15: companies.context.metrics.empty.forms: NaN and infinity don't exist in JSON. Use null."
             ]
         ),
     ),
@@ -627,7 +641,7 @@ MISTAKES = [
         [("empty: {forms: 0}", "empty: {forms: 99999999999999999999}")],
         snapshot(
             [
-                "halo.yaml, line 15: companies.context.metrics.empty.forms: is a number beyond 64 bits: put it in quotes, as a text"
+                "halo.yaml, line 15: companies.context.metrics.empty.forms: the number doesn't fit into 64 bits. Put it in quotes to send it as a string."
             ]
         ),
     ),
@@ -636,7 +650,7 @@ MISTAKES = [
         [("label: Product Metrics", 'label: "\\ud800"')],
         snapshot(
             [
-                "halo.yaml, line 12: companies.context.metrics.label: holds half of a Unicode pair: write the character itself"
+                "halo.yaml, line 12: companies.context.metrics.label: contains an unpaired surrogate, which is half of a character. Write the character itself."
             ]
         ),
     ),

@@ -67,15 +67,15 @@ def test_a_plan_without_users_selects_companies_alone(plans):
 @pytest.mark.parametrize(
     ("only", "expected"),
     [
-        (["user"], [f"user isn't in the plan. Did you mean users? Known: {KNOWN}."]),
+        (["user"], [f"user isn't in the plan. Did you mean users? Known names: {KNOWN}."]),
         (
             ["companies.context.error", "nothing", "users", "nothing"],
             [
-                f"companies.context.error isn't in the plan. Did you mean companies.context.errors? Known: {KNOWN}.",
-                f"nothing isn't in the plan. Known: {KNOWN}.",
+                f"companies.context.error isn't in the plan. Did you mean companies.context.errors? Known names: {KNOWN}.",
+                f"nothing isn't in the plan. Known names: {KNOWN}.",
             ],
         ),
-        ([""], [f"a blank name isn't in the plan. Known: {KNOWN}."]),
+        ([""], [f"a blank name isn't in the plan. Known names: {KNOWN}."]),
     ],
 )
 def test_an_unknown_name_is_told_with_those_that_are_known(plans, only, expected):
@@ -91,5 +91,5 @@ def test_user_context_that_is_switched_off_is_told_so(plans):
     with pytest.raises(PlanError) as caught:
         select(plan, ["users.context"])
     assert str(caught.value) == snapshot(
-        "halo.yaml: only: users.context can't be sent: the plan says `send_context: false` for its users"
+        "halo.yaml: only: users.context can't be sent: the plan has `send_context: false` for its users. Remove that line to send it."
     )
