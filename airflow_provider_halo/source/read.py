@@ -57,6 +57,7 @@ def read_payloads(  # noqa: PLR0917 (what is read, by which plan, from where: no
     warn: Warn,
     *,
     stats: ReadStats | None = None,
+    chunk_rows: int = CHUNK_ROWS,
 ) -> Generator[Sequence[Payload | Problem], None, None]:
     """Read one scope of a batch, many records at once. Closing the generator cancels its queries and closes connections.
 
@@ -64,6 +65,7 @@ def read_payloads(  # noqa: PLR0917 (what is read, by which plan, from where: no
     :param sources: gives the engine of a connection id.
     :param warn: is told what was changed or dropped on the way, as ``(kind, how often)``.
     :param stats: filled in while the records are read.
+    :param chunk_rows: rows that are read of a query at once, at most.
     :return: each record, or the `Problem` that keeps it from being sent; in the order of the keys' texts within a batch's
         range. Keys that a batch names (``companies``, ``user``) and the traits query doesn't give are problems too.
     :raises PlanError: when a result lacks a column that the plan names, or has one that Halo reserves.
@@ -76,7 +78,7 @@ def read_payloads(  # noqa: PLR0917 (what is read, by which plan, from where: no
     warnings: Counter[str] = Counter()
     stats = stats or ReadStats()
     for part in _parts(scope, batch):
-        reader = PartReader(query, part, sources, warnings)
+        reader = PartReader(query, part, sources, warnings, chunk_rows=chunk_rows)
         payloads = reader.payloads(entries, stats, sends_traits=selection.traits(scope))
         with closing(payloads) as payload_blocks:
             for payload_block in payload_blocks:
@@ -123,11 +125,20 @@ class PartReader:
     :param warnings: counts, by kind, what was changed or dropped on the way.
     """
 
-    def __init__(self, query: Query, part: Part, sources: Sources, warnings: Counter[str]) -> None:
+    def __init__(
+        self,
+        query: Query,
+        part: Part,
+        sources: Sources,
+        warnings: Counter[str],
+        *,
+        chunk_rows: int = CHUNK_ROWS,
+    ) -> None:
         self._query = query
         self._part = part
         self._sources = sources
         self._warnings = warnings
+        self._chunk_rows = chunk_rows
         self._refused_keys: list[Problem] = []
 
     def payloads(
@@ -135,7 +146,7 @@ class PartReader:
     ) -> Generator[list[Payload | Problem], None, None]:
         """The part's records, block by block; last the keys that can't be used, and those that the part names in vain."""
         missing = dict.fromkeys(self._named_keys())
-        with Streams(self._sources) as streams:
+        with Streams(self._sources, chunk_rows=self._chunk_rows) as streams:
             stream = self._open(self._query, streams)
             joins = self._joins(entries, streams)
             builder = PayloadBuilder(self._query, stream.names, entries, self._warnings, sends_traits=sends_traits)
@@ -173,7 +184,7 @@ class PartReader:
 
     def _blocks(self, stream: Stream, joins: Sequence[Join]) -> Iterator[Block]:
         """The part's records, as many at once as their entries can be looked up for."""
-        most = KEYS_AT_ONCE if any(isinstance(join, Lookup) for join in joins) else 2 * CHUNK_ROWS
+        most = KEYS_AT_ONCE if any(isinstance(join, Lookup) for join in joins) else 2 * self._chunk_rows
         ordered = sorts_like_python(self._sources(self._query.source).dialect)
         in_order = blocks(stream, _add_second_row, ordered=ordered, refuse_key=self._refuse_key)
         return chain.from_iterable(block.cut(most) for block in in_order)

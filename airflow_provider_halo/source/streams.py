@@ -26,6 +26,8 @@ from airflow_provider_halo.source.database import (
 )
 from airflow_provider_halo.source.sql import without_rows
 
+__all__ = ["CHUNK_ROWS", "Stream", "Streams"]
+
 log = logging.getLogger(__name__)
 
 CHUNK_ROWS: Final = 250  # enough that what a chunk costs by itself doesn't count; four times as many take 8 MB more
@@ -44,10 +46,13 @@ class Streams:
     """Queries that are being read. Leaving the ``with`` block cancels what still runs and waits until all is closed.
 
     The first error of any query is raised from whichever stream is asked next, so a failure doesn't wait for its turn.
+
+    :param chunk_rows: rows in a chunk, at most.
     """
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, *, chunk_rows: int = CHUNK_ROWS) -> None:
         self._sources = sources
+        self.chunk_rows = chunk_rows
         # One condition for all: who waits for a chunk of one query must wake up for the failure of another.
         self.changed = threading.Condition()
         self.failure: BaseException | None = None
@@ -109,8 +114,9 @@ class InPlace:
     own would take that lock from each other row by row, which costs more than there is to gain.
     """
 
-    def __init__(self, _: Streams, query: Query, engine: sa.Engine, statement: sa.Executable) -> None:
+    def __init__(self, streams: Streams, query: Query, engine: sa.Engine, statement: sa.Executable) -> None:
         self.query = query
+        self._chunk_rows = streams.chunk_rows
         self._engine = engine
         self._statement = statement
         self._resources = ExitStack()
@@ -129,7 +135,7 @@ class InPlace:
         with self._explaining():
             result = self._connection.execution_options(stream_results=True).execute(self._statement)
             self._resources.enter_context(result)
-            yield from _chunks(result)
+            yield from _chunks(result, self._chunk_rows)
         self._resources.close()
 
     def end(self) -> None:
@@ -219,14 +225,14 @@ class Ahead:
                 return
             self._cancel = cancel
         try:
-            streaming = connection.execution_options(stream_results=True, max_row_buffer=CHUNK_ROWS)
+            streaming = connection.execution_options(stream_results=True, max_row_buffer=streams.chunk_rows)
             with streaming.execute(self._statement) as result:
                 names = tuple(result.keys())
                 check_columns(self.query, names)
                 with streams.changed:
                     self._names = names
                     streams.changed.notify_all()
-                for chunk in _chunks(result):
+                for chunk in _chunks(result, streams.chunk_rows):
                     with streams.changed:
                         streams.changed.wait_for(lambda: streams.closed or len(self._chunks) < _CHUNKS_AHEAD)
                         if streams.closed:
@@ -254,11 +260,11 @@ class Ahead:
             streams.changed.notify_all()
 
 
-def _chunks(result: sa.CursorResult[Any]) -> Iterator[Rows]:
+def _chunks(result: sa.CursorResult[Any], most: int) -> Iterator[Rows]:
     """The rows of a result: as many at once as their weight allows."""
-    size = _FIRST_ROWS
+    size = min(_FIRST_ROWS, most)
     while rows := result.fetchmany(size):
         sample = rows[:: max(1, len(rows) // _SAMPLE)]
         weight = sum(len(value) for row in sample for value in row if isinstance(value, (str, bytes)))
-        size = min(CHUNK_ROWS, max(1, _CHUNK_BYTES * len(sample) // (weight + 1)))
+        size = min(most, max(1, _CHUNK_BYTES * len(sample) // (weight + 1)))
         yield rows
