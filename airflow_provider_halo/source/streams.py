@@ -36,8 +36,8 @@ _CHUNK_BYTES: Final = 500_000  # of texts in a chunk, about: heavy rows come in 
 _SAMPLE: Final = 10  # rows of a chunk that are weighed
 _CHUNKS_AHEAD: Final = 3  # of each query: enough that reading and sending overlap, little enough that memory stays flat
 
-_AGAIN = 0.2  # seconds between two tries to cancel a query
-_PATIENCE = 10  # seconds after which a database that doesn't react is left alone; the thread is a daemon
+_CANCEL_EVERY = 0.2  # seconds between two tries to cancel a query
+_CANCEL_FOR = 10  # seconds after which a database that doesn't react is left alone; the thread is a daemon
 
 Rows = Sequence[sa.Row[Any]]
 
@@ -81,7 +81,7 @@ class Streams:
         self._open = [stream for stream in self._open if stream.is_alive]
         engine = self.engine(query)
         close_cursors_quietly(engine)
-        kind = InPlace if engine.dialect.name == "sqlite" else Ahead
+        kind = DirectStream if engine.dialect.name == "sqlite" else ThreadedStream
         stream = kind(self, query, engine, statement)
         self._open.append(stream)
         return stream
@@ -107,7 +107,7 @@ class Stream(Protocol):
         """End what still runs. Called once the streams are closed."""
 
 
-class InPlace:
+class DirectStream:
     """A statement that is read by who takes its rows, in the same thread: the way for SQLite.
 
     SQLite's queries run in the thread that asks for a row, and for each row it lets go of Python's lock. Threads of their
@@ -154,7 +154,7 @@ class InPlace:
             raise explained(error, self._engine, self.query) from None
 
 
-class Ahead:
+class ThreadedStream:
     """A statement that a thread of its own reads, a few chunks ahead of who takes them."""
 
     def __init__(self, streams: Streams, query: Query, engine: sa.Engine, statement: sa.Executable) -> None:
@@ -194,16 +194,16 @@ class Ahead:
 
     def end(self) -> None:
         """Cancel what still runs and wait for the thread. Called once the streams are closed."""
-        give_up = time.monotonic() + _PATIENCE
+        give_up = time.monotonic() + _CANCEL_FOR
         while self.is_alive and time.monotonic() < give_up:
             with self._streams.changed:
                 # Under the lock, which the thread needs to give its connection back: else it might be another's by now.
                 if self._cancel is not None:
                     self._cancel()
             # Again and again, since a query that is only about to be sent isn't there yet to be cancelled.
-            self._thread.join(_AGAIN)
+            self._thread.join(_CANCEL_EVERY)
         if self.is_alive:
-            log.warning("%s: its database didn't end the query within %d s; not waiting", self.query.name, _PATIENCE)
+            log.warning("%s: its database didn't end the query within %d s; not waiting", self.query.name, _CANCEL_FOR)
 
     def _wait(self, ready: Callable[[], bool]) -> None:
         self._streams.changed.wait_for(lambda: ready() or self._streams.failure is not None)
