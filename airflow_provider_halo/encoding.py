@@ -26,3 +26,12 @@ def to_json(value: Any) -> bytes:
 def many_to_json(values: Iterable[Any]) -> list[bytes]:
     """Encode values one by one, each as `to_json` does."""
     return list(map(_ENCODER.encode, values))
+
+
+def is_broken(value: Any) -> bool:
+    """Whether a value holds text that is no Unicode (a lone surrogate), so that it can't be encoded."""
+    try:
+        to_json(value)
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,10 @@ import sqlalchemy as sa
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import select
-from airflow_provider_halo.records.payload import Company, User
+from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.source.batch import Batch
-from airflow_provider_halo.source.read import read_records
+from airflow_provider_halo.source.read import read_payloads
 
 POSTGRESQL = os.environ.get("HALO_TEST_POSTGRESQL", "postgres@127.0.0.1:5432/test")
 MARIADB = os.environ.get("HALO_TEST_MARIADB", "root@127.0.0.1:3306/test")
@@ -184,6 +186,25 @@ class Read:
         self.warnings[kind] += count
 
 
+def read_records(*given: Any) -> Iterator[Company | User | Problem]:
+    """What `read_payloads` gives, one by one, as the records whose bytes the payloads hold."""
+    with closing(read_payloads(*given)) as blocks:
+        for block in blocks:
+            yield from map(record_of, block)
+
+
+def record_of(payload: Payload | Problem) -> Company | User | Problem:
+    """The record whose bytes a payload holds."""
+    if isinstance(payload, Problem):
+        return payload
+    traits = json.loads(payload.traits or b"{}")
+    entries = json.loads(payload.context or b"{}")
+    context = {key: ContextEntry(**entry) for key, entry in entries.items()}
+    if payload.scope == "companies":
+        return Company(company_id=payload.key, traits=traits, context=context)
+    return User(user_id=payload.key, company_id=payload.company_id, traits=traits, context=context)
+
+
 @pytest.fixture
 def read() -> Callable[..., Read]:
     """Reads one scope of a batch to the end."""
@@ -192,8 +213,9 @@ def read() -> Callable[..., Read]:
         database: Database, plan: LoadedPlan, scope: QueryScope, batch: Batch | None = None, only: Sequence[str] = ()
     ) -> Read:
         result = Read()
-        records = read_records(scope, plan, select(plan, only), batch or Batch(), database.sources, result.warn)
-        result.records.extend(records)
+        result.records.extend(
+            read_records(scope, plan, select(plan, only), batch or Batch(), database.sources, result.warn)
+        )
         assert database.connections_in_use() == 0
         return result
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,10 +16,10 @@ from airflow_provider_halo.contract import CONTEXT_TYPES, MOMENT_TRAITS
 from airflow_provider_halo.exceptions import PlanError, PlanProblem, SetupError
 from airflow_provider_halo.plan.model import Query, QueryScope, Statement
 from airflow_provider_halo.plan.sql_text import read_statement
-from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User, payload_of
-from airflow_provider_halo.records.problem import InvalidValue, Problem, Scope
-from airflow_provider_halo.records.values import Json, Warnings, to_json_value, to_key, to_moment
-from airflow_provider_halo.source.cells import RowReader
+from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User, payload_of, payloads_of
+from airflow_provider_halo.records.problem import InvalidRecords, InvalidValue, Problem, Scope
+from airflow_provider_halo.records.values import Json, Warnings, to_json_value, to_key, to_keys, to_moment
+from airflow_provider_halo.source.cells import Row, RowReader
 from airflow_provider_halo.source.database import Sources, engine_of, read_only
 from airflow_provider_halo.source.errors import source_error
 from airflow_provider_halo.source.sql import unnarrowed, without_rows
@@ -145,7 +146,7 @@ def records_of(
     query = _fitting(query, names)
     with Streams(sources) as streams:
         stream = streams.open(query, sa.select(unnarrowed(query, *names)))
-        made = _records(query, stream, warnings)
+        made = _payloads(query, stream, warnings)
         try:
             yield Records(scope=query.scope, made=made)
         finally:
@@ -187,21 +188,48 @@ def _fitting(query: Query, names: list[str]) -> Query:
     raise SetupError(f"{query.file}: the SQL must give a column user_id or company_id, which names the record.")
 
 
-def _records(query: Query, stream: Stream, warnings: Counter[str]) -> Generator[Payload | Problem, None, None]:
-    names = stream.names
-    read = RowReader(query, names, warnings, omit_nulls=False)
-    key_at, company_at = names.index(query.key), names.index(query.company)
-    linked = query.scope == "users" and query.company != query.key
-    for chunk in stream:
-        for row in chunk:
-            key = ""
-            try:
-                key = to_key(row[key_at])
-                traits = read(row)
-                if query.scope == "companies":
-                    yield payload_of(Company(company_id=key, traits=traits))
-                    continue
-                company = to_key(row[company_at]) if linked and row[company_at] is not None else None
-                yield payload_of(User(user_id=key, company_id=company, traits=traits))
-            except InvalidValue as problem:
-                yield Problem(query.scope, key, problem.field, problem.reason)
+def _payloads(query: Query, stream: Stream, warnings: Counter[str]) -> Generator[Payload | Problem, None, None]:
+    records = _RowsAsRecords(query, stream.names, warnings)
+    for rows in stream:
+        yield from records.payloads(rows)
+
+
+class _RowsAsRecords:
+    """Makes payloads of the rows of a query, each row a record.
+
+    :param names: the result's columns, already held against the query.
+    :param warnings: counts what was mended in values, by kind.
+    """
+
+    def __init__(self, query: Query, names: Sequence[str], warnings: Counter[str]) -> None:
+        self._query = query
+        self._warnings = warnings
+        self._key_at = names.index(query.key)
+        self._company_at = names.index(query.company)
+        self._names_company = query.scope == "users" and query.company != query.key
+        self._reader = RowReader(query, names, omit_nulls=False)
+
+    def payloads(self, rows: Sequence[Row]) -> Iterator[Payload | Problem]:
+        """The payloads of many rows, in their order, and the problems of those that can't be sent."""
+        keys = to_keys([row[self._key_at] for row in rows])
+        usable = [(key, row) for key, row in zip(keys, rows, strict=True) if isinstance(key, str)]
+        payloads = iter(self._of_usable([key for key, _ in usable], [row for _, row in usable]))
+        for key in keys:
+            yield next(payloads) if isinstance(key, str) else Problem(self._query.scope, "", key.field, key.reason)
+
+    def _of_usable(self, keys: Sequence[str], rows: Sequence[Row]) -> list[Payload | Problem]:
+        read = self._reader.read(rows)
+        read.count_changes(self._warnings)
+        company_ids = self._company_ids(rows, read.invalid)
+        traits = self._reader.encode(read)
+        contexts = [b""] * len(keys)
+        names = self._reader.names
+        return payloads_of(self._query.scope, keys, traits, contexts, company_ids, read.invalid, trait_names=names)
+
+    def _company_ids(self, rows: Sequence[Row], invalid: InvalidRecords) -> Iterable[str | None]:
+        if not self._names_company:
+            return repeat(None)
+        values = [row[self._company_at] for row in rows]
+        column = [None if value is None else key for value, key in zip(values, to_keys(values), strict=True)]
+        invalid.add_from(column)
+        return [None if isinstance(key, InvalidValue) else key for key in column]

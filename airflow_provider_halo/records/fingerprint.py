@@ -11,6 +11,17 @@ import msgspec
 from airflow_provider_halo.contract import COMPANIES_IDENTIFY
 from airflow_provider_halo.records.payload import Payload
 
+__all__ = [
+    "CONTEXT",
+    "TRAITS",
+    "Fingerprinter",
+    "covers",
+    "link_fingerprint",
+    "merged",
+    "only",
+    "without",
+]
+
 TRAITS: Final = "traits"
 CONTEXT: Final = "context."
 _WHOLE: Final = 16  # bytes of a record's fingerprint
@@ -36,7 +47,7 @@ class Fingerprinter:
         }
         self._whole = blake2b(b"\1".join(seeds.values()), digest_size=_WHOLE)
         self._parts = {name: blake2b(seed, digest_size=_PART) for name, seed in seeds.items()}
-        self._names = {name: blake2b(name.encode(), digest_size=_NAME).digest() for name in seeds}
+        self._names = {name: _digest_of(name) for name in seeds}
 
     def whole(self, payload: Payload) -> bytes:
         """The fingerprint of a record as it is sent: 16 bytes."""
@@ -48,15 +59,15 @@ class Fingerprinter:
 
     def parts(self, payload: Payload) -> bytes:
         """The fingerprints of what a record holds: 4 bytes for a part's name and 8 of its content, one after another."""
-        found = {}
+        parts = {}
         if TRAITS in self._parts:
-            found[self._names[TRAITS]] = self._part(TRAITS, payload.traits)
+            parts[self._names[TRAITS]] = self._part(TRAITS, payload.traits)
         if payload.context:
             for key, raw in _ENTRIES.decode(payload.context).items():
                 name = CONTEXT + key
                 if name in self._parts:
-                    found[self._names[name]] = self._part(name, bytes(raw))
-        return _joined(found)
+                    parts[self._names[name]] = self._part(name, bytes(raw))
+        return _joined(parts)
 
     def _part(self, name: str, content: bytes) -> bytes:
         hasher = self._parts[name].copy()
@@ -71,8 +82,8 @@ def link_fingerprint(company_id: str) -> bytes:
 
 def covers(known: bytes, parts: bytes) -> bool:
     """Whether all of these parts are among those that are known, as they are."""
-    has = dict(_split(known))
-    return all(has.get(name) == content for name, content in _split(parts))
+    known_parts = dict(_split(known))
+    return all(known_parts.get(name) == content for name, content in _split(parts))
 
 
 def merged(known: bytes, parts: bytes) -> bytes:
@@ -82,14 +93,19 @@ def merged(known: bytes, parts: bytes) -> bytes:
 
 def only(known: bytes, names: Iterable[str]) -> bytes:
     """The parts that are known, without those of other names: of entries that the plan has no longer."""
-    kept = {blake2b(name.encode(), digest_size=_NAME).digest() for name in names}
-    return _joined({part: content for part, content in _split(known) if part in kept})
+    digests = {_digest_of(name) for name in names}
+    return _joined({part: content for part, content in _split(known) if part in digests})
 
 
 def without(known: bytes, name: str) -> bytes:
     """The parts that are known, without the one of a name."""
-    gone = blake2b(name.encode(), digest_size=_NAME).digest()
-    return _joined({part: content for part, content in _split(known) if part != gone})
+    digest = _digest_of(name)
+    return _joined({part: content for part, content in _split(known) if part != digest})
+
+
+def _digest_of(name: str) -> bytes:
+    """What stands for a part's name."""
+    return blake2b(name.encode(), digest_size=_NAME).digest()
 
 
 def _split(parts: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
+from typing import Final
 
 import msgspec
 
@@ -16,9 +18,24 @@ from airflow_provider_halo.contract import (
     USER_COLUMNS,
     USER_RESERVED,
 )
-from airflow_provider_halo.encoding import to_json
-from airflow_provider_halo.records.problem import BROKEN_TEXT, Problem, Scope
+from airflow_provider_halo.encoding import is_broken, to_json
+from airflow_provider_halo.records.problem import BROKEN_TEXT, InvalidRecords, InvalidValue, Problem, Scope, not_among
 from airflow_provider_halo.records.values import Json
+
+__all__ = [
+    "Company",
+    "ContextEntry",
+    "Mark",
+    "Payload",
+    "User",
+    "identify_body",
+    "link_body",
+    "payload_of",
+    "payloads_of",
+    "users_update_body",
+]
+
+_RAW_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class ContextEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -97,57 +114,128 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
 
 def payload_of(record: Company | User) -> Payload | Problem:
     """Encode a record and hold it against the documented limits; one that is too large is refused whole, never cut."""
-    if isinstance(record, User):
-        scope: Scope = "users"
-        key, company_id = record.user_id, record.company_id
-        limit, columns, reserved = USER_BYTES, USER_COLUMNS, USER_RESERVED
-    else:
-        scope, key, company_id = "companies", record.company_id, None
-        limit, columns, reserved = COMPANY_BYTES, COMPANY_COLUMNS, COMPANY_RESERVED
-    traits = record.traits
-    if not reserved.isdisjoint(traits):
-        name = min(reserved & traits.keys())
-        return Problem(scope, key, f"traits.{name}", "is a name that Halo reserves; give it another name")
+    scope: Scope = "users" if isinstance(record, User) else "companies"
+    key = record.user_id if isinstance(record, User) else record.company_id
+    company_id = record.company_id if isinstance(record, User) else None
+    try:
+        _check_traits(scope, record.traits)
+        traits = _encoded(record.traits, "traits")
+        context = _encoded(record.context, "context")
+    except InvalidValue as problem:
+        return Problem(scope, key, problem.field, problem.reason)
+    invalid = _oversize(scope, traits, context, record.traits, record.context)
+    if invalid is not None:
+        return Problem(scope, key, invalid.field, invalid.reason)
+    return Payload(scope, key, traits, context, company_id)
+
+
+def payloads_of(  # noqa: PLR0917 (the columns of one table: no one of them has a default)
+    scope: Scope,
+    keys: Sequence[str],
+    traits: Sequence[bytes | InvalidValue],
+    contexts: Sequence[bytes | InvalidValue],
+    company_ids: Iterable[str | None],
+    invalid: InvalidRecords,
+    *,
+    trait_names: Iterable[str],
+    entry_keys: Iterable[str] = (),
+) -> list[Payload | Problem]:
+    """Make the payloads of many records, whose values are encoded already, as `payload_of` makes each.
+
+    :param traits: of each record, as a JSON object. That Halo takes their names and values was looked at before.
+    :param contexts: of each record, as a JSON object; empty bytes where it has no entries.
+    :param company_ids: of users: the company to link each to.
+    :param invalid: why records can't be sent; those that are too large are added.
+    :param trait_names: the traits in the order in which they were given, and ``entry_keys`` the entries: of two fields
+        that make a record equally large, the first is told.
+    """
+    invalid.add_from(contexts)
+    invalid.add_from(traits)
+    sent_traits, sent_contexts = _only_bytes(traits, invalid), _only_bytes(contexts, invalid)
+    if b"{}" in sent_traits:
+        sent_traits = [b"" if encoded == b"{}" else encoded for encoded in sent_traits]
+    if not _surely_within_limits(scope, sent_traits, sent_contexts):
+        for place, sizes in enumerate(zip(sent_traits, sent_contexts, strict=True)):
+            problem = _oversize(scope, *sizes, trait_names, entry_keys)
+            if problem is not None:
+                invalid.setdefault(place, problem)
+    payloads: list[Payload | Problem] = list(map(Payload, repeat(scope), keys, sent_traits, sent_contexts, company_ids))
+    for place, problem in invalid.items():
+        payloads[place] = Problem(scope, keys[place], problem.field, problem.reason)
+    return payloads
+
+
+def _check_traits(scope: Scope, traits: Mapping[str, Json]) -> None:
+    """Refuse names and values that Halo doesn't take.
+
+    :raises InvalidValue: for the first of them.
+    """
+    reserved = (USER_RESERVED if scope == "users" else COMPANY_RESERVED) & traits.keys()
+    if reserved:
+        raise InvalidValue("is a name that Halo reserves; give it another name", f"traits.{min(reserved)}")
     for name, allowed in ENUMERATIONS.items():
         value = traits.get(name)
         if value is not None and value not in allowed:
-            return Problem(scope, key, f"traits.{name}", f"is none of {', '.join(allowed)}")
-    try:
-        payload = Payload(
-            scope,
-            key,
-            to_json(traits) if traits else b"",
-            to_json(record.context) if record.context else b"",
-            company_id,
-        )
-    except UnicodeEncodeError:
-        return Problem(scope, key, _broken_text(record), BROKEN_TEXT)
-    if payload.size > limit:
-        return Problem(
-            scope, key, _largest(record), f"{payload.size:,} bytes of traits and context; Halo takes {limit:,}"
-        )
-    # The custom fields are a part of the traits, so short traits need no second look.
-    if len(payload.traits) > CUSTOM_FIELDS_CHARACTERS:
-        custom: dict[str, Json] = {name: value for name, value in traits.items() if name not in columns}
-        characters = len(to_json(custom).decode())
-        if characters > CUSTOM_FIELDS_CHARACTERS:
-            return Problem(
-                scope,
-                key,
-                _largest(record, custom),
-                f"{characters:,} characters of custom fields; Halo takes {CUSTOM_FIELDS_CHARACTERS:,}",
-            )
-    return payload
+            raise InvalidValue(not_among(allowed), f"traits.{name}")
 
 
-def within_limits(scope: Scope, traits: Sequence[bytes], contexts: Sequence[bytes]) -> bool:
-    """Whether `payload_of` certainly refuses none of some records for its size.
+def _encoded(members: Mapping[str, object], part: str) -> bytes:
+    """Traits or context as JSON; empty bytes for none.
 
-    :param traits: their traits as JSON bytes, at least one; ``contexts``: their contexts.
+    :raises InvalidValue: for text that is no Unicode.
     """
-    longest = max(map(len, traits))
-    limit = USER_BYTES if scope == "users" else COMPANY_BYTES
-    return longest <= CUSTOM_FIELDS_CHARACTERS and longest + max(map(len, contexts)) <= limit
+    try:
+        return to_json(members) if members else b""
+    except UnicodeEncodeError:
+        name = next((name for name, value in members.items() if is_broken(value)), None)
+        # The name itself may be what is broken; a problem's text must be printable.
+        field = "" if name is None else f"{part}.{name}".encode("utf-8", "replace").decode()
+        raise InvalidValue(BROKEN_TEXT, field) from None
+
+
+def _only_bytes(column: Sequence[bytes | InvalidValue], invalid: InvalidRecords) -> Sequence[bytes]:
+    """A column with empty bytes in place of what can't be sent."""
+    if not invalid:
+        return column  # type: ignore[return-value]  # all reasons of the column are among them
+    return [b"" if isinstance(value, InvalidValue) else value for value in column]
+
+
+def _surely_within_limits(scope: Scope, traits: Sequence[bytes], contexts: Sequence[bytes]) -> bool:
+    """Whether the longest of the traits and the longest of the contexts alone tell that no record is too large."""
+    longest = max(map(len, traits), default=0)
+    longest_context = max(map(len, contexts), default=0)
+    return longest <= CUSTOM_FIELDS_CHARACTERS and longest + longest_context <= _largest_size(scope)
+
+
+def _largest_size(scope: Scope) -> int:
+    return USER_BYTES if scope == "users" else COMPANY_BYTES
+
+
+def _oversize(
+    scope: Scope, traits: bytes, context: bytes, trait_names: Iterable[str], entry_keys: Iterable[str]
+) -> InvalidValue | None:
+    """Why a record is too large, with its largest field; None when it isn't."""
+    size = len(traits) + len(context)
+    if size > _largest_size(scope):
+        fields = {**_sizes(traits, "traits", trait_names), **_sizes(context, "context", entry_keys)}
+        reason = f"{size:,} bytes of traits and context; Halo takes {_largest_size(scope):,}"
+        return InvalidValue(reason, max(fields, key=fields.__getitem__))
+    if len(traits) <= CUSTOM_FIELDS_CHARACTERS:  # the custom fields are a part of the traits
+        return None
+    columns = USER_COLUMNS if scope == "users" else COMPANY_COLUMNS
+    custom = {name: value for name, value in _RAW_MEMBERS.decode(traits).items() if name not in columns}
+    characters = len(to_json(custom).decode())
+    if characters <= CUSTOM_FIELDS_CHARACTERS:
+        return None
+    fields = _sizes(to_json(custom), "traits", trait_names)
+    reason = f"{characters:,} characters of custom fields; Halo takes {CUSTOM_FIELDS_CHARACTERS:,}"
+    return InvalidValue(reason, max(fields, key=fields.__getitem__))
+
+
+def _sizes(members: bytes, part: str, names: Iterable[str]) -> dict[str, int]:
+    """How many bytes each member of a JSON object has, in the order of the names."""
+    raw = _RAW_MEMBERS.decode(members or b"{}")
+    return {f"{part}.{name}": memoryview(raw[name]).nbytes for name in names if name in raw}
 
 
 def users_update_body(users: Iterable[Payload], *, token: str, update_only: bool = False) -> bytes:
@@ -180,24 +268,3 @@ def _members(payload: Payload, rest: bytes) -> bytes:
     context = b'"context":' + payload.context + b"," if payload.context else b""
     traits = b'"traits":' + payload.traits + b"," if payload.traits else b""
     return b"{" + context + traits + rest + b"}"
-
-
-def _fields(record: Company | User) -> dict[str, object]:
-    fields: dict[str, object] = {f"traits.{name}": value for name, value in record.traits.items()}
-    fields.update({f"context.{name}": entry for name, entry in record.context.items()})
-    return fields
-
-
-def _largest(record: Company | User, traits: dict[str, Json] | None = None) -> str:
-    fields = _fields(record) if traits is None else {f"traits.{name}": value for name, value in traits.items()}
-    return max(fields, key=lambda name: len(to_json(fields[name])))
-
-
-def _broken_text(record: Company | User) -> str:
-    for name, value in _fields(record).items():
-        try:
-            to_json(value)
-        except UnicodeEncodeError:
-            # The name itself may be what is broken; a problem's text must be printable.
-            return name.encode("utf-8", "replace").decode()
-    return ""

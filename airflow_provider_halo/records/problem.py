@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 import msgspec
+
+__all__ = ["BROKEN_TEXT", "InvalidRecords", "InvalidValue", "Problem", "Scope", "not_among"]
 
 Scope = Literal["companies", "users", "links"]
 
@@ -31,7 +34,9 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class InvalidValue(ValueError):
-    """A value or key that has no form in JSON. Caught where the record is built, and turned into a `Problem`.
+    """A value or key that can't be sent. Where a record is built it becomes a `Problem`.
+
+    One value is converted or this is raised; in a column of many it stands in the value's place.
 
     :param reason: what is wrong, without the value.
     """
@@ -40,3 +45,19 @@ class InvalidValue(ValueError):
         super().__init__(reason)
         self.reason = reason
         self.field = field
+
+
+class InvalidRecords(dict[int, InvalidValue]):
+    """Why some of many records can't be sent, by their place among them: the first reason of each stands."""
+
+    def add_from(self, column: Sequence[object]) -> None:
+        """Add the reasons that stand in place of a column's values."""
+        if InvalidValue in frozenset(map(type, column)):
+            for place, value in enumerate(column):
+                if isinstance(value, InvalidValue):
+                    self.setdefault(place, value)
+
+
+def not_among(allowed: Iterable[str]) -> str:
+    """The reason of a value that must be one of those that Halo takes."""
+    return f"is none of {', '.join(allowed)}"

@@ -7,13 +7,26 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import pendulum
 from pendulum.parsing.exceptions import ParserError
 
 from airflow_provider_halo.records.problem import InvalidValue
+
+__all__ = [
+    "Json",
+    "Warnings",
+    "are_moments",
+    "is_countable",
+    "plain_keys",
+    "to_boolean",
+    "to_json_value",
+    "to_key",
+    "to_keys",
+    "to_moment",
+]
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Warnings: TypeAlias = "Counter[str]"
@@ -26,7 +39,14 @@ NOT_MOMENT = "timestamp column with a number"
 
 _LARGEST_EXPONENT = 308  # of a double
 _BEYOND = 10 ** (_LARGEST_EXPONENT + 1)
+_NO_KEY = "a {0} can't be a key; cast it to text in the SQL"
 _NESTING = 64  # deeper than any value that a support question needs; keeps a hostile JSON column from the stack's end
+
+_BYTES: Final = (bytes, bytearray, memoryview)
+_CONTAINERS: Final = (dict, list, tuple, set, frozenset)
+_INTEGERS: Final = frozenset({int})
+_TEXTS: Final = frozenset({str})
+_UUIDS: Final = frozenset({UUID})
 
 
 def to_json_value(value: Any, warnings: Warnings, depth: int = 0) -> Json:
@@ -44,14 +64,12 @@ def to_json_value(value: Any, warnings: Warnings, depth: int = 0) -> Json:
         return value  # type: ignore[no-any-return]  # narrowed by kind, which mypy doesn't follow
     if kind is float:
         return _double(value, warnings)
-    convert = _CONVERSIONS.get(kind)
-    if convert is None:
-        convert = next((found for base, found in _CONVERSIONS.items() if isinstance(value, base)), None)
+    convert = _CONVERSIONS.get(kind) or _conversion_of_base(value)
     if convert is not None:
         return convert(value, warnings)
-    if isinstance(value, (dict, list, tuple, set, frozenset)):
+    if isinstance(value, _CONTAINERS):
         return _nested(value, warnings, depth)
-    if isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, _BYTES):
         raise InvalidValue("holds bytes, which have no form in JSON; cast the column to text in the SQL")
     raise InvalidValue(f"holds a {kind.__name__}, which has no form in JSON; cast the column in the SQL")
 
@@ -64,23 +82,50 @@ def to_key(value: Any) -> str:
     """
     if isinstance(value, bool):
         raise InvalidValue("a boolean can't be a key")
-    if isinstance(value, (int, Decimal)) and not is_countable(value):
-        raise InvalidValue("a number beyond the range of a double can't be a key")
-    if isinstance(value, int):
-        return str(int(value))
-    if isinstance(value, Decimal) and value == value.to_integral_value():
-        return str(int(value))
-    if isinstance(value, (str, UUID)):
-        key = str(value)
-    elif isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, (int, Decimal)):
+        return _number_key(value)
+    if isinstance(value, _BYTES):
         raise InvalidValue("the key is bytes; cast it to text in the SQL")
-    else:
-        raise InvalidValue(f"a {type(value).__name__} can't be a key; cast it to text in the SQL")
+    if not isinstance(value, (str, UUID)):
+        raise InvalidValue(_NO_KEY.format(type(value).__name__))
+    key = str(value)
     if not key.strip():
         raise InvalidValue("the key is empty")
     if not key.isprintable():
         raise InvalidValue("the key holds control characters or broken Unicode")
     return key
+
+
+def to_keys(values: Sequence[Any]) -> Sequence[str | InvalidValue]:
+    """The texts of many keys; in place of one that can't be a key, the reason."""
+    return plain_keys(values) or [_key_or_reason(value) for value in values]
+
+
+def plain_keys(values: Sequence[Any]) -> list[str] | None:
+    """The texts of many keys where their types tell that all of them are right; None where each has to be looked at."""
+    types = frozenset(map(type, values))
+    if types == _INTEGERS and is_countable(min(values)) and is_countable(max(values)):
+        return list(map(str, values))
+    if types == _UUIDS:
+        return list(map(str, values))
+    if types == _TEXTS and all(map(str.isprintable, values)) and all(map(str.strip, values)):
+        return list(values)
+    return None
+
+
+def _key_or_reason(value: Any) -> str | InvalidValue:
+    try:
+        return to_key(value)
+    except InvalidValue as problem:
+        return InvalidValue(problem.reason)  # made anew: the one that was raised holds on to whatever was at hand there
+
+
+def _number_key(value: int | Decimal) -> str:
+    if not is_countable(value):
+        raise InvalidValue("a number beyond the range of a double can't be a key")
+    if value != int(value):
+        raise InvalidValue(_NO_KEY.format(type(value).__name__))
+    return str(int(value))
 
 
 def is_countable(value: float | Decimal) -> bool:
@@ -147,6 +192,11 @@ def _usual_moment(text: str) -> str | None:
         return _datetime(moment, Counter())
     except (ValueError, IndexError):
         return None
+
+
+def _conversion_of_base(value: Any) -> Callable[[Any, Warnings], Json] | None:
+    """How a subclass is converted: as the first of these types that it is based on."""
+    return next((convert for base, convert in _CONVERSIONS.items() if isinstance(value, base)), None)
 
 
 def _text(value: str, warnings: Warnings) -> str:

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import msgspec
 
+__all__ = ["Batch", "Key", "KeyType"]
+
 KeyType = Literal["integer", "text", "uuid"]
 Key: TypeAlias = "int | str | UUID"
 
@@ -69,18 +71,20 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
             head = ", ".join(str(key) for key in self.companies[:3])
             more = len(self.companies) - 3
             return f"companies {head}" + (f" and {more} more" if more > 0 else "")
-        if self.no_company:
-            what = "users without a company"
-        elif self.first is None and self.next is None:
-            what = "all companies"
-        elif self.first is None:
-            what = f"companies before {self.next}"
-        elif self.next is None:
-            what = f"companies from {self.first}"
-        else:
-            what = f"companies {self.first} to before {self.next}"
         users = "" if self.expected_users is None else f", {self.expected_users:,} users"
-        return f"{self.index}/{self.of}: {what}{users}"
+        return f"{self.index}/{self.of}: {self._range_label}{users}"
+
+    @property
+    def _range_label(self) -> str:
+        if self.no_company:
+            return "users without a company"
+        if self.first is None and self.next is None:
+            return "all companies"
+        if self.first is None:
+            return f"companies before {self.next}"
+        if self.next is None:
+            return f"companies from {self.first}"
+        return f"companies {self.first} to before {self.next}"
 
     def bind(self, key: int | str | None, key_type: KeyType | None = None) -> Key | None:
         """A bound or key as the Python value that a database driver takes for its type."""

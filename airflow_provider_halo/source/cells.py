@@ -1,25 +1,29 @@
-"""Rows of a query as JSON values by column: one row at a time, or many at once, column by column."""
+"""Rows of a query become columns of JSON values: many rows at once, in one pass, whether they can be sent or not."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import repeat
 from math import isfinite
 from operator import contains
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
 from airflow_provider_halo.contract import ENUMERATIONS
-from airflow_provider_halo.encoding import many_to_json
+from airflow_provider_halo.encoding import is_broken, many_to_json, to_json
 from airflow_provider_halo.plan.model import Query
-from airflow_provider_halo.records.problem import InvalidValue
-from airflow_provider_halo.records.values import Json, are_moments, to_boolean, to_json_value, to_moment
+from airflow_provider_halo.records.problem import BROKEN_TEXT, InvalidRecords, InvalidValue, not_among
+from airflow_provider_halo.records.values import Json, Warnings, are_moments, to_boolean, to_json_value, to_moment
+
+__all__ = ["ReadRows", "Row", "RowReader", "Values", "without_nulls"]
 
 Row: TypeAlias = "Sequence[Any]"
 Values: TypeAlias = "dict[str, Json]"
-Convert: TypeAlias = "Callable[[Any, Counter[str]], Json]"
+T = TypeVar("T")
+Convert: TypeAlias = "Callable[[Any, Warnings], Json]"
 
 _PLAIN: Final = frozenset({int, bool, type(None)})
 _TEXTS: Final = frozenset({str, type(None)})
@@ -27,94 +31,127 @@ _NUMBERS: Final = frozenset({float})
 _BOOLEANS: Final[dict[Any, bool | None]] = {0: False, 1: True, None: None}
 
 
+@dataclass(slots=True)
+class ReadRows:
+    """The values of many rows, by column.
+
+    :param count: how many rows there are.
+    :param columns: the values of each column, in the order of `RowReader.names`.
+    :param invalid: why a row can't be sent, by the row's place: its first value, in the order of the columns, that has
+        no form in JSON. None stands in place of that value and of those after it, which aren't read.
+    :param changes: what was changed in values on the way, by the row's place.
+    """
+
+    count: int
+    columns: list[Sequence[Json]] = field(default_factory=list)
+    invalid: InvalidRecords = field(default_factory=InvalidRecords)
+    changes: list[tuple[int, Warnings]] = field(default_factory=list)
+
+    def count_changes(self, warnings: Warnings, *, except_for: Container[int] = ()) -> None:
+        """Add up what was changed.
+
+        :param except_for: places of rows that don't count.
+        """
+        for row, kinds in self.changes:
+            if row not in except_for:
+                warnings.update(kinds)
+
+
 class RowReader:
-    """Reads rows of a query as JSON values by column, without the key and company columns. ``names``: what it gives.
+    """Reads rows of a query as JSON values by column, without the key and company columns.
 
     :param names: the result's columns, already held against the plan (`columns.check_columns`).
-    :param warnings: counts what was changed on the way, by kind.
     :param omit_nulls: leave columns out that are null.
     """
 
-    def __init__(self, query: Query, names: Sequence[str], warnings: Counter[str], *, omit_nulls: bool) -> None:
-        self._columns = [(name, at) for at, name in enumerate(names) if name not in {query.key, query.company}]
-        self.names = tuple(name for name, _ in self._columns)
-        self._prefix = "traits." if query.entry is None else ""
-        self._warnings = warnings
+    def __init__(self, query: Query, names: Sequence[str], *, omit_nulls: bool) -> None:
+        columns = [(name, at) for at, name in enumerate(names) if name not in {query.key, query.company}]
+        self.names: Final = tuple(name for name, _ in columns)
+        self._query = query
+        self._width = len(names)
         self._omit_nulls = omit_nulls
-        self._special: dict[str, Convert] = {}
-        for name in self.names:
-            if name in query.timestamps:
-                self._special[name] = to_moment
-            elif name in query.booleans or name.startswith(("has_", "is_")):
-                self._special[name] = to_boolean
-        # Many rows are read in the order in which columns are encoded.
-        self._sorted = sorted(self._columns)
-        self._sorted_names = tuple(name for name, _ in self._sorted)
+        self._columns = [(name, at, _conversion(query, name)) for name, at in columns]
+        # The order in which the members of an object are encoded.
+        self._sorted_names = tuple(sorted(self.names))
+        self._sorted = [self.names.index(name) for name in self._sorted_names]
         enumerated = ENUMERATIONS if query.entry is None else {}
-        self._allowed = [(at, enumerated[name]) for at, name in enumerate(self._sorted_names) if name in enumerated]
+        self._allowed = [
+            (self.names.index(name), allowed) for name, allowed in enumerated.items() if name in self.names
+        ]
         self._struct = _struct(self._sorted_names, omit_nulls=omit_nulls)
 
-    def __call__(self, row: Row) -> Values:
-        """The row's values by column.
+    def read(self, rows: Sequence[Row]) -> ReadRows:
+        """Turn the values of many rows into JSON values."""
+        read = ReadRows(len(rows))
+        columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * self._width
+        for name, at, convert in self._columns:
+            unchanged = _unchanged(columns[at], convert)
+            read.columns.append(self._converted(columns[at], name, convert, read) if unchanged is None else unchanged)
+        return read
 
-        :raises InvalidValue: for a value that has no form in JSON; ``field`` names the column.
-        """
-        values: Values = {}
-        special = self._special
-        for name, at in self._columns:
+    def encode(self, read: ReadRows) -> list[bytes | InvalidValue]:
+        """Each row as a JSON object, or why it can't be sent: for a row of traits also a value that Halo doesn't take."""
+        encoded = _encoded(list(self._objects(read)), lambda row: self._broken_text(read, row))
+        # A row's first problem stands: values without a form in JSON, then Halo's enumerations, then broken texts.
+        for at, allowed in reversed(self._allowed):
+            for row, value in enumerate(read.columns[at]):
+                if value is not None and value not in allowed:
+                    encoded[row] = self._invalid(self.names[at], not_among(allowed))
+        return _with_invalid(encoded, read)
+
+    def encode_column(self, read: ReadRows, name: str) -> list[bytes | InvalidValue]:
+        """Each row's value in one column as JSON, or why the row can't be sent."""
+        column = read.columns[self.names.index(name)]
+        return _with_invalid(_encoded(column, lambda row: self._broken_text(read, row)), read)
+
+    def by_name(self, read: ReadRows) -> list[Values | InvalidValue]:
+        """Each row as a dict of its values, or why it can't be sent."""
+        return _with_invalid([*self._dicts(read)], read)
+
+    def _converted(self, column: Sequence[Any], name: str, convert: Convert, read: ReadRows) -> Sequence[Json]:
+        """One column's values, looked at one by one."""
+        invalid = read.invalid
+        values: list[Json] = []
+        changes: Warnings = Counter()
+        for value in column:
+            if value is None or (invalid and len(values) in invalid):
+                values.append(None)
+                continue
             try:
-                values[name] = special.get(name, to_json_value)(row[at], self._warnings)
+                converted = convert(value, changes)
             except InvalidValue as problem:
-                raise InvalidValue(problem.reason, self._prefix + name) from None
-        return without_nulls(values) if self._omit_nulls else values
+                invalid[len(values)] = self._invalid(name, problem.reason)
+                converted = None
+            if changes:
+                read.changes.append((len(values), changes))
+                changes = Counter()
+            values.append(converted)
+        return values
 
-    def many(self, rows: Sequence[Row]) -> list[Values] | None:
-        """The values of many rows, as a call for each would give them.
+    def _invalid(self, name: str, reason: str) -> InvalidValue:
+        if self._query.entry is None:
+            return InvalidValue(reason, f"traits.{name}")
+        return InvalidValue(f"column {name!r} {reason}", f"context.{self._query.entry_key}")
 
-        :return: None where one of them can't be sent: a call for each tells which.
-        """
-        warnings: Counter[str] = Counter()
-        columns = self._converted(rows, warnings)
-        if columns is None:
-            return None
-        self._warnings.update(warnings)
-        return self._by_name(columns, len(rows))
+    def _broken_text(self, read: ReadRows, row: int) -> InvalidValue:
+        if self._query.entry is not None:
+            return InvalidValue(BROKEN_TEXT, f"context.{self._query.entry_key}")
+        values = zip(self.names, read.columns, strict=True)
+        name = next(name for name, column in values if is_broken(column[row]))
+        return self._invalid(name, BROKEN_TEXT)
 
-    def encoded(self, rows: Sequence[Row]) -> list[bytes] | None:
-        """What `many` gives, encoded: column by column too, since it needn't be made first.
+    def _objects(self, read: ReadRows) -> Iterable[Any]:
+        """What is encoded as the JSON objects of rows."""
+        if self._struct is None or not self._sorted:
+            return self._dicts(read)
+        return map(self._struct, *[read.columns[at] for at in self._sorted])
 
-        :return: None where one of them can't be sent, or holds what Halo doesn't take for a trait.
-        """
-        warnings: Counter[str] = Counter()
-        columns = self._converted(rows, warnings)
-        if columns is None or not all(_are_among(columns[at], allowed) for at, allowed in self._allowed):
-            return None
-        try:
-            if self._struct is not None and columns:
-                encoded = many_to_json(map(self._struct, *columns))
-            else:
-                encoded = many_to_json(self._by_name(columns, len(rows)))
-        except UnicodeEncodeError:  # a lone surrogate
-            return None
-        self._warnings.update(warnings)
-        return encoded
-
-    def _by_name(self, columns: Sequence[Sequence[Json]], count: int) -> list[Values]:
-        if not columns:
-            return [{} for _ in range(count)]
-        values: list[Values] = list(map(dict, map(zip, repeat(self._sorted_names), zip(*columns, strict=True))))
-        return list(map(without_nulls, values)) if self._omit_nulls else values
-
-    def _converted(self, rows: Sequence[Row], warnings: Counter[str]) -> list[Sequence[Json]] | None:
-        """The values column by column, in the order of `_sorted`."""
-        if not rows:
-            return [()] * len(self._sorted)
-        columns = list(zip(*rows, strict=True))
-        special = self._special.get
-        try:
-            return [_column(columns[at], special(name, to_json_value), warnings) for name, at in self._sorted]
-        except InvalidValue:
-            return None
+    def _dicts(self, read: ReadRows) -> Iterable[Values]:
+        if not self._sorted:
+            return [{} for _ in range(read.count)]
+        rows = zip(*[read.columns[at] for at in self._sorted], strict=True)
+        values: Iterable[Values] = map(dict, map(zip, repeat(self._sorted_names), rows))
+        return map(without_nulls, values) if self._omit_nulls else values
 
 
 def without_nulls(values: Values) -> Values:
@@ -122,25 +159,63 @@ def without_nulls(values: Values) -> Values:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _column(column: Sequence[Any], convert: Convert, warnings: Counter[str]) -> Sequence[Json]:
-    """One column's values. What its types alone tell is told by them; a look at each value costs ten times as much."""
-    kinds = frozenset(map(type, column))
-    if convert is to_json_value:
-        if kinds <= _PLAIN:
-            return column
-        if kinds <= _TEXTS and not any(map(contains, filter(None, column), repeat("\0"))):
-            return column
-        if kinds == _NUMBERS and all(map(isfinite, column)):
-            return column
-    elif convert is to_boolean and kinds <= _PLAIN and _BOOLEANS.keys() >= frozenset(column):
-        return list(map(_BOOLEANS.__getitem__, column))
-    elif convert is to_moment and kinds <= _TEXTS and are_moments([text for text in column if text is not None]):
+def _conversion(query: Query, name: str) -> Convert:
+    if name in query.timestamps:
+        return to_moment
+    if name in query.booleans or name.startswith(("has_", "is_")):
+        return to_boolean
+    return to_json_value
+
+
+def _unchanged(column: Sequence[Any], convert: Convert) -> Sequence[Json] | None:
+    """A column whose types tell how all of its values are sent; None where each has to be looked at.
+
+    A look at each value costs ten times as much.
+    """
+    return _BY_TYPES[convert](column, frozenset(map(type, column)))
+
+
+def _plain_values(column: Sequence[Any], types: frozenset[type]) -> Sequence[Json] | None:
+    if types <= _PLAIN:
         return column
-    return [None if value is None else convert(value, warnings) for value in column]
+    if types <= _TEXTS and not any(map(contains, filter(None, column), repeat("\0"))):
+        return column
+    return column if types == _NUMBERS and all(map(isfinite, column)) else None
 
 
-def _are_among(values: Sequence[Json], allowed: Container[Json]) -> bool:
-    return all(value is None or value in allowed for value in values)
+def _plain_booleans(column: Sequence[Any], types: frozenset[type]) -> Sequence[Json] | None:
+    if types <= _PLAIN and _BOOLEANS.keys() >= frozenset(column):
+        return list(map(_BOOLEANS.__getitem__, column))
+    return None
+
+
+def _plain_moments(column: Sequence[Any], types: frozenset[type]) -> Sequence[Json] | None:
+    return column if types <= _TEXTS and are_moments([text for text in column if text is not None]) else None
+
+
+_BY_TYPES: Final[dict[Convert, Callable[[Sequence[Any], frozenset[type]], Sequence[Json] | None]]] = {
+    to_json_value: _plain_values,
+    to_boolean: _plain_booleans,
+    to_moment: _plain_moments,
+}
+
+
+def _encoded(values: Sequence[Any], broken_text: Callable[[int], InvalidValue]) -> list[bytes | InvalidValue]:
+    """Values as JSON.
+
+    :param broken_text: what stands for a value that holds broken Unicode, by its position.
+    """
+    try:
+        return [*many_to_json(values)]
+    except UnicodeEncodeError:
+        return [broken_text(position) if is_broken(value) else to_json(value) for position, value in enumerate(values)]
+
+
+def _with_invalid(column: list[T | InvalidValue], read: ReadRows) -> list[T | InvalidValue]:
+    """A column in which each row that can't be sent has the reason in place of its value."""
+    for row, problem in read.invalid.items():
+        column[row] = problem
+    return column
 
 
 def _struct(names: Sequence[str], *, omit_nulls: bool) -> type[msgspec.Struct] | None:

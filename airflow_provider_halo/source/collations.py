@@ -8,6 +8,8 @@ from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.source.database import ask
 from airflow_provider_halo.source.sql import Range, unnarrowed
 
+__all__ = ["same_range"]
+
 # Types of PostgreSQL that are compared by a collation; others, such as uuid, have one order each.
 _TEXTS = ("text", "character varying", "character", "citext")
 

@@ -10,6 +10,8 @@ from airflow_provider_halo.contract import COMPANY_RESERVED, MOMENT_TRAITS, USER
 from airflow_provider_halo.exceptions import PlanError
 from airflow_provider_halo.plan.model import Query, ordering
 
+__all__ = ["check_columns", "wanted_columns"]
+
 
 def check_columns(query: Query, names: Sequence[str]) -> None:
     """Hold the columns of a result against what the plan says of them.

@@ -16,6 +16,18 @@ from airflow_provider_halo.source.columns import check_columns
 from airflow_provider_halo.source.errors import source_error
 from airflow_provider_halo.source.sql import without_rows
 
+__all__ = [
+    "Sources",
+    "ask",
+    "canceller",
+    "close_cursors_quietly",
+    "columns_of",
+    "discard",
+    "engine_of",
+    "explained",
+    "read_only",
+]
+
 Sources: TypeAlias = "Callable[[str], sa.Engine]"
 """Id of a connection → engine of its database. The one seam to Airflow's connections."""
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from itertools import chain, islice, repeat
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice, repeat
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from airflow_provider_halo.encoding import to_json
 from airflow_provider_halo.plan.model import Query, ordering
@@ -14,15 +13,23 @@ from airflow_provider_halo.records.payload import ContextEntry
 from airflow_provider_halo.records.problem import BROKEN_TEXT, InvalidValue
 from airflow_provider_halo.records.values import Json
 from airflow_provider_halo.source.blocks import Block
-from airflow_provider_halo.source.cells import Row, RowReader, Values, without_nulls
+from airflow_provider_halo.source.cells import ReadRows, Row, RowReader, Values, without_nulls
 
-EntryValue: TypeAlias = "Json | bytes | LeftOut | InvalidValue"
-"""What an entry's rows came to for one record: a value (as JSON bytes where such are asked for), nothing to send, or the
-reason why the record can't be sent."""
+__all__ = ["EntryReader", "EntryValue", "EntryValues", "contexts_of"]
+
+EntryValue: TypeAlias = "bytes | LeftOut | InvalidValue"
+"""What an entry's rows came to for one record: a value as JSON, nothing to send, or why the record can't be sent."""
 
 
 class LeftOut:
     """In place of an entry's value: the entry isn't sent, the rest of the record is. The warning says why."""
+
+
+class EntryValues(NamedTuple):
+    """The values of one entry, by the key of the record; one without rows is missing."""
+
+    query: Query
+    by_key: Mapping[str, EntryValue]
 
 
 LEFT_OUT: Final = LeftOut()
@@ -39,125 +46,153 @@ _MOST_BEFORE_CUT = 1_000  # rows that are gathered before a `limit` is applied f
 class EntryReader:
     """Turns all rows of one record into the value of a context entry.
 
-    :param encodes: give the values as JSON bytes, made many at once where nothing is wrong with them.
+    :param names: the result's columns, already held against the plan.
+    :param warnings: counts what was changed or left out on the way, by kind.
     """
 
-    def __init__(self, query: Query, names: Sequence[str], warnings: Counter[str], *, encodes: bool) -> None:
+    def __init__(self, query: Query, names: Sequence[str], warnings: Counter[str]) -> None:
         if query.entry is None:
             message = f"{query.name} is no context entry"
             raise ValueError(message)
         self._query = query
         self._warnings = warnings
-        self._encodes = encodes
-        self._shape = query.shape
+        self._one_row = query.shape in {"object", "scalar"}
         self._name = query.entry.name or ""
         self._value_column = query.entry.value or ""
         self._limit = query.entry.limit
         self._order = [ordering(item) for item in query.entry.order_by]
         # Only an object is read in one go: names, orders and a scalar's null are looked at before nulls are left out.
         self._omit_nulls = query.nulls == "omit"
-        self._read = RowReader(query, names, warnings, omit_nulls=self._omit_nulls and query.shape == "object")
+        self._reader = RowReader(query, names, omit_nulls=self._omit_nulls and query.shape == "object")
         self._most = _MOST_ROWS
-        if query.shape in {"object", "scalar"}:
+        if self._one_row:
             self._most = 2
         elif self._limit is not None:
             self._most = max(_MOST_BEFORE_CUT, 4 * self._limit)
 
-    def keep(self, rows: list[Row], row: Row) -> None:
+    def add_row(self, rows: list[Row], row: Row) -> None:
         """Add a row to those of its record, unless it can't matter any more."""
         if len(rows) < self._most:
             rows.append(row)
-        elif len(rows) == self._most and self._limit is not None and self._most > self._limit:
+        elif len(rows) == self._most and self._limit is not None:
             rows.append(row)
-            # With a row that can't be sent, nor can the record: it is left as it is, and whoever asks is told why.
-            with suppress(InvalidValue):
-                rows[:] = [kept for kept, _ in self._ordered(rows, map(self._row, rows))[: self._limit]]
+            self._cut(rows, self._limit)
 
-    def found(self, block: Block) -> list[EntryValue]:
+    def values(self, block: Block) -> list[EntryValue]:
         """What the rows of each record of a block come to; what a record without rows gets isn't decided here."""
-        flat = block.flat
-        values: list[Values] | None = None
-        # Where one row is due, blocks with more than that are looked at one by one: those rows aren't even read.
-        if self._encodes and (flat is not None or self._shape not in {"object", "scalar"}):
-            if flat is not None and self._shape == "object":
-                encoded = self._read.encoded(flat)
-                if encoded is not None:
-                    return [*encoded]
-            values = self._read.many(flat if flat is not None else list(chain.from_iterable(block.rows)))
-        if values is None:
-            return [self._found(rows) for rows in block.rows]
-        left = iter(values)
-        return [self._found(rows, list(islice(left, len(rows)))) for rows in block.rows]
+        if not self._one_row:
+            return self._of_many_rows(block)
+        if block.counts is None:
+            return self._of_single_rows(block.rows)
+        # Where one row is due, more than one aren't even read.
+        single_rows = [rows[0] for rows in block.groups() if len(rows) == 1]
+        values = iter(self._of_single_rows(single_rows))
+        return [next(values) if count == 1 else self._left_out(MANY_ROWS) for count in block.counts]
 
-    def _found(self, rows: list[Row], values: Iterable[Values] | None = None) -> EntryValue:
-        if len(rows) > 1 and self._shape in {"object", "scalar"}:
-            self._warnings[MANY_ROWS.format(self._query.name)] += 1
-            return LEFT_OUT
+    def _of_single_rows(self, rows: Sequence[Row]) -> list[EntryValue]:
+        read = self._reader.read(rows)
+        read.count_changes(self._warnings)
+        if self._query.shape == "scalar":
+            return [*self._reader.encode_column(read, self._value_column)]
+        return [*self._reader.encode(read)]
+
+    def _of_many_rows(self, block: Block) -> list[EntryValue]:
+        counts = [1] * len(block.keys) if block.counts is None else block.counts
+        read = self._reader.read(block.rows)
+        self._count_changes(read, counts)
+        values = iter(self._reader.by_name(read))
+        value_of = self._map if self._query.shape == "map" else self._array
+        return [self._encoded(value_of(list(islice(values, count)))) for count in counts]
+
+    def _count_changes(self, read: ReadRows, counts: Iterable[int]) -> None:
+        """Count what was changed in the rows of each record until one that can't be sent: those after it don't count."""
+        not_counted: set[int] = set()
+        if read.invalid and read.changes:
+            end = 0
+            for count in counts:
+                start, end = end, end + count
+                invalid = next((row for row in range(start, end) if row in read.invalid), end)
+                not_counted.update(range(invalid + 1, end))
+        read.count_changes(self._warnings, except_for=not_counted)
+
+    def _encoded(self, value: Json | LeftOut | InvalidValue) -> EntryValue:
+        if isinstance(value, (LeftOut, InvalidValue)):
+            return value
         try:
-            value = self._value(rows, map(self._row, rows) if values is None else values)
-            return value if isinstance(value, LeftOut) or not self._encodes else to_json(value)
-        except InvalidValue as problem:
-            return problem
+            return to_json(value)
         except UnicodeEncodeError:
-            return InvalidValue(BROKEN_TEXT, f"context.{self._query.entry_key}")
+            return self._broken_text()
 
-    def _value(self, rows: list[Row], values: Iterable[Values]) -> Json | LeftOut:
-        if self._shape == "map":
-            return self._map(values)
-        if self._shape == "array":
-            return [self._finished(item) for _, item in self._ordered(rows, values)[: self._limit]]
-        (only,) = values
-        return only[self._value_column] if self._shape == "scalar" else only
-
-    def _map(self, rows: Iterable[Values]) -> Json | LeftOut:
+    def _map(self, rows: Iterable[Values | InvalidValue]) -> Json | LeftOut | InvalidValue:
+        """The rows of one record as an object of objects, by their names."""
         value: Values = {}
-        for values in rows:
-            name = values.pop(self._name)
+        for row in rows:
+            if isinstance(row, InvalidValue):
+                return row
+            name = row.pop(self._name)
             if name is None:
                 self._warnings[NULL_NAME.format(self._query.name)] += 1
                 continue
-            text = name if isinstance(name, str) else self._text(name)
+            try:
+                text = name if isinstance(name, str) else to_json(name).decode()
+            except UnicodeEncodeError:
+                return self._broken_text()
             if text in value:
-                self._warnings[SAME_NAME.format(self._query.name)] += 1
-                return LEFT_OUT
-            value[text] = self._finished(values)
+                return self._left_out(SAME_NAME)
+            value[text] = self._finished(row)
         if not value:  # rows without a name say what no row says: there is nothing
             return self._query.empty if self._query.sends_empty else LEFT_OUT
         return dict(sorted(value.items()))
 
-    def _text(self, name: Json) -> str:
-        try:
-            return to_json(name).decode()
-        except UnicodeEncodeError:
-            raise InvalidValue(BROKEN_TEXT, f"context.{self._query.entry_key}") from None
+    def _array(self, rows: list[Values | InvalidValue]) -> Json | InvalidValue:
+        """The rows of one record as a list of objects."""
+        values = _all_valid(rows)
+        if isinstance(values, InvalidValue):
+            return values
+        return [self._finished(values[at]) for at in self._in_order(values)[: self._limit]]
 
-    def _ordered(self, rows: list[Row], values: Iterable[Values]) -> list[tuple[Row, Values]]:
-        """The rows with their values, in the plan's order.
+    def _cut(self, rows: list[Row], limit: int) -> None:
+        """Keep as many rows of a record as are sent; all of them where one can't be sent, and so the record can't."""
+        read = self._reader.read(rows)
+        self._count_changes(read, [len(rows)])
+        values = _all_valid(self._reader.by_name(read))
+        if not isinstance(values, InvalidValue):
+            rows[:] = [rows[at] for at in self._in_order(values)[:limit]]
+
+    def _in_order(self, values: Sequence[Values]) -> Sequence[int]:
+        """The places of rows in the plan's order.
 
         Rows that this leaves equal come in the order of their values: a database gives them in any order, and the same
         data must give the same bytes.
         """
-        pairs = list(zip(rows, values, strict=True))
-        if len(pairs) > 1:
-            pairs.sort(key=lambda pair: _bytes_of(pair[1]))
+        places = list(range(len(values)))
+        if len(places) > 1:
+            places.sort(key=[_bytes_of(row) for row in values].__getitem__)
             for column, descending in reversed(self._order):
-                _sort(pairs, column, descending=descending)
-        return pairs
-
-    def _row(self, row: Row) -> Values:
-        try:
-            return self._read(row)
-        except InvalidValue as problem:
-            reason = f"column {problem.field!r} {problem.reason}"
-            raise InvalidValue(reason, f"context.{self._query.entry_key}") from None
+                _sort(places, [row[column] for row in values], descending=descending)
+        return places
 
     def _finished(self, values: Values) -> Values:
         return without_nulls(values) if self._omit_nulls else values
 
+    def _left_out(self, warning: str) -> LeftOut:
+        self._warnings[warning.format(self._query.name)] += 1
+        return LEFT_OUT
 
-def _sort(pairs: list[tuple[Row, Values]], column: str, *, descending: bool) -> None:
-    pairs.sort(key=lambda pair: _rank(pair[1][column]), reverse=descending)
-    pairs.sort(key=lambda pair: pair[1][column] is None)  # nulls last, either way
+    def _broken_text(self) -> InvalidValue:
+        return InvalidValue(BROKEN_TEXT, f"context.{self._query.entry_key}")
+
+
+def _all_valid(rows: list[Values | InvalidValue]) -> list[Values] | InvalidValue:
+    """The rows, or the reason of the first that can't be sent."""
+    if InvalidValue in frozenset(map(type, rows)):
+        return next(row for row in rows if isinstance(row, InvalidValue))
+    return rows  # type: ignore[return-value]  # told by the types
+
+
+def _sort(places: list[int], column: Sequence[Json], *, descending: bool) -> None:
+    places.sort(key=lambda at: _rank(column[at]), reverse=descending)
+    places.sort(key=lambda at: column[at] is None)  # nulls last, either way
 
 
 def _rank(value: Json) -> tuple[int, Any]:
@@ -176,37 +211,45 @@ def _bytes_of(value: Any) -> bytes:
         return repr(value).encode("utf-8", "backslashreplace")  # broken Unicode is refused later; here it only sorts
 
 
-def contexts_of(keys: Sequence[str], entries: Sequence[tuple[Query, dict[str, EntryValue]]]) -> list[bytes] | None:
-    """The bytes that encoding each record's entries would give; empty ones for a record without any.
+def contexts_of(keys: Sequence[str], entries: Sequence[EntryValues]) -> list[bytes | InvalidValue]:
+    """The context of each record as JSON; empty bytes for a record without any entry, or why it can't be sent.
 
-    :param entries: what the encoding readers found of each entry, by key.
-    :return: in the order of the keys; None where one of the records can't be sent.
+    :param entries: in the order of the plan: of two that can't be sent the first is told.
     """
-    frames: list[bytes] = []
-    columns: list[list[bytes | LeftOut]] = []
-    kinds: set[type] = {bytes}
-    # In the order of their keys, as they are encoded.
-    for query, found in sorted(entries, key=lambda entry: entry[0].entry_key or ""):
-        empty = to_json(query.empty) if query.sends_empty else LEFT_OUT
-        values: list[bytes | LeftOut] = list(map(found.get, keys, repeat(empty)))  # type: ignore[arg-type]  # told below
-        kinds.update(map(type, values))
-        frames.append(_frame(query))
-        columns.append(values)
-    if kinds == {bytes}:
-        if not columns:
-            return [b""] * len(keys)
-        whole = b"{" + b",".join(frames) + b"}"
-        return list(map(whole.__mod__, zip(*columns, strict=True)))
-    if kinds != {bytes, LeftOut}:
-        return None
-    contexts = []
-    for values_of_one in zip(*columns, strict=True):
-        sent = [frame % value for frame, value in zip(frames, values_of_one, strict=True) if isinstance(value, bytes)]
-        contexts.append(b"{" + b",".join(sent) + b"}" if sent else b"")
-    return contexts
+    if not entries:
+        return [b""] * len(keys)
+    columns = [_column(entry, keys) for entry in entries]
+    encoding_order = sorted(range(len(entries)), key=lambda at: entries[at].query.entry_key or "")
+    templates = [_template(entries[at].query) for at in encoding_order]
+    if frozenset[type]().union(*(map(type, column) for column in columns)) == {bytes}:
+        whole = b"{" + b",".join(templates) + b"}"
+        return list(map(whole.__mod__, zip(*[columns[at] for at in encoding_order], strict=True)))
+    return [_context(values, encoding_order, templates) for values in zip(*columns, strict=True)]
 
 
-def _frame(query: Query) -> bytes:
+def _column(entry: EntryValues, keys: Sequence[str]) -> list[EntryValue]:
+    """An entry's values for these records; for one without rows, the plan's `empty`."""
+    query = entry.query
+    empty = to_json(query.empty) if query.sends_empty else LEFT_OUT
+    return list(map(entry.by_key.get, keys, repeat(empty)))
+
+
+def _context(
+    values: Sequence[EntryValue], encoding_order: Sequence[int], templates: Sequence[bytes]
+) -> bytes | InvalidValue:
+    """The context of one record, some of whose entries aren't sent."""
+    for value in values:
+        if isinstance(value, InvalidValue):
+            return value
+    members = [
+        template % values[at]
+        for template, at in zip(templates, encoding_order, strict=True)
+        if isinstance(values[at], bytes)
+    ]
+    return b"{" + b",".join(members) + b"}" if members else b""
+
+
+def _template(query: Query) -> bytes:
     """An entry with its key, and a place for its value, which is the last of an entry's members."""
     assert query.entry is not None  # noqa: S101 (for mypy: the queries of entries have one)
     entry = to_json({query.entry_key: ContextEntry(query.entry.label, None, query.entry.type)})

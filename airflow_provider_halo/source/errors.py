@@ -10,6 +10,8 @@ from sqlalchemy import exc
 from airflow_provider_halo.exceptions import QueryRefused, SourceError
 from airflow_provider_halo.plan.model import Query
 
+__all__ = ["CollationsDiffer", "source_error"]
+
 Kind = Literal[
     "table",
     "column",
@@ -131,22 +133,36 @@ def _read(error: Exception) -> tuple[Kind, str]:
     if isinstance(error, exc.TimeoutError):
         return "pool", "no connection came free in time"
     original = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    number = original.args[0] if original.args and isinstance(original.args[0], int) else None
-    text = _text(original, number)
-    kind: Kind = "other"
-    if isinstance(state, str):
-        kind = next((found for head, found in _SQLSTATES.items() if state.startswith(head)), "other")
-    elif number is not None:
-        kind = _NUMBERS.get(number, "other")
-    elif isinstance(error, exc.DBAPIError):
-        kind = next((found for head, found in _SQLITE_TEXTS.items() if text.startswith(head)), "other")
-        if kind == "other" and " failed" in text and isinstance(error, exc.OperationalError):
-            kind = _failed_connection(text)
-    elif not isinstance(error, exc.SQLAlchemyError):
+    kind = _kind_by_code(original)
+    if kind is None and not isinstance(error, exc.SQLAlchemyError):
         # Not the driver's: a value that the driver couldn't read, say. Its text may hold that value.
-        return kind, f"the driver raised a {type(original).__name__}"
+        return "other", f"the driver raised a {type(original).__name__}"
+    text = _text(original)
+    kind = kind or _kind_by_text(error, text)
     return kind, _without_values(kind, text)
+
+
+def _kind_by_code(original: BaseException) -> Kind | None:
+    """What a driver's error is by its code; None where it has none."""
+    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    if isinstance(state, str):
+        return next((kind for head, kind in _SQLSTATES.items() if state.startswith(head)), "other")
+    number = _number(original)
+    return None if number is None else _NUMBERS.get(number, "other")
+
+
+def _kind_by_text(error: Exception, text: str) -> Kind:
+    if not isinstance(error, exc.DBAPIError):
+        return "other"
+    kind = next((kind for head, kind in _SQLITE_TEXTS.items() if text.startswith(head)), None)
+    if kind is None and " failed" in text and isinstance(error, exc.OperationalError):
+        return _failed_connection(text)
+    return kind or "other"
+
+
+def _number(original: BaseException) -> int | None:
+    """The number of an error of MySQL or MariaDB."""
+    return original.args[0] if original.args and isinstance(original.args[0], int) else None
 
 
 def _failed_connection(text: str) -> Kind:
@@ -160,10 +176,11 @@ def _failed_connection(text: str) -> Kind:
     return "database" if re.search(r'database ".*" does not exist', text) else "unreachable"
 
 
-def _text(original: BaseException, number: int | None) -> str:
+def _text(original: BaseException) -> str:
     primary = getattr(getattr(original, "diag", None), "message_primary", None)
     if not primary:
-        primary = str(original.args[1]) if number is not None and len(original.args) > 1 else str(original)
+        numbered = _number(original) is not None and len(original.args) > 1
+        primary = str(original.args[1]) if numbered else str(original)
     return str(primary).strip() or type(original).__name__
 
 

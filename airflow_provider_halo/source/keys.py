@@ -17,6 +17,8 @@ from airflow_provider_halo.source.batch import KeyType
 from airflow_provider_halo.source.database import ask
 from airflow_provider_halo.source.sql import unnarrowed
 
+__all__ = ["bound_of", "coerce_key", "key_type_of", "type_of_key"]
+
 
 def key_type_of(engine: sa.Engine, query: Query, column: str) -> KeyType | None:
     """The type of a key column, from its first value; None when there is no row to tell it.
@@ -26,8 +28,8 @@ def key_type_of(engine: sa.Engine, query: Query, column: str) -> KeyType | None:
     :raises PlanError: when the column is missing, or its values can't be keys.
     """
     rows = unnarrowed(query, column)
-    found = ask(engine, query, sa.select(rows.c[column]).where(rows.c[column].is_not(None)).limit(1))
-    return type_of_key(found[0][0], query, column) if found else None
+    first = ask(engine, query, sa.select(rows.c[column]).where(rows.c[column].is_not(None)).limit(1))
+    return type_of_key(first[0][0], query, column) if first else None
 
 
 def type_of_key(value: Any, query: Query, column: str) -> KeyType:

@@ -19,6 +19,8 @@ from airflow_provider_halo.source.errors import CollationsDiffer
 from airflow_provider_halo.source.keys import bound_of, coerce_key, key_type_of, type_of_key
 from airflow_provider_halo.source.sql import unnarrowed
 
+__all__ = ["BATCH_SIZE", "MAX_BATCHES", "batch_for", "bounds", "plan_batches"]
+
 BATCH_SIZE = 5_000
 MAX_BATCHES = 1_000  # below Airflow's max_map_length of 1,024: more would fail the task that maps over them
 _COMPANIES_AT_ONCE = 500
@@ -75,36 +77,41 @@ def _ranges(users: Query | None, companies: Query | None, sources: Sources, batc
     counted = [query for query in (users, companies) if query is not None and query.source == driver.source]
     engine = engine_of(driver, sources)
     try:
-        found = ask(engine, driver, bounds(counted, batch_size, most, engine.dialect))
+        cuts = ask(engine, driver, bounds(counted, batch_size, most, engine.dialect))
     except CollationsDiffer:
         # Two tables of one database may differ in it, too. Then the users alone are counted, by the same reasoning.
         counted = [driver]
-        found = ask(engine, driver, bounds(counted, batch_size, most, engine.dialect))
-    counts_companies = companies is not None and companies in counted
-    if not found:
-        return [Batch(expected_companies=0 if counts_companies else None, expected_users=0 if users else None)]
-    key_type = type_of_key(found[0].k, driver, driver.company)
-    # Where there is no bound to cut at (infinity, NaN: the ends of an order), a range goes with the one before.
-    starts: list[int | str | None] = [None]
-    held = [[int(found[0].companies), int(found[0].users)]]
-    for row in found[1:]:
-        bound = bound_of(row.k)
-        if bound is None:
-            held[-1][0] += int(row.companies)
-            held[-1][1] += int(row.users)
-        else:
-            starts.append(bound)
-            held.append([int(row.companies), int(row.users)])
+        cuts = ask(engine, driver, bounds(counted, batch_size, most, engine.dialect))
+    knows_companies = companies is not None and companies in counted
+    key_type = type_of_key(cuts[0].k, driver, driver.company) if cuts else "integer"
+    ranges = _joined_ranges(cuts)
+    following = [first for first, _, _ in ranges[1:]]
     return [
         Batch(
             key_type=key_type,
             first=first,
-            next=following,
-            expected_companies=of_companies if counts_companies else None,
-            expected_users=None if users is None else of_users,
+            next=next_first,
+            expected_companies=company_count if knows_companies else None,
+            expected_users=None if users is None else user_count,
         )
-        for (of_companies, of_users), first, following in zip(held, starts, [*starts[1:], None], strict=True)
+        for (first, company_count, user_count), next_first in zip(ranges, [*following, None], strict=True)
     ]
+
+
+def _joined_ranges(cuts: Sequence[sa.Row[Any]]) -> list[tuple[int | str | None, int, int]]:
+    """The first key of each range, and its numbers of companies and users. The first range is open, also without any cut.
+
+    Where there is no bound to cut at (infinity, NaN: the ends of an order), a range goes with the one before.
+    """
+    ranges: list[tuple[int | str | None, int, int]] = [(None, 0, 0)]
+    for place, cut in enumerate(cuts):
+        bound = bound_of(cut.k)
+        if place == 0 or bound is None:
+            first, companies, users = ranges.pop()
+            ranges.append((first, companies + int(cut.companies), users + int(cut.users)))
+        else:
+            ranges.append((bound, int(cut.companies), int(cut.users)))
+    return ranges
 
 
 def bounds(queries: Sequence[Query], batch_size: int, most: int, dialect: Dialect) -> sa.Select[Any]:
@@ -165,7 +172,7 @@ def _counts(query: Query, dialect: Dialect) -> sa.Select[Any]:
 
 
 def _sorted(key: sa.ColumnElement[Any], dialect: Dialect) -> sa.ColumnElement[Any]:
-    """A key as it is compared in ranges: by its column's collation, but in SQLite always by its bytes (`narrowing`)."""
+    """A key as it is compared in ranges: by its column's collation, but in SQLite always by its bytes (`sql`)."""
     return key.collate("BINARY") if dialect.name == "sqlite" else key
 
 
@@ -175,8 +182,8 @@ def _floor_div(dividend: sa.ColumnElement[Any], divisor: Any) -> sa.ColumnElemen
     return quotient
 
 
-def _greatest(one: sa.ColumnElement[Any], other: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    return sa.case((one >= other, one), else_=other)
+def _greatest(first: sa.ColumnElement[Any], second: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return sa.case((first >= second, first), else_=second)
 
 
 def _without_company(users: Query, sources: Sources) -> int:
@@ -189,19 +196,25 @@ def _named(
     driver: Query | None, sources: Sources, company_ids: Sequence[str | int], max_batches: int, *, users_too: bool
 ) -> list[Batch]:
     """Batches that name their companies, alike in size."""
-    given = [key for key in dict.fromkeys(str(key).strip() for key in company_ids) if key]
-    key_type: KeyType | None = None
-    if driver is not None and given:
-        key_type = key_type_of(engine_of(driver, sources), driver, driver.company)
-    if key_type is None:  # an empty database: whatever is asked for isn't there, unless it comes in the meantime
-        key_type = "integer" if all(key.lstrip("+-").isdecimal() for key in given) else "text"
-    keys = list(dict.fromkeys(coerce_key(key, key_type) for key in given))
+    texts = [key for key in dict.fromkeys(str(key).strip() for key in company_ids) if key]
+    key_type = _type_of_named(driver, sources, texts)
+    keys = list(dict.fromkeys(coerce_key(key, key_type) for key in texts))
     count = min(max_batches, max(1, -(-len(keys) // _COMPANIES_AT_ONCE)))
     cuts = [len(keys) * number // count for number in range(count + 1)]
     return [
         Batch(key_type=key_type, companies=tuple(keys[start:end]), users_too=users_too, expected_companies=end - start)
         for start, end in pairwise(cuts)
     ]
+
+
+def _type_of_named(driver: Query | None, sources: Sources, texts: Sequence[str]) -> KeyType:
+    """The database's type of key; for an empty one what the keys look like."""
+    if driver is not None and texts:
+        key_type = key_type_of(engine_of(driver, sources), driver, driver.company)
+        if key_type is not None:
+            return key_type
+    # Whatever is asked for isn't there, unless it comes in the meantime.
+    return "integer" if all(key.lstrip("+-").isdecimal() for key in texts) else "text"
 
 
 def batch_for(

@@ -1,31 +1,29 @@
-"""Reads the records of one scope and batch, and makes payloads of them."""
+"""Reads the records of one scope and batch: rows of the traits query, joined with entries, become payloads."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import Final, TypeAlias
-
-import msgspec
-import sqlalchemy as sa
+from typing import Any, Final
 
 from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
-from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User, payload_of, within_limits
-from airflow_provider_halo.records.problem import InvalidValue, Problem
-from airflow_provider_halo.records.values import to_key
+from airflow_provider_halo.records.payload import Payload, payloads_of
+from airflow_provider_halo.records.problem import InvalidRecords, InvalidValue, Problem
+from airflow_provider_halo.records.values import plain_keys, to_key
 from airflow_provider_halo.source.batch import Batch
-from airflow_provider_halo.source.blocks import Block, blocks, keys_of
-from airflow_provider_halo.source.cells import Row, RowReader
+from airflow_provider_halo.source.blocks import Block, blocks
+from airflow_provider_halo.source.cells import ReadRows, Row, RowReader
 from airflow_provider_halo.source.collations import same_range
 from airflow_provider_halo.source.database import Sources
-from airflow_provider_halo.source.entries import LEFT_OUT, EntryValue, LeftOut, contexts_of
-from airflow_provider_halo.source.join import UNKNOWN_ROWS, Join, Lookup, Merge
+from airflow_provider_halo.source.entries import EntryValues, contexts_of
+from airflow_provider_halo.source.join import Join, Lookup, Merge
 from airflow_provider_halo.source.sql import Companies, Part, Range, Records, narrowed, range_of, sorts_like_python
-from airflow_provider_halo.source.streams import CHUNK_ROWS, Streams
+from airflow_provider_halo.source.streams import CHUNK_ROWS, Stream, Streams
+
+__all__ = ["ReadStats", "read_keys", "read_payloads"]
 
 Warn = Callable[[str, int], None]
 
@@ -36,231 +34,21 @@ _STREAMS: Final = 8
 _LOOKUPS_AT_ONCE: Final = 4
 
 NO_KEY: Final = "{0}: rows without a key dropped"
+NO_COMPANY_KEY: Final = "{0}: users whose company's key can't be used are sent without a company"
 
 
 class ReadStats:
-    """What a reading learns of the queries on the way, for whoever remembers it.
+    """What a reading learns of the queries on the way.
 
-    ``found``: how many records each query had rows for. ``traits``: names of the traits that a scope's query gives.
+    ``records``: how many records each query had rows for. ``traits``: names of the traits that a scope's query gives.
     """
 
     def __init__(self) -> None:
-        self.found: Counter[str] = Counter()
+        self.records: Counter[str] = Counter()
         self.traits: dict[QueryScope, tuple[str, ...]] = {}
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Some records of the part, as the queries gave them.
-
-    :param query: the traits query; ``traits`` reads its rows.
-    :param company_at: the place of the company's key in these.
-    :param heads: the records' keys and rows, which may be none.
-    :param entries: what each entry has of them, by key.
-    """
-
-    query: Query
-    traits: RowReader
-    company_at: int
-    heads: Block
-    entries: Sequence[tuple[Query, dict[str, EntryValue]]]
-
-
-class Reading:
-    """Reads one part. ``refused``: problems of keys that can't be any, once all is read.
-
-    :param encodes: whether the entries' values are given as JSON bytes.
-    :param warnings: counts, by kind, what was changed or dropped on the way.
-    """
-
-    def __init__(  # noqa: PLR0917 (what is read, from where, by what: no one of them has a default)
-        self,
-        driver: Query,
-        selection: Selection,
-        part: Part,
-        sources: Sources,
-        warnings: Counter[str],
-        notes: ReadStats,
-        *,
-        encodes: bool,
-    ) -> None:
-        self._driver = driver
-        self._entries = selection.entries(driver.scope)
-        self._part = part
-        self._sources = sources
-        self._warnings = warnings
-        self._notes = notes
-        self._encodes = encodes
-        self.refused: list[Problem] = []
-        self._key_at = 0
-        self._company_at = 0
-
-    def rows(self) -> Generator[Rows, None, None]:
-        """The part's records, block by block; what their entries have more is counted at the end."""
-        driver = self._driver
-        with Streams(self._sources) as streams:
-            dialect = streams.engine(driver).dialect
-            stream = streams.open(driver, narrowed(driver, self._part, dialect))
-            joins = self._joins(streams)
-            names = stream.names
-            self._key_at, self._company_at = names.index(driver.key), names.index(driver.company)
-            traits = RowReader(driver, names, self._warnings, omit_nulls=driver.nulls == "omit")
-            self._notes.traits[driver.scope] = traits.names
-            most = KEYS_AT_ONCE if any(isinstance(join, Lookup) for join in joins) else 2 * CHUNK_ROWS
-            heads = blocks(stream, _keep_two, ordered=sorts_like_python(dialect), unusable=self._unusable)
-            for block in chain.from_iterable(block.cut(most) for block in heads):
-                entries = list(self._found(block, joins))
-                self._notes.found[driver.name] += len(block.keys)
-                for query, found in entries:
-                    self._notes.found[query.name] += len(found)
-                yield Rows(driver, traits, self._company_at, block, entries)
-            for join in joins:
-                join.finish()
-            # Without records, for those who tell what was counted on the way.
-            yield Rows(driver, traits, self._company_at, Block([], rows=[]), ())
-
-    def _joins(self, streams: Streams) -> list[Join]:
-        joins: list[Join] = []
-        own = streams.engine(self._driver)
-        for query in self._entries:
-            engine = streams.engine(query)
-            if len(joins) < _STREAMS - 1 and self._streams_alongside(query, engine, own):
-                unknown = UNKNOWN_ROWS.format(query.name, self._driver.scope, self._driver.name)
-                stream = streams.open(query, narrowed(query, self._part, engine.dialect))
-                joins.append(Merge(stream, self._warnings, unknown, encodes=self._encodes))
-            else:
-                joins.append(Lookup(query, streams, self._warnings, encodes=self._encodes))
-        return joins
-
-    def _streams_alongside(self, query: Query, engine: sa.Engine, own: sa.Engine) -> bool:
-        """Whether narrowing to the part gives the rows of the driver's records and of no others, in the driver's order."""
-        if isinstance(self._part, Records) or not sorts_like_python(engine.dialect):
-            return False
-        if not isinstance(self._part, Range):
-            return True
-        shared = own if query.source == self._driver.source else None
-        return same_range(self._part, self._driver, query, shared)
-
-    def _found(self, block: Block, joins: Sequence[Join]) -> Iterator[tuple[Query, dict[str, EntryValue]]]:
-        if not joins:
-            return
-        rows = block.flat if block.flat is not None else [rows[0] for rows in block.rows]
-        records = Records(tuple(row[self._key_at] for row in rows), tuple(row[self._company_at] for row in rows))
-        for at in range(0, len(joins), _LOOKUPS_AT_ONCE):
-            some = joins[at : at + _LOOKUPS_AT_ONCE]
-            for join in some:
-                join.begin(records)
-            for join in some:
-                yield join.query, join.values(block.keys)
-
-    def _unusable(self, row: Row) -> None:
-        driver = self._driver
-        raw = row[self._key_at]
-        if raw is None:
-            self._warnings[NO_KEY.format(driver.name)] += 1
-            return
-        try:
-            to_key(raw)
-        except InvalidValue as problem:
-            reason = f"column {driver.key!r}: {problem.reason}"
-            self.refused.append(Problem(driver.scope, ascii(raw)[:60], "", reason))
-
-
-def _keep_two(rows: list[Row], row: Row) -> None:
-    """One row a record is due; the second is kept to say what is wrong, a third says no more."""
-    if len(rows) < 2:
-        rows.append(row)
-
-
-NO_COMPANY_KEY: Final = "{0}: users whose company's key can't be used are sent without a company"
-
-Record: TypeAlias = "Company | User | Problem"
-
-
-class Maker:
-    """Makes records or payloads of the rows of one scope."""
-
-    def __init__(self, scope: QueryScope, selection: Selection, warnings: Counter[str]) -> None:
-        self._scope = scope
-        self._warnings = warnings
-        self._sends_traits = selection.traits(scope)
-
-    def payloads(self, rows: Rows) -> Sequence[Payload | Problem]:
-        """The payloads of a block, and the problems of the records that can't be sent."""
-        whole = self._whole(rows)
-        if whole is not None:
-            return whole
-        return [record if isinstance(record, Problem) else payload_of(record) for record in self.records(rows)]
-
-    def _whole(self, rows: Rows) -> list[Payload] | None:
-        """All payloads, made column by column; None where one of the records takes a closer look."""
-        keys, flat = rows.heads.keys, rows.heads.flat
-        if flat is None:
-            return None
-        contexts = contexts_of(keys, rows.entries)
-        if contexts is None:
-            return None
-        counted = self._warnings.copy()
-        traits = rows.traits.encoded(flat) if self._sends_traits else [b""] * len(keys)
-        if traits is None or not within_limits(self._scope, traits, contexts):
-            self._warnings.clear()  # the closer look counts them again
-            self._warnings.update(counted)
-            return None
-        if b"{}" in traits:
-            traits = [b"" if one == b"{}" else one for one in traits]
-        if self._scope == "companies":
-            return list(map(Payload, repeat(self._scope), keys, traits, contexts))
-        return list(map(Payload, repeat(self._scope), keys, traits, contexts, self._companies(rows, flat)))
-
-    def records(self, rows: Rows) -> list[Record]:
-        """The records of a block, and the problems of those that can't be sent."""
-        heads = rows.heads
-        return [self._record(key, found, rows) for key, found in zip(heads.keys, heads.rows, strict=True)]
-
-    def _record(self, key: str, found: list[Row], rows: Rows) -> Record:
-        scope = self._scope
-        if len(found) > 1:
-            return Problem(scope, key, "", self._twice(rows, found))
-        context = {}
-        try:
-            values = rows.traits(found[0]) if self._sends_traits else {}
-            for query, entries in rows.entries:
-                value = entries.get(key, query.empty if query.sends_empty else LEFT_OUT)
-                if isinstance(value, InvalidValue):
-                    raise value
-                if not isinstance(value, LeftOut) and query.entry is not None and query.entry_key is not None:
-                    sent = msgspec.Raw(value) if isinstance(value, bytes) else value
-                    context[query.entry_key] = ContextEntry(query.entry.label, sent, query.entry.type)
-        except InvalidValue as problem:
-            return Problem(scope, key, problem.field, problem.reason)
-        if scope == "companies":
-            return Company(company_id=key, traits=values, context=context)
-        return User(user_id=key, company_id=self._company(rows, found[0]), traits=values, context=context)
-
-    def _companies(self, rows: Rows, flat: Sequence[Row]) -> Sequence[str | None]:
-        keys = keys_of([row[rows.company_at] for row in flat])
-        return keys if keys is not None else [self._company(rows, row) for row in flat]
-
-    def _company(self, rows: Rows, row: Row) -> str | None:
-        raw = row[rows.company_at]
-        if raw is None:
-            return None
-        try:
-            return to_key(raw)
-        except InvalidValue:
-            self._warnings[NO_COMPANY_KEY.format(rows.query.name)] += 1
-            return None
-
-    def _twice(self, rows: Rows, found: Sequence[Row]) -> str:
-        name = rows.query.name
-        if self._scope == "companies":
-            return f"has more than one row in the companies query ({name}); one is due"
-        companies = sorted({self._company(rows, row) or "none" for row in found})
-        of = "of company" if len(companies) == 1 else "of companies"
-        return f"has more than one row in the users query ({name}), {of} {' and '.join(companies)}; one is due"
-
-
-def read_records(  # noqa: PLR0917 (what is read, by which plan, from where: no one of them has a default)
+def read_payloads(  # noqa: PLR0917 (what is read, by which plan, from where: no one of them has a default)
     scope: QueryScope,
     plan: LoadedPlan,
     selection: Selection,
@@ -268,102 +56,266 @@ def read_records(  # noqa: PLR0917 (what is read, by which plan, from where: no 
     sources: Sources,
     warn: Warn,
     *,
-    notes: ReadStats | None = None,
-) -> Generator[Record, None, None]:
-    """Read one scope of a batch, record by record. Closing the generator cancels its queries and closes its connections.
+    stats: ReadStats | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+) -> Generator[Sequence[Payload | Problem], None, None]:
+    """Read one scope of a batch, many records at once. Closing the generator cancels its queries and closes connections.
 
-    :param selection: which entries are read, and whether traits are part of the records.
+    :param selection: which entries are read, and whether traits are sent.
     :param sources: gives the engine of a connection id.
     :param warn: is told what was changed or dropped on the way, as ``(kind, how often)``.
-    :param notes: filled in while the records are read.
+    :param stats: filled in while the records are read.
+    :param chunk_rows: rows that are read of a query at once, at most.
     :return: each record, or the `Problem` that keeps it from being sent; in the order of the keys' texts within a batch's
         range. Keys that a batch names (``companies``, ``user``) and the traits query doesn't give are problems too.
     :raises PlanError: when a result lacks a column that the plan names, or has one that Halo reserves.
     :raises SourceError: when a database can't be reached or refuses a query.
     """
-    counts: Counter[str] = Counter()
-    maker = Maker(scope, selection, counts)
-    read = _read(scope, plan, selection, batch, sources, notes or ReadStats(), counts, encodes=False)
-    with closing(read) as blocks:
-        for rows in blocks:
-            records = [rows] if isinstance(rows, Problem) else maker.records(rows)
-            _tell(counts, warn)
-            yield from records
+    query = plan.traits(scope)
+    if query is None:
+        return
+    entries = selection.entries(scope)
+    warnings: Counter[str] = Counter()
+    stats = stats or ReadStats()
+    for part in _parts(scope, batch):
+        reader = PartReader(query, part, sources, warnings, chunk_rows=chunk_rows)
+        payloads = reader.payloads(entries, stats, sends_traits=selection.traits(scope))
+        with closing(payloads) as payload_blocks:
+            for payload_block in payload_blocks:
+                for kind, count in warnings.items():
+                    warn(kind, count)
+                warnings.clear()
+                yield payload_block
 
 
-def read_payloads(  # noqa: PLR0917 (as of `read_records`)
-    scope: QueryScope,
-    plan: LoadedPlan,
-    selection: Selection,
-    batch: Batch,
-    sources: Sources,
-    warn: Warn,
-    *,
-    notes: ReadStats | None = None,
-) -> Generator[Sequence[Payload | Problem], None, None]:
-    """Read one scope of a batch as what is sent of it: what `payload_of` makes of `read_records`, many at once.
+def read_keys(scope: QueryScope, plan: LoadedPlan, batch: Batch, sources: Sources) -> Generator[str, None, None]:
+    """Read which records a batch has: those of one row each, all of whose values have a form in JSON.
 
-    Where nothing is wrong with a block of records, as is the rule, they are made column by column.
+    :param sources: gives the engine of a connection id.
+    :raises PlanError: when the result lacks a column that the plan names, or has one that Halo reserves.
+    :raises SourceError: when the database can't be reached or refuses the query.
     """
-    counts: Counter[str] = Counter()
-    maker = Maker(scope, selection, counts)
-    read = _read(scope, plan, selection, batch, sources, notes or ReadStats(), counts, encodes=True)
-    with closing(read) as blocks:
-        for rows in blocks:
-            payloads = [rows] if isinstance(rows, Problem) else maker.payloads(rows)
-            _tell(counts, warn)
-            yield payloads
-
-
-def _read(  # noqa: PLR0917 (as of `read_records`)
-    scope: QueryScope,
-    plan: LoadedPlan,
-    selection: Selection,
-    batch: Batch,
-    sources: Sources,
-    notes: ReadStats,
-    counts: Counter[str],
-    *,
-    encodes: bool,
-) -> Generator[Rows | Problem, None, None]:
-    driver = plan.traits(scope)
-    if driver is None:
+    query = plan.traits(scope)
+    if query is None:
         return
     for part in _parts(scope, batch):
-        missing = _named(scope, part)
-        reading = Reading(driver, selection, part, sources, counts, notes, encodes=encodes)
-        with closing(reading.rows()) as blocks:
-            for rows in blocks:
-                for key in rows.heads.keys if missing else ():
-                    missing.pop(key, None)
-                yield rows
-        yield from reading.refused
-        for key in missing:
-            yield Problem(scope, key, "", f"is not in the {scope} query ({driver.name})")
+        with closing(PartReader(query, part, sources, Counter()).keys()) as keys:
+            yield from keys
 
 
-def _tell(counts: Counter[str], warn: Warn) -> None:
-    for kind, count in counts.items():
-        warn(kind, count)
-    counts.clear()
-
-
-def _parts(scope: QueryScope, batch: Batch) -> list[Part]:
+def _parts(scope: QueryScope, batch: Batch) -> Sequence[Part]:
     """What a batch asks of a scope, in parts that one query each can answer."""
     if scope == "users" and batch.user is not None:
         return [Records((batch.bind(batch.user, batch.user_key_type),))]
     if batch.companies is not None:
-        if scope == "users" and not batch.users_too:
-            return []
-        keys = [batch.bind(key) for key in dict.fromkeys(batch.companies)]
-        return [Companies(tuple(keys[at : at + KEYS_AT_ONCE])) for at in range(0, len(keys), KEYS_AT_ONCE)]
-    if batch.user is not None or (batch.no_company and scope == "companies"):
+        return _named_companies(batch) if scope == "companies" or batch.users_too else []
+    has_none = batch.user is not None or (batch.no_company and scope == "companies")
+    return [] if has_none else [range_of(batch)]
+
+
+def _named_companies(batch: Batch) -> list[Part]:
+    keys = [batch.bind(key) for key in dict.fromkeys(batch.companies or ())]
+    return [Companies(tuple(keys[at : at + KEYS_AT_ONCE])) for at in range(0, len(keys), KEYS_AT_ONCE)]
+
+
+class PartReader:
+    """Reads the records of one part of a batch.
+
+    :param query: the traits query, which tells which records there are.
+    :param warnings: counts, by kind, what was changed or dropped on the way.
+    """
+
+    def __init__(
+        self,
+        query: Query,
+        part: Part,
+        sources: Sources,
+        warnings: Counter[str],
+        *,
+        chunk_rows: int = CHUNK_ROWS,
+    ) -> None:
+        self._query = query
+        self._part = part
+        self._sources = sources
+        self._warnings = warnings
+        self._chunk_rows = chunk_rows
+        self._refused_keys: list[Problem] = []
+
+    def payloads(
+        self, entries: Sequence[Query], stats: ReadStats, *, sends_traits: bool
+    ) -> Generator[list[Payload | Problem], None, None]:
+        """The part's records, block by block; last the keys that can't be used, and those that the part names in vain."""
+        missing = dict.fromkeys(self._named_keys())
+        with Streams(self._sources, chunk_rows=self._chunk_rows) as streams:
+            stream = self._open(self._query, streams)
+            joins = self._joins(entries, streams)
+            builder = PayloadBuilder(self._query, stream.names, entries, self._warnings, sends_traits=sends_traits)
+            stats.traits[self._query.scope] = builder.trait_names
+            for block in self._blocks(stream, joins):
+                entry_values = list(self._entry_values(block, stream, joins))
+                stats.records[self._query.name] += len(block.keys)
+                for query, values in entry_values:
+                    stats.records[query.name] += len(values)
+                for key in block.keys if missing else ():
+                    missing.pop(key, None)
+                yield builder.payloads(block, entry_values)
+            for join in joins:
+                join.finish()
+        reason = f"is not in the {self._query.scope} query ({self._query.name})"
+        yield [*self._refused_keys, *(Problem(self._query.scope, key, "", reason) for key in missing)]
+
+    def keys(self) -> Generator[str, None, None]:
+        """The keys of the part's records, without those whose rows can't be sent."""
+        with Streams(self._sources) as streams:
+            stream = self._open(self._query, streams)
+            builder = PayloadBuilder(self._query, stream.names, (), self._warnings, sends_traits=True)
+            for block in self._blocks(stream, ()):
+                yield from builder.keys(block)
+
+    def _named_keys(self) -> list[str]:
+        """The records that the part names by their own keys, so that those without a row can be told."""
+        part = self._part
+        if isinstance(part, Records) or (isinstance(part, Companies) and self._query.scope == "companies"):
+            return list(map(to_key, part.keys))
         return []
-    return [range_of(batch)]
+
+    def _open(self, query: Query, streams: Streams) -> Stream:
+        return streams.open(query, narrowed(query, self._part, streams.engine(query).dialect))
+
+    def _blocks(self, stream: Stream, joins: Sequence[Join]) -> Iterator[Block]:
+        """The part's records, as many at once as their entries can be looked up for."""
+        most = KEYS_AT_ONCE if any(isinstance(join, Lookup) for join in joins) else 2 * self._chunk_rows
+        ordered = sorts_like_python(self._sources(self._query.source).dialect)
+        in_order = blocks(stream, _add_second_row, ordered=ordered, refuse_key=self._refuse_key)
+        return chain.from_iterable(block.cut(most) for block in in_order)
+
+    def _refuse_key(self, key: Any, problem: InvalidValue) -> None:
+        query = self._query
+        if key is None:
+            self._warnings[NO_KEY.format(query.name)] += 1
+        else:
+            reason = f"column {query.key!r}: {problem.reason}"
+            self._refused_keys.append(Problem(query.scope, ascii(key)[:60], "", reason))
+
+    def _joins(self, entries: Sequence[Query], streams: Streams) -> list[Join]:
+        joins: list[Join] = []
+        for entry in entries:
+            if len(joins) < _STREAMS - 1 and self._streams_alongside(entry, streams):
+                joins.append(Merge(self._open(entry, streams), self._query, self._warnings))
+            else:
+                joins.append(Lookup(entry, streams, self._warnings))
+        return joins
+
+    def _streams_alongside(self, entry: Query, streams: Streams) -> bool:
+        """Whether narrowing to the part gives the rows of the part's records and of no others, in the records' order."""
+        engine = streams.engine(entry)
+        if isinstance(self._part, Records) or not sorts_like_python(engine.dialect):
+            return False
+        if not isinstance(self._part, Range):
+            return True
+        return same_range(self._part, self._query, entry, engine if entry.source == self._query.source else None)
+
+    def _entry_values(self, block: Block, stream: Stream, joins: Sequence[Join]) -> Iterator[EntryValues]:
+        if not joins:
+            return
+        key_at, company_at = stream.names.index(self._query.key), stream.names.index(self._query.company)
+        rows = block.first_rows()
+        records = Records(tuple(row[key_at] for row in rows), tuple(row[company_at] for row in rows))
+        for at in range(0, len(joins), _LOOKUPS_AT_ONCE):
+            together = joins[at : at + _LOOKUPS_AT_ONCE]
+            for join in together:
+                join.begin(records)
+            for join in together:
+                yield EntryValues(join.query, join.values(block.keys))
 
 
-def _named(scope: QueryScope, part: Part) -> dict[str, None]:
-    """The records that a part names by their own keys, so that those without a row can be told."""
-    if isinstance(part, Records) or (isinstance(part, Companies) and scope == "companies"):
-        return {to_key(key): None for key in part.keys}
-    return {}
+def _add_second_row(rows: list[Row], row: Row) -> None:
+    """One row a record is due; the second is kept to say what is wrong, a third says no more."""
+    if len(rows) < 2:
+        rows.append(row)
+
+
+class PayloadBuilder:
+    """Makes payloads of the rows of a traits query and of the entries' values. ``trait_names``: the traits it has.
+
+    :param names: the result's columns, already held against the plan.
+    :param entries: the queries of the entries, in the order of the plan.
+    :param warnings: counts, by kind, what was changed or dropped on the way.
+    """
+
+    def __init__(
+        self,
+        query: Query,
+        names: Sequence[str],
+        entries: Sequence[Query],
+        warnings: Counter[str],
+        *,
+        sends_traits: bool,
+    ) -> None:
+        self._query = query
+        self._company_at = names.index(query.company)
+        self._entry_keys = [entry.entry_key or "" for entry in entries]
+        self._warnings = warnings
+        self._sends_traits = sends_traits
+        self._reader = RowReader(query, names, omit_nulls=query.nulls == "omit")
+        self.trait_names: Final = self._reader.names
+
+    def payloads(self, block: Block, entries: Sequence[EntryValues]) -> list[Payload | Problem]:
+        """The payloads of a block, and the problems of the records that can't be sent."""
+        if block.counts is None:
+            return self._of_single_rows(block.keys, block.rows, entries)
+        groups = list(zip(block.keys, block.groups(), strict=True))
+        single = [(key, rows[0]) for key, rows in groups if len(rows) == 1]
+        made = iter(self._of_single_rows([key for key, _ in single], [row for _, row in single], entries))
+        return [next(made) if len(rows) == 1 else self._repeated(key, rows) for key, rows in groups]
+
+    def keys(self, block: Block) -> list[str]:
+        """The keys of a block's records that have one row, in which all values have a form in JSON."""
+        single = [(key, rows[0]) for key, rows in zip(block.keys, block.groups(), strict=True) if len(rows) == 1]
+        read = self._reader.read([row for _, row in single])
+        return [key for place, (key, _) in enumerate(single) if place not in read.invalid]
+
+    def _of_single_rows(
+        self, keys: list[str], rows: Sequence[Row], entries: Sequence[EntryValues]
+    ) -> list[Payload | Problem]:
+        read = self._reader.read(rows) if self._sends_traits else ReadRows(len(rows))
+        read.count_changes(self._warnings)
+        invalid = read.invalid
+        contexts = contexts_of(keys, entries)
+        invalid.add_from(contexts)
+        company_ids = self._company_ids(rows, invalid)
+        return payloads_of(
+            self._query.scope,
+            keys,
+            self._reader.encode(read) if self._sends_traits else [b""] * len(rows),
+            contexts,
+            company_ids,
+            invalid,
+            trait_names=self.trait_names,
+            entry_keys=self._entry_keys,
+        )
+
+    def _company_ids(self, rows: Sequence[Row], invalid: InvalidRecords) -> Iterable[str | None]:
+        if self._query.scope == "companies":
+            return repeat(None)
+        raw = [row[self._company_at] for row in rows]
+        return plain_keys(raw) or [
+            None if place in invalid else self._company_id(value) for place, value in enumerate(raw)
+        ]
+
+    def _company_id(self, raw: Any) -> str | None:
+        if raw is None:
+            return None
+        try:
+            return to_key(raw)
+        except InvalidValue:
+            self._warnings[NO_COMPANY_KEY.format(self._query.name)] += 1
+            return None
+
+    def _repeated(self, key: str, rows: Sequence[Row]) -> Problem:
+        scope, name = self._query.scope, self._query.name
+        reason = f"has more than one row in the {scope} query ({name})"
+        if scope == "users":
+            companies = sorted({self._company_id(row[self._company_at]) or "none" for row in rows})
+            reason += f", of {'company' if len(companies) == 1 else 'companies'} {' and '.join(companies)}"
+        return Problem(scope, key, "", f"{reason}; one is due")

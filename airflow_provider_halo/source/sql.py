@@ -15,6 +15,19 @@ from sqlalchemy.types import TypeEngine
 from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.source.batch import Batch, Key
 
+__all__ = [
+    "Companies",
+    "NoCompany",
+    "Part",
+    "Range",
+    "Records",
+    "narrowed",
+    "range_of",
+    "sorts_like_python",
+    "unnarrowed",
+    "without_rows",
+]
+
 # How a database writes "by the text of the key, byte by byte". For UTF-8 that is the order of Python's own comparison of
 # texts, so that rows of several queries, and of several databases, can be joined while they stream.
 _TEXT_ORDER = {

@@ -26,6 +26,8 @@ from airflow_provider_halo.source.database import (
 )
 from airflow_provider_halo.source.sql import without_rows
 
+__all__ = ["CHUNK_ROWS", "Stream", "Streams"]
+
 log = logging.getLogger(__name__)
 
 CHUNK_ROWS: Final = 250  # enough that what a chunk costs by itself doesn't count; four times as many take 8 MB more
@@ -34,8 +36,8 @@ _CHUNK_BYTES: Final = 500_000  # of texts in a chunk, about: heavy rows come in 
 _SAMPLE: Final = 10  # rows of a chunk that are weighed
 _CHUNKS_AHEAD: Final = 3  # of each query: enough that reading and sending overlap, little enough that memory stays flat
 
-_AGAIN = 0.2  # seconds between two tries to cancel a query
-_PATIENCE = 10  # seconds after which a database that doesn't react is left alone; the thread is a daemon
+_CANCEL_EVERY = 0.2  # seconds between two tries to cancel a query
+_CANCEL_FOR = 10  # seconds after which a database that doesn't react is left alone; the thread is a daemon
 
 Rows = Sequence[sa.Row[Any]]
 
@@ -44,10 +46,13 @@ class Streams:
     """Queries that are being read. Leaving the ``with`` block cancels what still runs and waits until all is closed.
 
     The first error of any query is raised from whichever stream is asked next, so a failure doesn't wait for its turn.
+
+    :param chunk_rows: rows in a chunk, at most.
     """
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, *, chunk_rows: int = CHUNK_ROWS) -> None:
         self._sources = sources
+        self.chunk_rows = chunk_rows
         # One condition for all: who waits for a chunk of one query must wake up for the failure of another.
         self.changed = threading.Condition()
         self.failure: BaseException | None = None
@@ -76,7 +81,7 @@ class Streams:
         self._open = [stream for stream in self._open if stream.is_alive]
         engine = self.engine(query)
         close_cursors_quietly(engine)
-        kind = InPlace if engine.dialect.name == "sqlite" else Ahead
+        kind = DirectStream if engine.dialect.name == "sqlite" else ThreadedStream
         stream = kind(self, query, engine, statement)
         self._open.append(stream)
         return stream
@@ -102,15 +107,16 @@ class Stream(Protocol):
         """End what still runs. Called once the streams are closed."""
 
 
-class InPlace:
+class DirectStream:
     """A statement that is read by who takes its rows, in the same thread: the way for SQLite.
 
     SQLite's queries run in the thread that asks for a row, and for each row it lets go of Python's lock. Threads of their
     own would take that lock from each other row by row, which costs more than there is to gain.
     """
 
-    def __init__(self, _: Streams, query: Query, engine: sa.Engine, statement: sa.Executable) -> None:
+    def __init__(self, streams: Streams, query: Query, engine: sa.Engine, statement: sa.Executable) -> None:
         self.query = query
+        self._chunk_rows = streams.chunk_rows
         self._engine = engine
         self._statement = statement
         self._resources = ExitStack()
@@ -129,7 +135,7 @@ class InPlace:
         with self._explaining():
             result = self._connection.execution_options(stream_results=True).execute(self._statement)
             self._resources.enter_context(result)
-            yield from _chunks(result)
+            yield from _chunks(result, self._chunk_rows)
         self._resources.close()
 
     def end(self) -> None:
@@ -148,7 +154,7 @@ class InPlace:
             raise explained(error, self._engine, self.query) from None
 
 
-class Ahead:
+class ThreadedStream:
     """A statement that a thread of its own reads, a few chunks ahead of who takes them."""
 
     def __init__(self, streams: Streams, query: Query, engine: sa.Engine, statement: sa.Executable) -> None:
@@ -188,16 +194,16 @@ class Ahead:
 
     def end(self) -> None:
         """Cancel what still runs and wait for the thread. Called once the streams are closed."""
-        give_up = time.monotonic() + _PATIENCE
+        give_up = time.monotonic() + _CANCEL_FOR
         while self.is_alive and time.monotonic() < give_up:
             with self._streams.changed:
                 # Under the lock, which the thread needs to give its connection back: else it might be another's by now.
                 if self._cancel is not None:
                     self._cancel()
             # Again and again, since a query that is only about to be sent isn't there yet to be cancelled.
-            self._thread.join(_AGAIN)
+            self._thread.join(_CANCEL_EVERY)
         if self.is_alive:
-            log.warning("%s: its database didn't end the query within %d s; not waiting", self.query.name, _PATIENCE)
+            log.warning("%s: its database didn't end the query within %d s; not waiting", self.query.name, _CANCEL_FOR)
 
     def _wait(self, ready: Callable[[], bool]) -> None:
         self._streams.changed.wait_for(lambda: ready() or self._streams.failure is not None)
@@ -219,14 +225,14 @@ class Ahead:
                 return
             self._cancel = cancel
         try:
-            streaming = connection.execution_options(stream_results=True, max_row_buffer=CHUNK_ROWS)
+            streaming = connection.execution_options(stream_results=True, max_row_buffer=streams.chunk_rows)
             with streaming.execute(self._statement) as result:
                 names = tuple(result.keys())
                 check_columns(self.query, names)
                 with streams.changed:
                     self._names = names
                     streams.changed.notify_all()
-                for chunk in _chunks(result):
+                for chunk in _chunks(result, streams.chunk_rows):
                     with streams.changed:
                         streams.changed.wait_for(lambda: streams.closed or len(self._chunks) < _CHUNKS_AHEAD)
                         if streams.closed:
@@ -254,11 +260,11 @@ class Ahead:
             streams.changed.notify_all()
 
 
-def _chunks(result: sa.CursorResult[Any]) -> Iterator[Rows]:
+def _chunks(result: sa.CursorResult[Any], most: int) -> Iterator[Rows]:
     """The rows of a result: as many at once as their weight allows."""
-    size = _FIRST_ROWS
+    size = min(_FIRST_ROWS, most)
     while rows := result.fetchmany(size):
         sample = rows[:: max(1, len(rows) // _SAMPLE)]
         weight = sum(len(value) for row in sample for value in row if isinstance(value, (str, bytes)))
-        size = min(CHUNK_ROWS, max(1, _CHUNK_BYTES * len(sample) // (weight + 1)))
+        size = min(most, max(1, _CHUNK_BYTES * len(sample) // (weight + 1)))
         yield rows

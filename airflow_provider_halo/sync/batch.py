@@ -23,13 +23,13 @@ from airflow_provider_halo.exceptions import HaloError, LedgerError, SecretMissi
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import Selection, select
-from airflow_provider_halo.records.payload import Company, Payload
+from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem, Scope
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources
 from airflow_provider_halo.source.planning import plan_batches
-from airflow_provider_halo.source.read import ReadStats, read_payloads, read_records
+from airflow_provider_halo.source.read import ReadStats, read_keys, read_payloads
 from airflow_provider_halo.sync.gc_frozen import gc_frozen
 from airflow_provider_halo.sync.ledger_session import LedgerSession
 
@@ -295,13 +295,11 @@ class _BatchRun:
         """Read which companies there are, without sending them: links may only go to these."""
         if self._plan.traits("companies") is None:
             return
-        selection = select(self._plan, ("companies.traits",))
 
         def learn() -> None:
             # Counted as rejects or warnings only where the companies themselves are sent.
-            for record in read_records("companies", self._plan, selection, batch, self._sources, lambda *_: None):
-                if isinstance(record, Company):
-                    self._known.add(record.company_id)
+            for company_id in read_keys("companies", self._plan, batch, self._sources):
+                self._known.add(company_id)
 
         await asyncio.to_thread(learn)
 
@@ -331,7 +329,7 @@ class _BatchRun:
 
     def _changes(self, scope: QueryScope, batch: Batch) -> Iterator[Payload | Outcome]:
         blocks = read_payloads(
-            scope, self._plan, self._selection, batch, self._sources, self._tally.warn, notes=self._notes
+            scope, self._plan, self._selection, batch, self._sources, self._tally.warn, stats=self._notes
         )
         with contextlib.closing(blocks):
             made = outcomes_of(blocks)

@@ -209,7 +209,7 @@ class LedgerSession:
         if self._writes:
             state: State = "failed" if report.stopped or report.total("failed") else "done"
             self._run.plan_ledger.runs.end_batch(
-                self._run.id, self._run.task, self._batch.index, state, report.to_dict(), dict(self._notes.found)
+                self._run.id, self._run.task, self._batch.index, state, report.to_dict(), dict(self._notes.records)
             )
 
     def changes(self, scope: QueryScope, made: Iterator[Payload | Outcome]) -> Iterator[Payload | Outcome]:

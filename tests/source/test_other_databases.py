@@ -15,8 +15,8 @@ from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.records.payload import Company, ContextEntry
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.planning import plan_batches
-from airflow_provider_halo.source.read import read_records
 from airflow_provider_halo.source.sql import Range, narrowed
+from tests.databases import read_records
 
 
 class Stranger(SQLiteDialect_pysqlite):

@@ -16,7 +16,7 @@ from airflow_provider_halo.records.payload import Company, User
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.planning import plan_batches
-from airflow_provider_halo.source.read import read_records
+from tests.databases import read_records
 
 PLAN = """
 companies: {key: team, traits: {sql: SELECT id AS team FROM teams}}

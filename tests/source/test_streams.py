@@ -14,7 +14,7 @@ from inline_snapshot import snapshot
 from airflow_provider_halo.exceptions import PlanError, SourceError
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.source.batch import Batch
-from airflow_provider_halo.source.read import read_records
+from tests.databases import read_records
 
 MANY = 60_000
 NUMBERS = "WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT id + 1 FROM n WHERE id < {0}) SELECT {1} FROM n"
@@ -64,13 +64,13 @@ import sys
 from pathlib import Path
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.selection import select
-from airflow_provider_halo.source.read import read_records
+from airflow_provider_halo.source.read import read_payloads
 from airflow_provider_halo.source.batch import Batch
 import sqlalchemy as sa
 
 plan, engine = load_plan(sys.argv[1]), sa.create_engine(sys.argv[2])
 def read(batch):
-    return sum(1 for _ in read_records("users", plan, select(plan), batch, lambda _: engine, lambda *_: None))
+    return sum(map(len, read_payloads("users", plan, select(plan), batch, lambda _: engine, lambda *_: None)))
 def peak():  # of this process image; getrusage would give the peak of the test run that started it
     return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
 few = read(Batch(companies=(2,)))

@@ -13,7 +13,7 @@ from airflow_provider_halo.exceptions import SourceError
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.planning import plan_batches
-from airflow_provider_halo.source.read import read_records
+from tests.databases import read_records
 
 TABLE = "check the table's name in the SQL, and that the connection names the right database and schema"
 SYNTAX = "check the SQL, for example by running it alone in the database's shell"
