@@ -9,6 +9,25 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 
+__all__ = [
+    "BATCHES",
+    "DIALECTS",
+    "KEY_LENGTH",
+    "METADATA",
+    "NAMES",
+    "PLANS",
+    "RATES",
+    "RECORDS",
+    "REJECTS",
+    "RUNS",
+    "SCHEMA",
+    "VERSION",
+    "NewerSchema",
+    "kept_key",
+    "kept_text",
+    "prepare",
+]
+
 VERSION: Final = 2
 KEY_LENGTH: Final = 255  # characters of a key; a record with a longer one is sent each time, and not remembered
 DIALECTS: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})

@@ -11,6 +11,17 @@ import msgspec
 from airflow_provider_halo.contract import COMPANIES_IDENTIFY
 from airflow_provider_halo.records.payload import Payload
 
+__all__ = [
+    "CONTEXT",
+    "TRAITS",
+    "Fingerprinter",
+    "covers",
+    "drop_part",
+    "keep_parts",
+    "link_fingerprint",
+    "merge_parts",
+]
+
 TRAITS: Final = "traits"
 CONTEXT: Final = "context."
 _WHOLE: Final = 16  # bytes of a record's fingerprint
@@ -48,15 +59,15 @@ class Fingerprinter:
 
     def parts(self, payload: Payload) -> bytes:
         """The fingerprints of what a record holds: 4 bytes for a part's name and 8 of its content, one after another."""
-        found = {}
+        content_by_name = {}
         if TRAITS in self._parts:
-            found[self._names[TRAITS]] = self._part(TRAITS, payload.traits)
+            content_by_name[self._names[TRAITS]] = self._part(TRAITS, payload.traits)
         if payload.context:
             for key, raw in _ENTRIES.decode(payload.context).items():
                 name = CONTEXT + key
                 if name in self._parts:
-                    found[self._names[name]] = self._part(name, bytes(raw))
-        return _joined(found)
+                    content_by_name[self._names[name]] = self._part(name, bytes(raw))
+        return _join(content_by_name)
 
     def _part(self, name: str, content: bytes) -> bytes:
         hasher = self._parts[name].copy()
@@ -71,25 +82,25 @@ def link_fingerprint(company_id: str) -> bytes:
 
 def covers(known: bytes, parts: bytes) -> bool:
     """Whether all of these parts are among those that are known, as they are."""
-    has = dict(_split(known))
-    return all(has.get(name) == content for name, content in _split(parts))
+    known_content = dict(_split(known))
+    return all(known_content.get(name) == content for name, content in _split(parts))
 
 
-def merged(known: bytes, parts: bytes) -> bytes:
+def merge_parts(known: bytes, parts: bytes) -> bytes:
     """The parts that are known, with these in place of what they were."""
-    return _joined({**dict(_split(known)), **dict(_split(parts))})
+    return _join({**dict(_split(known)), **dict(_split(parts))})
 
 
-def only(known: bytes, names: Iterable[str]) -> bytes:
+def keep_parts(known: bytes, names: Iterable[str]) -> bytes:
     """The parts that are known, without those of other names: of entries that the plan has no longer."""
     kept = {blake2b(name.encode(), digest_size=_NAME).digest() for name in names}
-    return _joined({part: content for part, content in _split(known) if part in kept})
+    return _join({part: content for part, content in _split(known) if part in kept})
 
 
-def without(known: bytes, name: str) -> bytes:
+def drop_part(known: bytes, name: str) -> bytes:
     """The parts that are known, without the one of a name."""
-    gone = blake2b(name.encode(), digest_size=_NAME).digest()
-    return _joined({part: content for part, content in _split(known) if part != gone})
+    dropped = blake2b(name.encode(), digest_size=_NAME).digest()
+    return _join({part: content for part, content in _split(known) if part != dropped})
 
 
 def _split(parts: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -97,5 +108,5 @@ def _split(parts: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield parts[at : at + _NAME], parts[at + _NAME : at + _NAME + _PART]
 
 
-def _joined(parts: Mapping[bytes, bytes]) -> bytes:
+def _join(parts: Mapping[bytes, bytes]) -> bytes:
     return b"".join(name + content for name, content in sorted(parts.items()))

@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 import msgspec
 
+__all__ = ["BROKEN_TEXT", "InvalidValue", "Problem", "Scope"]
+
 Scope = Literal["companies", "users", "links"]
 
 BROKEN_TEXT: Final = "holds text that is no Unicode (a lone surrogate)"
