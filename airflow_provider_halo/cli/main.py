@@ -34,17 +34,24 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
     with _log_to_stderr():
         try:
             return function(arguments)
-        except PlanError as error:
-            count = len(error.problems)
-            sent = "" if error.report else "; nothing was sent"
-            complain(f"{error}\n{count} problem{'s' if count > 1 else ''} in the plan{sent}.")
-            return WRONG
         except HaloError as error:
-            complain(f"halo {command.name}: {error}")
-            return FAILED
+            return _explain(command, error)
         except KeyboardInterrupt:
             complain(f"halo {command.name}: stopped by you. What Halo has stored stays; run it again to go on.")
             return FAILED
+
+
+def _explain(command: Command, error: HaloError) -> int:
+    """Say what ended a command; gives its exit code."""
+    report = getattr(error, "report", None)  # of a sync that had begun; what raises it takes long to import
+    cause = getattr(error, "cause", error)
+    if not isinstance(cause, PlanError):
+        complain(f"halo {command.name}: {error}")
+        return FAILED
+    count = len(cause.problems)
+    sent = "" if report else "; nothing was sent"
+    complain(f"{error}\n{count} problem{'s' if count > 1 else ''} in the plan{sent}.")
+    return WRONG
 
 
 def complain(text: str) -> None:

@@ -11,7 +11,7 @@ from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem, Scope
 
-__all__ = ["SCOPES", "STATUSES", "Outcome", "Status", "as_changes", "rejection_of"]
+__all__ = ["SCOPES", "STATUSES", "Outcome", "Status", "as_change", "as_changes", "rejection_of"]
 
 Status = Literal["stored", "unchanged", "skipped", "rejected", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -43,15 +43,14 @@ def rejection_of(problem: Problem) -> Outcome:
     return Outcome(scope=problem.scope, status="rejected", problem=problem)
 
 
-def as_changes(blocks: Iterable[Sequence[Payload | Problem]]) -> Iterator[Change | Outcome]:
-    """Every payload as a change, where nothing is known of what Halo has; every problem as a rejection.
+def as_change(record: Payload | Problem) -> Change | Outcome:
+    """A payload as a change, where nothing is known of what Halo has; a problem as a rejection."""
+    return Change(record) if isinstance(record, Payload) else rejection_of(record)
 
-    :param blocks: records as they are read, in blocks of any size.
-    """
-    payload_only = {Payload}
+
+def as_changes(blocks: Iterable[Sequence[Payload | Problem]]) -> Iterator[Change | Outcome]:
+    """`as_change` for records in blocks of any size, of which most hold payloads only."""
+    payloads_only = {Payload}
     for block in blocks:
-        if set(map(type, block)) == payload_only:
-            yield from map(Change, block)  # type: ignore[arg-type]  # all of them payloads, which mypy doesn't follow
-            continue
-        for record in block:
-            yield Change(record) if isinstance(record, Payload) else rejection_of(record)
+        make = Change if set(map(type, block)) == payloads_only else as_change
+        yield from map(make, block)  # type: ignore[arg-type]  # all of them payloads, where it is Change

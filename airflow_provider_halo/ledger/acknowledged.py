@@ -157,12 +157,8 @@ class AcknowledgedRecords:
 
         :param fingerprints: by key; an empty one is like none that the ledger has.
         """
-        return {
-            key: KnownRecord(fingerprint, token or 0, refused)
-            for key, fingerprint, token, refused in self._differing.run(
-                self.database, {"of_scope": scope}, fingerprints
-            )
-        }
+        rows = self.database.read(lambda connection: self._differing.run(connection, {"of_scope": scope}, fingerprints))
+        return {key: KnownRecord(fingerprint, token or 0, refused) for key, fingerprint, token, refused in rows}
 
     def counts(self, scopes: Sequence[Scope]) -> int:
         """How many records of some scopes Halo is known to have."""

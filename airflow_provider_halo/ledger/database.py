@@ -103,7 +103,7 @@ class Database:
         except NewerSchema as error:
             raise SetupError(
                 f"The ledger in {self.conn_id!r} was made by a newer version of airflow-provider-halo (its tables have "
-                f"version {error.found}, this package knows {VERSION}): upgrade the package here, too."
+                f"version {error.version}, this package knows {VERSION}): upgrade the package here, too."
             ) from None
         self._prepared = True
 

@@ -202,12 +202,12 @@ def kept_key(text: str) -> str:
 class NewerSchema(Exception):
     """The tables were made by a newer version of this package.
 
-    :param found: the version of the tables.
+    :param version: of the tables.
     """
 
-    def __init__(self, found: int) -> None:
-        super().__init__(f"schema version {found}, known is {VERSION}")
-        self.found = found
+    def __init__(self, version: int) -> None:
+        super().__init__(f"schema version {version}, known is {VERSION}")
+        self.version = version
 
 
 def prepare(connection: sa.Connection) -> None:

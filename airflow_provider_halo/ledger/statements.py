@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, final
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-
-if TYPE_CHECKING:
-    from airflow_provider_halo.ledger.database import Database
 
 __all__ = ["ChangedRows", "Upsert", "insert_absent", "key_parameter", "rows_by_key"]
 
@@ -37,8 +34,8 @@ def rows_by_key(
         keys = (
             sa.func.unnest(sa.cast(sa.bindparam("keys", type_=_TEXTS), _TEXTS)).table_valued("key").render_derived("k")
         )
-        found = sa.select(*wanted).where(*conditions, table.c.key == keys.c.key).limit(1).lateral("found")
-        return sa.select(*(found.c[name] for name in columns)).select_from(keys.join(found, sa.true()))
+        row = sa.select(*wanted).where(*conditions, table.c.key == keys.c.key).limit(1).lateral("row_of_key")
+        return sa.select(*(row.c[name] for name in columns)).select_from(keys.join(row, sa.true()))
     return sa.select(*wanted).where(*conditions, table.c.key.in_(sa.bindparam("keys", expanding=True)))
 
 
@@ -135,43 +132,33 @@ class ChangedRows:
         if dialect.name == "sqlite":
             keys = sa.func.json_each(digests).table_valued("key", "value")
             rows = keys.outerjoin(table, sa.and_(*conditions, table.c.key == keys.c.key))
-            found: Any = table
+            row: Any = table
             hexadecimal = sa.func.lower(sa.func.hex(table.c[digest]))
         else:
             keys = sa.func.json_each_text(sa.cast(digests, postgresql.JSON)).table_valued("key", "value")
             keys = keys.render_derived("k")
             wanted = sa.select(*(table.c[name] for name in (digest, *others)))
             # Key by key, as in `rows_by_key`.
-            found = wanted.where(*conditions, table.c.key == keys.c.key).limit(1).lateral("found")
-            rows = keys.outerjoin(found, sa.true())
-            hexadecimal = sa.func.encode(found.c[digest], "hex")
+            row = wanted.where(*conditions, table.c.key == keys.c.key).limit(1).lateral("row_of_key")
+            rows = keys.outerjoin(row, sa.true())
+            hexadecimal = sa.func.encode(row.c[digest], "hex")
         self._statement = (
-            sa.select(keys.c.key, *(found.c[name] for name in (digest, *others)))
+            sa.select(keys.c.key, *(row.c[name] for name in (digest, *others)))
             .select_from(rows)
-            .where(sa.or_(found.c[digest].is_(None), hexadecimal != keys.c.value))
+            .where(sa.or_(row.c[digest].is_(None), hexadecimal != keys.c.value))
         )
 
     def run(
-        self, database: Database, parameters: Mapping[str, Any], digests: Mapping[str, bytes]
-    ) -> Iterator[Sequence[Any]]:
+        self, connection: sa.Connection, parameters: Mapping[str, Any], digests: Mapping[str, bytes]
+    ) -> Sequence[Sequence[Any]]:
         """The key, digest and other columns of the rows that differ; all but the key None of those that aren't there.
 
         :param digests: by key; an empty one is like none.
-        :raises LedgerError: when the database can't be reached or refuses it.
         """
-        keys: Any = list(digests)
         if self._compares:
             keys = msgspec.json.encode({key: digest.hex() for key, digest in digests.items()}).decode()
-        rows: Sequence[Any] = database.read(
-            lambda connection: connection.execute(self._statement, {**parameters, "keys": keys}).all()
-        )
-        if self._compares:
-            yield from rows
-            return
-        missing = dict.fromkeys(digests)
-        for row in rows:
-            del missing[row[0]]
-            if row[1] != digests[row[0]]:
-                yield row
-        for key in missing:
-            yield (key, None, *[None] * self._others)
+            return connection.execute(self._statement, {**parameters, "keys": keys}).all()
+        rows = connection.execute(self._statement, {**parameters, "keys": list(digests)}).all()
+        missing = digests.keys() - {row[0] for row in rows}
+        differing: list[Sequence[Any]] = [row for row in rows if row[1] != digests[row[0]]]
+        return differing + [(key, None, *[None] * self._others) for key in missing]

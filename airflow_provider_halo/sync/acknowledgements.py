@@ -27,7 +27,7 @@ class Acknowledgements:
     """
 
     def __init__(self, plan: LoadedPlan, finders: Mapping[QueryScope, ChangeFinder]) -> None:
-        self._finders: Mapping[Scope, ChangeFinder] = {**finders}
+        self._finders: Mapping[Scope, ChangeFinder] = dict(finders.items())
         self._plan_parts: dict[Scope, frozenset[str]] = {scope: frozenset(part_names(plan, scope)) for scope in finders}
 
     def of(self, outcome: Outcome) -> tuple[list[Acknowledgement], list[Rejection]]:

@@ -61,7 +61,8 @@ def sync_batch(
         `PlanError` when a query's columns don't fit the plan, a `SourceError` for a database that refuses a query, a
         `LedgerError` when the ledger's database can't be used, an `ApiError` when Halo refuses a credential, and
         `DeliveryStopped` when the delivery can't go on.
-    :raises SetupError: before it begins, for a missing secret or options that exclude each other.
+    :raises SetupError: before it begins, for a missing secret, options that exclude each other, or a ledger that can't
+        be used.
     """
     if limiter is None and run is not None:
         limiter = run.limiter(settings)

@@ -14,7 +14,7 @@ from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.delivery.chunks import Chunks
 from airflow_provider_halo.delivery.deliver import Delivery
-from airflow_provider_halo.delivery.outcome import Outcome, as_changes
+from airflow_provider_halo.delivery.outcome import Outcome, as_change
 from airflow_provider_halo.delivery.report import Report, Tally
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Acknowledgement
@@ -91,7 +91,7 @@ def _emptied(run: Run, scope: QueryScope, retired: Sequence[Retired]) -> Iterato
     last = ""
     while keys := run.plan_ledger.acknowledged.keys_after(scope, last, AT_ONCE):
         _forget_parts(run, scope, keys, retired)
-        yield from as_changes([[payload(key) for key in keys]])
+        yield from map(as_change, map(payload, keys))
         last = keys[-1]
 
 

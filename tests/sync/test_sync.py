@@ -6,6 +6,7 @@ import socket
 
 import pytest
 from inline_snapshot import snapshot
+from product import stopped_by
 
 from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import (
@@ -186,10 +187,9 @@ def test_a_company_alone_is_updated_without_its_users(app):
 def test_a_wrong_credential_stops_the_run_at_once_and_says_what_was_stored(app_of, wrong, error):
     app = app_of(**wrong)
     app.fill(users=[(user, 1, "N", "e", 0) for user in range(1, 5_001)])
-    with pytest.raises(error) as stopped:
+    with stopped_by(error) as stopped:
         app.sync()
-    assert stopped.value.report["users"]["stored"] == 0
-    assert stopped.value.report["stopped"] == str(stopped.value)
+    assert stopped.value.report.users.stored == 0
     assert "ab_live" not in str(stopped.value)
     assert "ha_secret" not in str(stopped.value)
     assert app.server.traffic.describe()["total"] <= 2 * app.settings.max_in_flight
@@ -201,12 +201,12 @@ def test_when_halo_is_down_for_good_the_run_ends_after_its_budget_with_what_was_
     app.server.stop()
     with socket.socket() as held:
         held.bind(("127.0.0.1", app.server.port))  # and doesn't listen: no test beside this one answers there instead
-        with pytest.raises(
+        with stopped_by(
             HaloUnavailable, match=r"took no request for \d s; the last cause: companies/identify: no answer"
         ) as down:
             app.sync()
-    assert down.value.report["companies"] == {"stored": 0, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 2}
-    assert sorted(failure["key"] for failure in down.value.report["failures"]) == ["1", "2"]
+    assert down.value.report.companies == Counts(failed=2)
+    assert sorted(failure.key for failure in down.value.report.failures) == ["1", "2"]
 
 
 def test_an_outage_in_the_middle_costs_time_and_no_record(app):
@@ -235,7 +235,7 @@ def test_a_reserved_column_stops_the_run_before_anything_is_sent(app):
         "    sql: SELECT id AS user_id, team_id, u.* FROM users u\n"
     )
     app.fill(users=USERS)
-    with pytest.raises(PlanError, match=r"halo.yaml, line 7: users.traits.sql: "):
+    with stopped_by(PlanError, match=r"halo.yaml, line 7: users.traits.sql: "):
         app.sync()
     assert app.server.traffic.describe()["total"] == 0
 
@@ -243,10 +243,10 @@ def test_a_reserved_column_stops_the_run_before_anything_is_sent(app):
 def test_twenty_refusals_for_one_cause_are_the_plan_and_stop_the_run(app_of):
     app = app_of(sandbox=SandboxConfig(identity_secret=SECRET, poison=frozenset(str(user) for user in range(1, 501))))
     app.fill(users=[(user, 1, "N", "e", 0) for user in range(1, 501)])
-    with pytest.raises(SystemicRefusal, match="Halo refused 20 users in a row for one cause") as stopped:
+    with stopped_by(SystemicRefusal, match="Halo refused 20 users in a row for the same cause") as stopped:
         app.sync()
-    assert stopped.value.report["users"]["rejected"] >= 20
-    assert sum(stopped.value.report["users"].values()) == 500
+    assert stopped.value.report.users.rejected >= 20
+    assert stopped.value.report.users.total == 500
 
 
 def test_batches_at_once_bring_the_same_state_as_one_after_another(app):
