@@ -113,7 +113,7 @@ def test_more_columns_than_halo_takes_are_a_rejection(sqlite, deliver):
 
 def test_more_columns_than_a_database_has_are_its_error_in_one_sentence(sqlite, deliver):
     columns = ", ".join(f"{number} AS c{number}" for number in range(10_000))
-    with stopped_by(SourceError) as refused:
+    with pytest.raises(SourceError) as refused:
         deliver(sqlite, COMPANIES.format(f"SELECT 1 AS team_id, {columns}"))
     assert len(str(refused.value)) < 500
 
