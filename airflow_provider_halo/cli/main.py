@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from airflow_provider_halo import __version__
 from airflow_provider_halo.cli.commands import COMMANDS, Command
 from airflow_provider_halo.exceptions import HaloError, PlanError
+from airflow_provider_halo.sync.stopped import SyncStopped
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -43,13 +44,13 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
 
 def _explain(command: Command, error: HaloError) -> int:
     """Say what ended a command; gives its exit code."""
-    report = getattr(error, "report", None)  # of a sync that had begun; what raises it takes long to import
-    cause = getattr(error, "cause", error)
+    has_begun = isinstance(error, SyncStopped)
+    cause = error.cause if isinstance(error, SyncStopped) else error
     if not isinstance(cause, PlanError):
         complain(f"halo {command.name}: {error}")
         return FAILED
     count = len(cause.problems)
-    sent = "" if report else "; nothing was sent"
+    sent = "" if has_begun else "; nothing was sent"
     complain(f"{error}\n{count} problem{'s' if count > 1 else ''} in the plan{sent}.")
     return WRONG
 

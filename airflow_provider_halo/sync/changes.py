@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain, islice
@@ -197,28 +197,34 @@ class ChangeFinder:
 
     def _mark_links(self, users: Sequence[Payload]) -> list[Mark | None]:
         """For each user what the ledger has of its link; None where Halo has the link as it is, or there is none."""
-        fingerprints = {
-            company: link_fingerprint(company) for company in {user.company_id for user in users} if company is not None
-        }
+        companies = {user.company_id for user in users if user.company_id is not None}
+        fingerprints: dict[str | None, bytes] = {company: link_fingerprint(company) for company in companies}
         linked = [(user.key, fingerprints[user.company_id]) for user in users if user.company_id is not None]
         known_by_key = self._known("links", dict(linked), len(linked))
-        at_risk: list[str] = []
-        marks: list[Mark | None] = []
-        for user in users:
-            known = None if user.company_id is None else known_by_key.get(user.key)
-            fingerprint = fingerprints.get(user.company_id or "", b"")
-            if known is None or (known.fingerprint == fingerprint and not self._options.full):
-                marks.append(None)
-                continue
-            marks.append(Mark(fingerprint, known.token))
-            if known.fingerprint is not None:
-                at_risk.append(user.key)
-        if not at_risk or not self._options.writes:
+        marks = [self._link_mark(known_by_key.get(user.key), fingerprints.get(user.company_id)) for user in users]
+        if not self._options.writes:
             return marks
-        new_token = self._acknowledged.mark_in_flight("links", at_risk)
-        in_flight = frozenset(at_risk)
+        return self._mark_links_in_flight(users, marks, known_by_key)
+
+    def _link_mark(self, known: KnownRecord | None, fingerprint: bytes | None) -> Mark | None:
+        if known is None or fingerprint is None or (known.fingerprint == fingerprint and not self._options.full):
+            return None
+        return Mark(fingerprint, known.token)
+
+    def _mark_links_in_flight(
+        self, users: Sequence[Payload], marks: list[Mark | None], known_by_key: Mapping[str, KnownRecord]
+    ) -> list[Mark | None]:
+        """Tell the ledger of the links that it knows and that are about to be sent."""
+        at_risk = frozenset(
+            user.key
+            for user, mark in zip(users, marks, strict=True)
+            if mark is not None and known_by_key[user.key].fingerprint is not None
+        )
+        if not at_risk:
+            return marks
+        new_token = self._acknowledged.mark_in_flight("links", list(at_risk))
         return [
-            mark if mark is None or user.key not in in_flight else Mark(mark.fingerprint, new_token)
+            mark if mark is None or user.key not in at_risk else Mark(mark.fingerprint, new_token)
             for user, mark in zip(users, marks, strict=True)
         ]
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from airflow_provider_halo.delivery.report import Report
+from typing import TYPE_CHECKING
+
 from airflow_provider_halo.exceptions import HaloError
+
+if TYPE_CHECKING:  # whoever catches it, as the operators do, needn't import the delivery for that
+    from airflow_provider_halo.delivery.report import Report
 
 __all__ = ["SyncStopped"]
 
