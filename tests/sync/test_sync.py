@@ -10,6 +10,7 @@ from product import stopped_by
 
 from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import (
+    HaloError,
     HaloUnavailable,
     PlanError,
     SecretMissing,
@@ -268,3 +269,35 @@ def test_heavy_users_go_in_bodies_that_a_proxy_takes_without_being_told(app):
     assert report.users.stored == 1_000
     assert report.requests == 1 + 17  # the team; 60 users a body instead of 1,000
     assert report.bytes / 17 < 1_000_000
+
+
+def test_a_run_that_stops_in_a_later_batch_reports_the_batches_before_it_too(app):
+    app.fill(teams=TEAMS, users=USERS)
+    app.server.faults.set([parse_fault("401:path=users/update,nth=2"), parse_fault("401:path=users/update,nth=3")])
+    with stopped_by(WidgetKeyRefused) as stopped:
+        app.sync(batch_size=1, link_users=False)
+    assert (stopped.value.report.companies, stopped.value.report.users) == (
+        Counts(stored=2),
+        Counts(stored=1, failed=1),
+    )
+
+
+def test_a_dry_run_that_stops_says_what_it_had_counted(app):
+    app.use_plan(
+        "version: 1\nsource: app\ncompanies:\n  key: team_id\n  traits:\n    sql: SELECT id AS team_id, name FROM teams\n"
+        "users:\n  key: user_id\n  company: team_id\n  traits:\n    sql: SELECT id AS user_id, team_id, u.* FROM users u\n"
+    )
+    app.fill(teams=TEAMS, users=USERS)
+    with stopped_by(PlanError) as stopped:
+        app.sync(dry_run=True)
+    assert stopped.value.report.dry_run
+    assert stopped.value.report.companies == Counts(skipped=2)
+    assert app.server.traffic.describe()["total"] == 0
+
+
+def test_what_is_wrong_before_the_first_batch_begins_is_raised_as_it_is(app_of):
+    app = app_of(identity_secret=None)
+    app.fill(teams=TEAMS, users=USERS)
+    with pytest.raises(HaloError) as missing:
+        app.sync()
+    assert type(missing.value) is SecretMissing
