@@ -22,23 +22,19 @@ HaloError
     ├── SystemicRefusal       many single records refused, all for one cause
     ├── ContextRefused        Halo takes no `context` in users/update
     └── UnlikelyChange        a run would change more than a run should; nothing was sent
+
+A sync that had begun raises one of them inside of a `SyncStopped` (in ``sync.stopped``), which brings the report along.
+Operators and commands take it out, so whoever calls them never meets it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 
 class HaloError(Exception):
-    """Base of every error that this package raises on purpose. Its text never holds a secret or a trait.
-
-    ``report`` is filled in by the engine when the error ended a run that had begun: what was delivered until then, as
-    `Report.to_dict` gives it.
-    """
-
-    report: dict[str, Any] | None = None
+    """Base of every error that this package raises on purpose. Its text never holds a secret or a trait."""
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_halo.delivery.report import Report
+from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.ledger.ledger import Ledger, PlanLedger, Run
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.model import LoadedPlan
@@ -23,6 +25,7 @@ from airflow_provider_halo.source.planning import plan_batches
 from airflow_provider_halo.sync.batch import SyncOptions, sync_batch
 from airflow_provider_halo.sync.guard import GuardOptions
 from airflow_provider_halo.sync.run import close_run, sync_plan
+from airflow_provider_halo.sync.stopped import SyncStopped
 
 SECRET = "ha_secret_for_tests_that_is_long_enough"
 
@@ -156,6 +159,17 @@ class App:
 
     def batches(self, **given: Any) -> list[Batch]:
         return plan_batches(self.plan, select(self.plan), self.sources, **given)
+
+
+@contextmanager
+def stopped_by(cause: type[HaloError], match: str | None = None) -> Iterator[pytest.ExceptionInfo[SyncStopped]]:
+    """Expects that a sync which had begun stops for a cause of this kind, whose text is its own and its report's."""
+    with pytest.raises(SyncStopped, match=match) as stopped:
+        yield stopped
+    error = stopped.value
+    assert isinstance(error.cause, cause)
+    assert error.report.stopped == str(error) == str(error.cause)
+    assert error.__cause__ is error.cause
 
 
 def open_product(url: str) -> sa.Engine:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from airflow_provider_halo import __version__
 from airflow_provider_halo.cli.commands import COMMANDS, Command
 from airflow_provider_halo.exceptions import HaloError, PlanError
+from airflow_provider_halo.sync.stopped import SyncStopped
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -34,17 +35,24 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
     with _log_to_stderr():
         try:
             return function(arguments)
-        except PlanError as error:
-            count = len(error.problems)
-            sent = "" if error.report else "; nothing was sent"
-            complain(f"{error}\n{count} problem{'s' if count > 1 else ''} in the plan{sent}.")
-            return WRONG
         except HaloError as error:
-            complain(f"halo {command.name}: {error}")
-            return FAILED
+            return _explain(command, error)
         except KeyboardInterrupt:
             complain(f"halo {command.name}: stopped by you. What Halo has stored stays; run it again to go on.")
             return FAILED
+
+
+def _explain(command: Command, error: HaloError) -> int:
+    """Say what ended a command; gives its exit code."""
+    has_begun = isinstance(error, SyncStopped)
+    cause = error.cause if isinstance(error, SyncStopped) else error
+    if not isinstance(cause, PlanError):
+        complain(f"halo {command.name}: {error}")
+        return FAILED
+    count = len(cause.problems)
+    sent = "" if has_begun else "; nothing was sent"
+    complain(f"{error}\n{count} problem{'s' if count > 1 else ''} in the plan{sent}.")
+    return WRONG
 
 
 def complain(text: str) -> None:

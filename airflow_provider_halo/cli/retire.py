@@ -15,6 +15,7 @@ from airflow_provider_halo.plan.messages import join_names
 from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.sync.retire import retirable, retire
 from airflow_provider_halo.sync.run import close_run
+from airflow_provider_halo.sync.stopped import SyncStopped
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             report = retire(ledger_run, chosen, settings)
         except HaloError as error:
-            report = Report.from_dict(error.report) if error.report is not None else Report(stopped=str(error))
+            report = error.report if isinstance(error, SyncStopped) else Report(stopped=str(error))
             say(report.to_text())
             close_run(ledger_run, report, reason=str(error))
             raise

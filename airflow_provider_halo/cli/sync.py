@@ -17,6 +17,7 @@ from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.batch import SyncOptions
 from airflow_provider_halo.sync.guard import GuardOptions, parse_max_changed
 from airflow_provider_halo.sync.run import close_run, sync_plan
+from airflow_provider_halo.sync.stopped import SyncStopped
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,12 +72,16 @@ def run(arguments: argparse.Namespace) -> int:
                     force=arguments.force,
                 ),
             )
-        except LedgerError as error:
-            if error.report is not None:
-                _show(Report.from_dict(error.report), arguments.report)
+        except SyncStopped as stopped:
+            if isinstance(stopped.cause, LedgerError):
+                _show(stopped.report, arguments.report)
+            else:
+                end(stopped.report)
+            raise
+        except LedgerError:
             raise
         except HaloError as error:
-            end(Report.from_dict(error.report) if error.report is not None else Report(stopped=str(error)))
+            end(Report(stopped=str(error)))
             raise
         reason = end(report)
     if reason:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, get_args
 
 import msgspec
 
+from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem, Scope
+
+__all__ = ["SCOPES", "STATUSES", "Outcome", "Status", "as_change", "as_changes", "rejection_of"]
 
 Status = Literal["stored", "unchanged", "skipped", "rejected", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -19,28 +22,35 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one record, or of several that went the same way in one request.
 
     :param count: how many records.
-    :param payloads: which ones, where that is known. Of an answer that only counts its skips it isn't, and then
+    :param changes: which ones, where that is known. Of an answer that only counts its skips it isn't, and then
         nothing may be remembered as acknowledged.
     :param problem: why, of a record that was rejected, failed or skipped.
     :param unsure: of an answer that only counts its skips: the records that some of them are.
+    :param is_repeated: of a rejection: the record was refused before as it is, and wasn't tried again.
     """
 
     scope: Scope
     status: Status
     count: int = 1
-    payloads: tuple[Payload, ...] = ()
+    changes: tuple[Change, ...] = ()
     problem: Problem | None = None
-    unsure: tuple[Payload, ...] = ()
+    unsure: tuple[Change, ...] = ()
+    is_repeated: bool = False
 
 
-def outcome_of(made: Payload | Problem) -> Payload | Outcome:
-    """A payload as it is; a problem as the rejection that it is."""
-    if isinstance(made, Payload):
-        return made
-    return Outcome(scope=made.scope, status="rejected", problem=made)
+def rejection_of(problem: Problem) -> Outcome:
+    """The rejection of a record that came to no payload."""
+    return Outcome(scope=problem.scope, status="rejected", problem=problem)
 
 
-def outcomes_of(blocks: Iterable[Iterable[Payload | Problem]]) -> Iterator[Payload | Outcome]:
-    """`outcome_of` each, block after block."""
+def as_change(record: Payload | Problem) -> Change | Outcome:
+    """A payload as a change, where nothing is known of what Halo has; a problem as a rejection."""
+    return Change(record) if isinstance(record, Payload) else rejection_of(record)
+
+
+def as_changes(blocks: Iterable[Sequence[Payload | Problem]]) -> Iterator[Change | Outcome]:
+    """`as_change` for records in blocks of any size, of which most hold payloads only."""
+    payloads_only = {Payload}
     for block in blocks:
-        yield from map(outcome_of, block)
+        make = Change if set(map(type, block)) == payloads_only else as_change
+        yield from map(make, block)  # type: ignore[arg-type]  # all of them payloads, where it is Change

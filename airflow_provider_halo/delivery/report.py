@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from airflow_provider_halo.delivery.outcome import SCOPES, STATUSES, Outcome, Status
 from airflow_provider_halo.records.problem import Problem, Scope
+
+__all__ = ["REJECTS_SHOWN", "Counts", "Report", "Tally", "failure_of", "merge", "parse_max_rejected"]
 
 REJECTS_SHOWN = 20  # a report travels through XCom; the counts say how many there were in all
 
@@ -60,8 +62,8 @@ class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def counts(self, scope: Scope) -> Counts:
         """The counts of one scope."""
-        found: Counts = getattr(self, scope)
-        return found
+        counts: Counts = getattr(self, scope)
+        return counts
 
     def total(self, status: Status) -> int:
         """Records of all scopes with one outcome."""
@@ -90,29 +92,33 @@ class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def to_text(self) -> str:
         """A table for people, with the rejects and warnings below it."""
-        head = f"{'':<10}" + "".join(f"{status:>11}" for status in STATUSES)
-        lines = [head]
-        for scope in SCOPES:
-            counts = self.counts(scope)
-            if counts.total:
-                lines.append(f"{scope:<10}" + "".join(f"{getattr(counts, status):>11,}" for status in STATUSES))
-        if len(lines) == 1:
-            lines = ["no records"]
+        lines = self._table()
         would = "dry run, nothing sent; it would take " if self.dry_run else ""
         lines.append(
             f"{would}{self.requests:,} requests ({self.retries:,} retries), {self.bytes:,} bytes, {self.seconds:.1f} s"
         )
         lines += [f"warning: {kind}: {count:,}" for kind, count in sorted(self.warnings.items())]
-        for title, shown, total in (
-            ("rejected", self.rejects, self.total("rejected")),
-            ("failed", self.failures, self.total("failed")),
-        ):
-            lines += [f"{title}: {problem}" for problem in shown]
-            if total > len(shown) and shown:
-                lines.append(f"{title}: and {total - len(shown):,} more")
+        lines += _problem_lines("rejected", self.rejects, self.total("rejected"))
+        lines += _problem_lines("failed", self.failures, self.total("failed"))
         if self.stopped:
             lines.append(f"stopped early: {self.stopped}")
         return "\n".join(lines)
+
+    def _table(self) -> list[str]:
+        lines = []
+        for scope in SCOPES:
+            counts = self.counts(scope)
+            if counts.total:
+                lines.append(f"{scope:<10}" + "".join(f"{getattr(counts, status):>11,}" for status in STATUSES))
+        head = f"{'':<10}" + "".join(f"{status:>11}" for status in STATUSES)
+        return [head, *lines] if lines else ["no records"]
+
+
+def _problem_lines(title: str, shown: Sequence[Problem], total: int) -> list[str]:
+    lines = [f"{title}: {problem}" for problem in shown]
+    if lines and total > len(lines):
+        lines.append(f"{title}: and {total - len(lines):,} more")
+    return lines
 
 
 class Tally:
@@ -168,9 +174,9 @@ def merge(reports: Iterable[Report]) -> Report:
     warnings: Counter[str] = Counter()
     for report in reports:
         for scope in SCOPES:
-            into, counts = total.counts(scope), report.counts(scope)
+            sums, counts = total.counts(scope), report.counts(scope)
             for status in STATUSES:
-                setattr(into, status, getattr(into, status) + getattr(counts, status))
+                setattr(sums, status, getattr(sums, status) + getattr(counts, status))
         total.requests += report.requests
         total.retries += report.retries
         total.bytes += report.bytes

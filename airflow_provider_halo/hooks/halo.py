@@ -15,6 +15,7 @@ from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.api.limiting import Limiter, process_limiter
 from airflow_provider_halo.api.responses import Answer
+from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.exceptions import HaloError, PayloadTooLarge, RequestRefused
 from airflow_provider_halo.hooks import config
@@ -174,7 +175,7 @@ class HaloHook(BaseHook):
             run_blocking(send_it())
         except (RequestRefused, PayloadTooLarge) as error:
             return _rejected(scope, Problem(scope, payload.key, "", error.message))
-        return Outcome(scope=scope, status="stored", payloads=(payload,))
+        return Outcome(scope=scope, status="stored", changes=(Change(payload),))
 
 
 def _given(user_id: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from itertools import islice
@@ -14,12 +14,12 @@ import sqlalchemy
 from airflow.sdk import get_current_context
 
 from airflow_provider_halo.api.limiting import Limiter, process_limiter
+from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.databases import engine_of
 from airflow_provider_halo.ledger.acknowledged import AT_ONCE
 from airflow_provider_halo.ledger.ledger import Ledger
-from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Scope
 from airflow_provider_halo.settings import HaloSettings
 
@@ -77,17 +77,17 @@ class Forgetting:
         self._sent: dict[Scope, list[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def before(self, made: Iterator[Payload | Outcome]) -> Iterator[Payload | Outcome]:
-        """Pass records on, forgotten, block by block."""
-        while block := list(islice(made, AT_ONCE)):
-            payloads = [record for record in block if isinstance(record, Payload)]
-            for scope, keys in _touched(payloads).items():
+    def before(self, changes: Iterator[Change | Outcome]) -> Iterator[Change | Outcome]:
+        """Pass changes on, forgotten, block by block."""
+        while block := list(islice(changes, AT_ONCE)):
+            due = [change for change in block if isinstance(change, Change)]
+            for scope, keys in _touched(due).items():
                 self._ledger.forget(self._settings, scope, keys)
             yield from block
 
     def sent(self, outcome: Outcome) -> None:
         """Note what was sent, well or not. Called in the event loop's thread, while requests are on the way."""
-        for scope, keys in _touched(outcome.payloads).items():
+        for scope, keys in _touched(outcome.changes).items():
             waiting = self._sent.setdefault(scope, [])
             waiting += keys
             if len(waiting) >= AT_ONCE:
@@ -104,10 +104,11 @@ class Forgetting:
         self._ledger.forget(self._settings, scope, keys)
 
 
-def _touched(payloads: tuple[Payload, ...] | list[Payload]) -> dict[Scope, list[str]]:
+def _touched(changes: Iterable[Change]) -> dict[Scope, list[str]]:
     """The keys of records, and of the links that may be sent with them."""
     touched: dict[Scope, list[str]] = {}
-    for payload in payloads:
+    for change in changes:
+        payload = change.payload
         touched.setdefault(payload.scope, []).append(payload.key)
         if payload.company_id is not None:
             touched.setdefault("links", []).append(payload.key)

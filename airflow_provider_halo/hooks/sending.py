@@ -9,9 +9,10 @@ from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient, Stats
 from airflow_provider_halo.api.limiting import Limiter
 from airflow_provider_halo.contract import USERS_PER_UPDATE
+from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.delivery.chunks import Chunks
 from airflow_provider_halo.delivery.deliver import Delivery
-from airflow_provider_halo.delivery.outcome import Outcome, outcome_of
+from airflow_provider_halo.delivery.outcome import Outcome, as_change
 from airflow_provider_halo.hooks.ledger import Forgetting
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.records.payload import Payload
@@ -44,25 +45,25 @@ def send(
     """
     forgetting = None if ledger is None else Forgetting(ledger, settings)
 
-    def told(outcome: Outcome) -> None:
+    def take(outcome: Outcome) -> None:
         emit(outcome)
         if forgetting is not None:
             forgetting.sent(outcome)
 
-    def made(records: Iterable[Payload | Problem]) -> Iterator[Payload | Outcome]:
-        found = map(outcome_of, records)
-        return found if forgetting is None else forgetting.before(found)
+    def changes(records: Iterable[Payload | Problem]) -> Iterator[Change | Outcome]:
+        due = map(as_change, records)
+        return due if forgetting is None else forgetting.before(due)
 
     def decide_link(user: Payload) -> bool:
         return user.company_id is not None
 
     async def run() -> Stats:
         async with HaloClient(settings, limiter=limiter) as client:
-            delivery = Delivery(client, told, update_only=update_only)
+            delivery = Delivery(client, take, update_only=update_only)
             try:
-                async with aclosing(Chunks(made(companies), USERS_PER_UPDATE, emit)) as chunks:
+                async with aclosing(Chunks(changes(companies), USERS_PER_UPDATE, take)) as chunks:
                     await delivery.companies(chunks)
-                async with aclosing(Chunks(made(users), USERS_PER_UPDATE, emit)) as chunks:
+                async with aclosing(Chunks(changes(users), USERS_PER_UPDATE, take)) as chunks:
                     store = delivery.identify if activity else delivery.users
                     await store(chunks, decide_link=decide_link if link_users else None)
             finally:

@@ -11,14 +11,20 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from airflow_provider_halo.ledger.database import ChangedRows, Database, Upsert, many, rows_by_key
+from airflow_provider_halo.ledger.database import Database
 from airflow_provider_halo.ledger.schema import KEY_LENGTH, RECORDS
+from airflow_provider_halo.ledger.statements import ChangedRows, Upsert, key_parameter, rows_by_key
 from airflow_provider_halo.records.problem import Scope
+
+__all__ = ["AT_ONCE", "AcknowledgedRecords", "Acknowledgement", "KnownRecord", "is_keepable", "utc_now"]
 
 AT_ONCE: Final = 1_000  # records that one statement reads or writes
 
+# Not a parameter: PyMySQL takes none in the part of an upsert that changes a row.
+_ONE: Final[sa.ColumnElement[int]] = sa.literal_column("1")
 
-class Known(NamedTuple):
+
+class KnownRecord(NamedTuple):
     """What the ledger has of a record.
 
     :param fingerprint: of what Halo has; None when that isn't known.
@@ -31,8 +37,8 @@ class Known(NamedTuple):
     refused: bytes | None
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One answer of Halo, as it is written down.
+class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What is known of a record after an answer of Halo, or after none came.
 
     :param token: of the row when the record was read, 0 where there was none: `Mark.token`.
     :param fingerprint: of what Halo has acknowledged; None when it has refused the record, or nobody knows.
@@ -68,10 +74,10 @@ class AcknowledgedRecords:
         self._differing = ChangedRows(dialect, RECORDS, "fingerprint", ["token", "refused"], here)
         self._acknowledge = Upsert(dialect, RECORDS, [column.name for column in RECORDS.c], _acknowledged)
 
-    def known(self, scope: Scope, keys: Sequence[str]) -> dict[str, Known]:
+    def known(self, scope: Scope, keys: Sequence[str]) -> dict[str, KnownRecord]:
         """What the ledger has of some records, at most `AT_ONCE`; those that it doesn't know are missing."""
         rows = self._read(self._known, scope, keys)
-        return {key: Known(fingerprint, token, refused) for key, fingerprint, token, refused in rows}
+        return {key: KnownRecord(fingerprint, token, refused) for key, fingerprint, token, refused in rows}
 
     def parts(self, scope: Scope, keys: Sequence[str], token: int | None = None) -> dict[str, bytes]:
         """The fingerprints of the parts of some records, at most `AT_ONCE`.
@@ -79,7 +85,7 @@ class AcknowledgedRecords:
         :param token: only of those that have this one: what they were when `mark_in_flight` made them unknown.
         """
         rows = self._read(self._parts, scope, keys)
-        return {key: parts for key, parts, has in rows if parts and token in {None, has}}
+        return {key: parts for key, parts, row_token in rows if parts and token in {None, row_token}}
 
     def mark_in_flight(self, scope: Scope, keys: Sequence[str]) -> int:
         """Make records unknown that are about to be sent again, at most `AT_ONCE`.
@@ -119,7 +125,7 @@ class AcknowledgedRecords:
 
         return self.database.write(work)
 
-    def acknowledge(self, connection: sa.Connection, run_id: int, entries: Iterable[Entry]) -> None:
+    def acknowledge(self, connection: sa.Connection, run_id: int, answers: Iterable[Acknowledgement]) -> None:
         """Write answers down.
 
         A row that somebody else wrote since it was read becomes unknown, unless both have sent the same: two requests for
@@ -130,33 +136,29 @@ class AcknowledgedRecords:
         rows = [
             {
                 "plan_id": self.plan_id,
-                "scope": entry.scope,
-                "key": entry.key,
-                "fingerprint": entry.fingerprint,
-                "parts": entry.parts,
-                "refused": entry.refused,
-                "token": entry.token + 1,
+                "scope": answer.scope,
+                "key": answer.key,
+                "fingerprint": answer.fingerprint,
+                "parts": answer.parts,
+                "refused": answer.refused,
+                "token": answer.token + 1,
                 "run_id": run_id,
-                "acknowledged_at": None if entry.fingerprint is None else now,
+                "acknowledged_at": None if answer.fingerprint is None else now,
             }
-            for _, entry in sorted({(entry.scope, entry.key): entry for entry in entries}.items())
-            if is_keepable(entry.key)
+            for _, answer in sorted({(answer.scope, answer.key): answer for answer in answers}.items())
+            if is_keepable(answer.key)
         ]
         self._acknowledge.run(connection, rows)
 
-    def differing(self, scope: Scope, fingerprints: Mapping[str, bytes]) -> dict[str, Known]:
+    def differing(self, scope: Scope, fingerprints: Mapping[str, bytes]) -> dict[str, KnownRecord]:
         """What the ledger has of those of some records, at most `AT_ONCE`, that it doesn't know to be as they are now.
 
         The database compares, since a record that is left as it is should cost as little as can be: not even its row.
 
         :param fingerprints: by key; an empty one is like none that the ledger has.
         """
-        return {
-            key: Known(fingerprint, token or 0, refused)
-            for key, fingerprint, token, refused in self._differing.run(
-                self.database, {"of_scope": scope}, fingerprints
-            )
-        }
+        rows = self.database.read(lambda connection: self._differing.run(connection, {"of_scope": scope}, fingerprints))
+        return {key: KnownRecord(fingerprint, token or 0, refused) for key, fingerprint, token, refused in rows}
 
     def counts(self, scopes: Sequence[Scope]) -> int:
         """How many records of some scopes Halo is known to have."""
@@ -199,7 +201,7 @@ class AcknowledgedRecords:
         return list(self.database.read(lambda connection: connection.scalars(statement).all()))
 
     def _read(self, statement: sa.Executable, scope: Scope, keys: Sequence[str]) -> Sequence[Any]:
-        parameters = {"of_scope": scope, "keys": many(self._dialect, keys)}
+        parameters = {"of_scope": scope, "keys": key_parameter(self._dialect, keys)}
         return self.database.read(lambda connection: connection.execute(statement, parameters).all())
 
 
@@ -214,8 +216,7 @@ def utc_now() -> datetime:
 
 
 def _forgotten(_: object) -> Mapping[str, Any]:
-    one: sa.ColumnElement[int] = sa.literal_column("1")
-    return {"fingerprint": sa.null(), "parts": sa.null(), "refused": sa.null(), "token": RECORDS.c.token + one}
+    return {"fingerprint": sa.null(), "parts": sa.null(), "refused": sa.null(), "token": RECORDS.c.token + _ONE}
 
 
 def _in_flight(new: Any) -> Mapping[str, Any]:
@@ -229,8 +230,7 @@ def _in_flight(new: Any) -> Mapping[str, Any]:
 
 
 def _acknowledged(new: Any) -> Mapping[str, Any]:
-    one: sa.ColumnElement[int] = sa.literal_column("1")
-    as_read = RECORDS.c.token == new.token - one
+    as_read = RECORDS.c.token == new.token - _ONE
     # Somebody else has sent the very same in between. Whichever of the two came last, Halo has it so.
     same = RECORDS.c.fingerprint == new.fingerprint
     return {
@@ -240,5 +240,5 @@ def _acknowledged(new: Any) -> Mapping[str, Any]:
         "acknowledged_at": new.acknowledged_at,
         # These two last: the others compare with what was there.
         "fingerprint": sa.case((sa.or_(as_read, same), new.fingerprint), else_=sa.null()),
-        "token": sa.case((as_read, new.token), else_=RECORDS.c.token + one),
+        "token": sa.case((as_read, new.token), else_=RECORDS.c.token + _ONE),
     }

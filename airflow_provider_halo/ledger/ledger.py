@@ -20,6 +20,8 @@ from airflow_provider_halo.ledger.schema import PLANS, RUNS, kept_key
 from airflow_provider_halo.records.problem import Scope
 from airflow_provider_halo.settings import HaloSettings
 
+__all__ = ["Ledger", "PlanLedger", "Run", "workspace_of"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanLedger:
@@ -76,9 +78,9 @@ class Ledger:
         """
         self._database.prepare()
         workspace = workspace_of(settings)
-        found = sa.select(PLANS.c.id).where(PLANS.c.workspace == workspace, PLANS.c.name == plan)
+        query = sa.select(PLANS.c.id).where(PLANS.c.workspace == workspace, PLANS.c.name == plan)
         return self._plan_ledger(
-            self._database.id_of(PLANS, found, {"workspace": workspace, "name": plan}), workspace, plan
+            self._database.id_of(PLANS, query, {"workspace": workspace, "name": plan}), workspace, plan
         )
 
     def plans(self, *, name: str | None = None, settings: HaloSettings | None = None) -> list[PlanLedger]:

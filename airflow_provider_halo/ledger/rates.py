@@ -10,9 +10,12 @@ from typing import Final, final
 import sqlalchemy as sa
 
 from airflow_provider_halo.api.limiting import Limiter, RateLimiter
-from airflow_provider_halo.ledger.database import Database, insert_absent
+from airflow_provider_halo.ledger.database import Database
 from airflow_provider_halo.ledger.schema import RATES
+from airflow_provider_halo.ledger.statements import insert_absent
 from airflow_provider_halo.settings import HaloSettings
+
+__all__ = ["SharedBucket", "shared_limiter"]
 
 _SECOND: Final = 1_000_000  # microseconds, in which the table counts
 # What a thousand senders at once could have reserved, a quarter of a second or one turn each. A row that is further ahead

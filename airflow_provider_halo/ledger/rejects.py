@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_halo.ledger.acknowledged import is_keepable, utc_now
-from airflow_provider_halo.ledger.database import Database, Upsert, many, rows_by_key
+from airflow_provider_halo.ledger.database import Database
 from airflow_provider_halo.ledger.schema import REJECTS, kept_text
+from airflow_provider_halo.ledger.statements import Upsert, key_parameter, rows_by_key
 from airflow_provider_halo.records.problem import Problem, Scope
 
+__all__ = ["Reject", "Rejects"]
+
+_ONE: Final[sa.ColumnElement[int]] = sa.literal_column("1")
 _FIELD = 255  # characters
 _REASON = 2_000
 
@@ -43,9 +47,9 @@ class Rejects:
         self._reasons = rows_by_key(
             self._dialect, REJECTS, ["key", "field", "reason"], {"plan_id": plan_id, "scope": sa.bindparam("of_scope")}
         )
-        self._note = Upsert(self._dialect, REJECTS, [column.name for column in REJECTS.c], _met_again)
+        self._upsert = Upsert(self._dialect, REJECTS, [column.name for column in REJECTS.c], _met_again)
 
-    def note(self, connection: sa.Connection, run_id: int, rejected: Iterable[tuple[Problem, int | None]]) -> None:
+    def add(self, connection: sa.Connection, run_id: int, rejected: Iterable[tuple[Problem, int | None]]) -> None:
         """Write rejected records down, each with the size of its payload. One that is known counts another attempt."""
         now = utc_now()
         by_key = {
@@ -66,30 +70,30 @@ class Rejects:
             }
             for _, (problem, size) in sorted(by_key.items())
         ]
-        self._note.run(connection, rows)
+        self._upsert.run(connection, rows)
 
     def reasons(self, scope: Scope, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Why some records were rejected: ``(field, reason)``."""
         return self._database.read(lambda connection: self._reasons_of(connection, scope, keys))
 
-    def met(self, run_id: int, scope: Scope, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+    def meet_again(self, run_id: int, scope: Scope, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Say that a run has met rejected records again without trying them; gives ``(field, reason)`` of each."""
 
         def work(connection: sa.Connection) -> dict[str, tuple[str, str]]:
-            found = self._reasons_of(connection, scope, keys)
-            if found:
-                again = sa.update(REJECTS).where(self._mine(scope), REJECTS.c.key.in_(list(found)))
-                connection.execute(again.values(run_id=run_id, last_seen=utc_now()))
-            return found
+            reasons = self._reasons_of(connection, scope, keys)
+            if reasons:
+                met = sa.update(REJECTS).where(self._mine(scope), REJECTS.c.key.in_(list(reasons)))
+                connection.execute(met.values(run_id=run_id, last_seen=utc_now()))
+            return reasons
 
         return self._database.write(work)
 
-    def settled(self, connection: sa.Connection, scope: Scope, keys: Sequence[str]) -> None:
+    def delete(self, connection: sa.Connection, scope: Scope, keys: Sequence[str]) -> None:
         """Forget the rejections of records that have been stored since."""
         connection.execute(sa.delete(REJECTS).where(self._mine(scope), REJECTS.c.key.in_(keys)))
 
     def close(self, run_id: int) -> None:
-        """After a run of the whole plan: who wasn't met in it is no longer rejected, or no longer there."""
+        """After a run of the whole plan: a record that it didn't meet is no longer rejected, or no longer there."""
         statement = sa.delete(REJECTS).where(REJECTS.c.plan_id == self._plan_id, REJECTS.c.run_id != run_id)
         self._database.write(lambda connection: connection.execute(statement))
 
@@ -115,8 +119,8 @@ class Rejects:
         return self._database.read(work)
 
     def _reasons_of(self, connection: sa.Connection, scope: Scope, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
-        found = connection.execute(self._reasons, {"of_scope": scope, "keys": many(self._dialect, keys)})
-        return {row.key: (row.field, row.reason) for row in found}
+        rows = connection.execute(self._reasons, {"of_scope": scope, "keys": key_parameter(self._dialect, keys)})
+        return {row.key: (row.field, row.reason) for row in rows}
 
     def _mine(self, scope: Scope) -> sa.ColumnElement[bool]:
         return sa.and_(REJECTS.c.plan_id == self._plan_id, REJECTS.c.scope == scope)
@@ -133,11 +137,10 @@ def _reject(row: Any) -> Reject:
 
 
 def _met_again(new: Any) -> Mapping[str, Any]:
-    one: sa.ColumnElement[int] = sa.literal_column("1")
     return {
         "field": new.field,
         "reason": new.reason,
-        "attempts": REJECTS.c.attempts + one,
+        "attempts": REJECTS.c.attempts + _ONE,
         "size": new.size,
         "last_seen": new.last_seen,
         "run_id": new.run_id,

@@ -10,10 +10,13 @@ import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_halo.ledger.acknowledged import utc_now
-from airflow_provider_halo.ledger.database import Database, Upsert
+from airflow_provider_halo.ledger.database import Database
 from airflow_provider_halo.ledger.schema import KEY_LENGTH, NAMES
+from airflow_provider_halo.ledger.statements import Upsert
 from airflow_provider_halo.records.payload import ContextEntry
 from airflow_provider_halo.records.problem import Scope
+
+__all__ = ["Retired", "RetiredParts"]
 
 
 class Retired(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +50,9 @@ class RetiredParts:
     def __init__(self, database: Database, plan_id: int) -> None:
         self._database = database
         self._plan_id = plan_id
-        self._sent = Upsert(database.engine.dialect, NAMES, [column.name for column in NAMES.c], _sent_again)
+        self._upsert = Upsert(database.engine.dialect, NAMES, [column.name for column in NAMES.c], _sent_again)
 
-    def sent(self, connection: sa.Connection, run_id: int, names: Mapping[str, ContextEntry | None]) -> None:
+    def note_sent(self, connection: sa.Connection, run_id: int, names: Mapping[str, ContextEntry | None]) -> None:
         """Note what a batch sends: traits, and entries with the value that empties them."""
         rows = [
             {
@@ -62,7 +65,7 @@ class RetiredParts:
             for name, entry in sorted(names.items())
             if len(name) <= KEY_LENGTH
         ]
-        self._sent.run(connection, rows)
+        self._upsert.run(connection, rows)
 
     def close(self, run_id: int) -> list[Retired]:
         """After a run of the whole plan: what it went without is retired from now on.
@@ -73,9 +76,9 @@ class RetiredParts:
         absent = sa.select(NAMES.c.name).where(mine, NAMES.c.run_id != run_id, NAMES.c.retired_at.is_(None))
 
         def work(connection: sa.Connection) -> None:
-            gone = list(connection.scalars(absent))
-            if gone:
-                connection.execute(sa.update(NAMES).where(mine, NAMES.c.name.in_(gone)).values(retired_at=utc_now()))
+            names = list(connection.scalars(absent))
+            if names:
+                connection.execute(sa.update(NAMES).where(mine, NAMES.c.name.in_(names)).values(retired_at=utc_now()))
 
         self._database.write(work)
         return self.retired()

@@ -11,9 +11,13 @@ import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_halo.ledger.acknowledged import utc_now
-from airflow_provider_halo.ledger.database import Database, Upsert
+from airflow_provider_halo.ledger.database import Database
 from airflow_provider_halo.ledger.schema import BATCHES, REJECTS, RUNS, kept_key, kept_text
+from airflow_provider_halo.ledger.statements import Upsert
 
+__all__ = ["RunRow", "Runs", "State"]
+
+_ONE: Final[sa.ColumnElement[int]] = sa.literal_column("1")
 State = Literal["running", "done", "failed"]
 _STATUSES: Final = ("stored", "unchanged", "skipped", "rejected", "failed")
 _SUMS: Final = ("requests", "retries", "bytes", "seconds")  # of a batch they add up over its attempts
@@ -67,8 +71,8 @@ class Runs:
         :param whole: whether whoever opens it reads everything; a run is whole when all of them do.
         """
         key = kept_key(run_key)
-        found = sa.select(RUNS.c.id).where(RUNS.c.plan_id == self._plan_id, RUNS.c.run_key == key)
-        made = {
+        query = sa.select(RUNS.c.id).where(RUNS.c.plan_id == self._plan_id, RUNS.c.run_key == key)
+        values = {
             "plan_id": self._plan_id,
             "run_key": key,
             "whole": whole,
@@ -77,7 +81,7 @@ class Runs:
             **dict.fromkeys((*_STATUSES, *_SUMS), 0),
         }
 
-        run_id = self._database.id_of(RUNS, found, made)
+        run_id = self._database.id_of(RUNS, query, values)
         if not whole:
             partial = sa.update(RUNS).where(RUNS.c.id == run_id).values(whole=False)
             self._database.write(lambda connection: connection.execute(partial))
@@ -101,18 +105,24 @@ class Runs:
         self._database.write(lambda connection: self._begun.run(connection, [row]))
 
     def end_batch(  # noqa: PLR0917 (which batch, and how it ended)
-        self, run_id: int, task: str, number: int, state: State, report: Mapping[str, Any], found: Mapping[str, int]
+        self,
+        run_id: int,
+        task: str,
+        number: int,
+        state: State,
+        report: Mapping[str, Any],
+        record_counts: Mapping[str, int],
     ) -> None:
         """Note how a batch ended.
 
         :param report: its report, as in XCom.
-        :param found: how many records each query of the plan had rows for.
+        :param record_counts: how many records each query of the plan had rows for.
         """
         values: dict[str, Any] = {
             "state": state,
             "ended_at": utc_now(),
             "report": msgspec.json.encode(report).decode(),
-            "found": msgspec.json.encode(found).decode(),
+            "found": msgspec.json.encode(record_counts).decode(),
             **_totals(report),
             **{name: BATCHES.c[name] + report[name] for name in _SUMS},
         }
@@ -154,13 +164,13 @@ class Runs:
 
         def work(connection: sa.Connection) -> tuple[str, dict[str, int]] | None:
             for run in connection.execute(statement).all():
-                found: Counter[str] = Counter()
+                record_counts: Counter[str] = Counter()
                 for text in connection.scalars(
                     sa.select(BATCHES.c.found).where(BATCHES.c.run_id == run.id, BATCHES.c.found.is_not(None))
                 ):
-                    found.update(msgspec.json.decode(text, type=dict[str, int]))
-                if any(found.values()):
-                    return run.run_key, dict(found)
+                    record_counts.update(msgspec.json.decode(text, type=dict[str, int]))
+                if any(record_counts.values()):
+                    return run.run_key, dict(record_counts)
             return None
 
         return self._database.read(work)
@@ -205,14 +215,14 @@ class Runs:
         stale = sa.and_(REJECTS.c.plan_id == self._plan_id, REJECTS.c.last_seen < limit)
         self._database.write(lambda connection: connection.execute(sa.delete(REJECTS).where(stale)))
 
-        def some(connection: sa.Connection) -> int:
+        def delete_some(connection: sa.Connection) -> int:
             ids = list(connection.scalars(old.limit(_AT_ONCE)))
             connection.execute(sa.delete(BATCHES).where(BATCHES.c.run_id.in_(ids)))
             connection.execute(sa.delete(RUNS).where(mine, RUNS.c.id.in_(ids)))
             return len(ids)
 
         deleted = 0
-        while count := self._database.write(some):
+        while count := self._database.write(delete_some):
             deleted += count
         return deleted
 
@@ -239,5 +249,4 @@ def _row(run: Any, sums: Any) -> RunRow:
 
 
 def _begun_again(new: Any) -> Mapping[str, Any]:
-    one: sa.ColumnElement[int] = sa.literal_column("1")
-    return {"state": new.state, "attempts": BATCHES.c.attempts + one, "label": new.label, "ended_at": sa.null()}
+    return {"state": new.state, "attempts": BATCHES.c.attempts + _ONE, "label": new.label, "ended_at": sa.null()}

@@ -9,6 +9,25 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 
+__all__ = [
+    "BATCHES",
+    "DIALECTS",
+    "KEY_LENGTH",
+    "METADATA",
+    "NAMES",
+    "PLANS",
+    "RATES",
+    "RECORDS",
+    "REJECTS",
+    "RUNS",
+    "SCHEMA",
+    "VERSION",
+    "NewerSchema",
+    "kept_key",
+    "kept_text",
+    "prepare",
+]
+
 VERSION: Final = 2
 KEY_LENGTH: Final = 255  # characters of a key; a record with a longer one is sent each time, and not remembered
 DIALECTS: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
@@ -183,12 +202,12 @@ def kept_key(text: str) -> str:
 class NewerSchema(Exception):
     """The tables were made by a newer version of this package.
 
-    :param found: the version of the tables.
+    :param version: of the tables.
     """
 
-    def __init__(self, found: int) -> None:
-        super().__init__(f"schema version {found}, known is {VERSION}")
-        self.found = found
+    def __init__(self, version: int) -> None:
+        super().__init__(f"schema version {version}, known is {VERSION}")
+        self.version = version
 
 
 def prepare(connection: sa.Connection) -> None:

@@ -35,6 +35,7 @@ from airflow_provider_halo.exceptions import (
 from airflow_provider_halo.hooks.ledger import airflow_ledger, limiter_of
 from airflow_provider_halo.hooks.sending import send
 from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.sync.stopped import SyncStopped
 
 if TYPE_CHECKING:
     import jinja2
@@ -124,7 +125,10 @@ def airflow_failures() -> Iterator[None]:
     The causes are cut off: a database driver's error holds the SQL and its values, which don't belong into a task's log.
     """
     try:
-        yield
+        try:
+            yield
+        except SyncStopped as stopped:
+            raise stopped.cause from None
     except asyncio.CancelledError:
         raise AirflowException("The task was told to stop, and did, before it was done.") from None
     except QueryRefused as error:

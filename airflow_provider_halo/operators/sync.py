@@ -10,7 +10,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_halo.delivery.report import Report, failure_of, parse_max_rejected
-from airflow_provider_halo.exceptions import HaloError, LedgerError, SetupError
+from airflow_provider_halo.exceptions import LedgerError, SetupError
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.databases import airflow_sources
 from airflow_provider_halo.hooks.halo import HaloHook
@@ -26,6 +26,7 @@ from airflow_provider_halo.source.database import Sources
 from airflow_provider_halo.source.planning import batch_for
 from airflow_provider_halo.sync.batch import SyncOptions, sync_batch
 from airflow_provider_halo.sync.run import close_run
+from airflow_provider_halo.sync.stopped import SyncStopped
 
 if TYPE_CHECKING:
     import jinja2
@@ -135,9 +136,8 @@ class SyncOperator(StoppableOperator):
         with airflow_failures():
             try:
                 report, reason = self._sync(context)
-            except HaloError as error:
-                if error.report is not None:
-                    self._push(context, error.report)
+            except SyncStopped as stopped:
+                self._push(context, stopped.report.to_dict())
                 raise
         if reason is None:
             return report.to_dict()
@@ -180,9 +180,9 @@ class SyncOperator(StoppableOperator):
                     run=run,
                     limiter=limiter_of(settings, ledger, self),
                 )
-            except HaloError as error:
-                if error.report is not None and not isinstance(error, LedgerError):
-                    end(Report.from_dict(error.report))
+            except SyncStopped as stopped:
+                if not isinstance(stopped.cause, LedgerError):
+                    end(stopped.report)
                 raise
             return report, end(report)
 

@@ -16,10 +16,10 @@ __all__ = [
     "TRAITS",
     "Fingerprinter",
     "covers",
+    "drop_part",
+    "keep_parts",
     "link_fingerprint",
-    "merged",
-    "only",
-    "without",
+    "merge_parts",
 ]
 
 TRAITS: Final = "traits"
@@ -47,7 +47,7 @@ class Fingerprinter:
         }
         self._whole = blake2b(b"\1".join(seeds.values()), digest_size=_WHOLE)
         self._parts = {name: blake2b(seed, digest_size=_PART) for name, seed in seeds.items()}
-        self._names = {name: _digest_of(name) for name in seeds}
+        self._names = {name: blake2b(name.encode(), digest_size=_NAME).digest() for name in seeds}
 
     def whole(self, payload: Payload) -> bytes:
         """The fingerprint of a record as it is sent: 16 bytes."""
@@ -59,15 +59,15 @@ class Fingerprinter:
 
     def parts(self, payload: Payload) -> bytes:
         """The fingerprints of what a record holds: 4 bytes for a part's name and 8 of its content, one after another."""
-        parts = {}
+        content_by_name = {}
         if TRAITS in self._parts:
-            parts[self._names[TRAITS]] = self._part(TRAITS, payload.traits)
+            content_by_name[self._names[TRAITS]] = self._part(TRAITS, payload.traits)
         if payload.context:
             for key, raw in _ENTRIES.decode(payload.context).items():
                 name = CONTEXT + key
                 if name in self._parts:
-                    parts[self._names[name]] = self._part(name, bytes(raw))
-        return _joined(parts)
+                    content_by_name[self._names[name]] = self._part(name, bytes(raw))
+        return _join(content_by_name)
 
     def _part(self, name: str, content: bytes) -> bytes:
         hasher = self._parts[name].copy()
@@ -82,30 +82,25 @@ def link_fingerprint(company_id: str) -> bytes:
 
 def covers(known: bytes, parts: bytes) -> bool:
     """Whether all of these parts are among those that are known, as they are."""
-    known_parts = dict(_split(known))
-    return all(known_parts.get(name) == content for name, content in _split(parts))
+    known_content = dict(_split(known))
+    return all(known_content.get(name) == content for name, content in _split(parts))
 
 
-def merged(known: bytes, parts: bytes) -> bytes:
+def merge_parts(known: bytes, parts: bytes) -> bytes:
     """The parts that are known, with these in place of what they were."""
-    return _joined({**dict(_split(known)), **dict(_split(parts))})
+    return _join({**dict(_split(known)), **dict(_split(parts))})
 
 
-def only(known: bytes, names: Iterable[str]) -> bytes:
+def keep_parts(known: bytes, names: Iterable[str]) -> bytes:
     """The parts that are known, without those of other names: of entries that the plan has no longer."""
-    digests = {_digest_of(name) for name in names}
-    return _joined({part: content for part, content in _split(known) if part in digests})
+    kept = {blake2b(name.encode(), digest_size=_NAME).digest() for name in names}
+    return _join({part: content for part, content in _split(known) if part in kept})
 
 
-def without(known: bytes, name: str) -> bytes:
+def drop_part(known: bytes, name: str) -> bytes:
     """The parts that are known, without the one of a name."""
-    digest = _digest_of(name)
-    return _joined({part: content for part, content in _split(known) if part != digest})
-
-
-def _digest_of(name: str) -> bytes:
-    """What stands for a part's name."""
-    return blake2b(name.encode(), digest_size=_NAME).digest()
+    dropped = blake2b(name.encode(), digest_size=_NAME).digest()
+    return _join({part: content for part, content in _split(known) if part != dropped})
 
 
 def _split(parts: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -113,5 +108,5 @@ def _split(parts: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield parts[at : at + _NAME], parts[at + _NAME : at + _NAME + _PART]
 
 
-def _joined(parts: Mapping[bytes, bytes]) -> bytes:
+def _join(parts: Mapping[bytes, bytes]) -> bytes:
     return b"".join(name + content for name, content in sorted(parts.items()))

@@ -25,7 +25,6 @@ from airflow_provider_halo.records.values import Json
 __all__ = [
     "Company",
     "ContextEntry",
-    "Mark",
     "Payload",
     "User",
     "identify_body",
@@ -68,20 +67,6 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     context: dict[str, ContextEntry] = {}
 
 
-class Mark(msgspec.Struct, frozen=True, gc=False):
-    """What the ledger had of a record when it was read, by which it is found unchanged when the answer is written down.
-
-    :param fingerprint: of what is sent now.
-    :param token: the ledger's row as it was; 0 where it had none.
-    :param parts: fingerprints of the parts that Halo has of it, where not all of them are sent now; empty bytes where they
-        are, or where that isn't known.
-    """
-
-    fingerprint: bytes
-    token: int = 0
-    parts: bytes = b""
-
-
 class Payload(msgspec.Struct, frozen=True, gc=False):
     """One record, ready to be sent.
 
@@ -90,10 +75,6 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
     :param traits: its traits as JSON bytes; empty bytes leave the key out of the request.
     :param context: its context as JSON bytes; empty bytes leave the key out of the request.
     :param company_id: of a user: the company to link it to, or None.
-    :param mark: what the ledger had of it; None without a ledger.
-    :param link: of a user: what the ledger had of its link.
-    :param unchanged: of a user: Halo has it as it is, and only its link is to be sent.
-    :param linked: of a user: Halo has its link as it is.
     """
 
     scope: Scope
@@ -101,10 +82,6 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
     traits: bytes
     context: bytes
     company_id: str | None = None
-    mark: Mark | None = None
-    link: Mark | None = None
-    unchanged: bool = False
-    linked: bool = False
 
     @property
     def size(self) -> int:

@@ -1,28 +1,32 @@
-"""Records held against the ledger: those that Halo has as they are needn't be sent, nor those that it has refused as they are."""
+"""Finds what is to be sent: records that the ledger doesn't know to be in Halo as they are, nor to be refused as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
-import msgspec
-
-from airflow_provider_halo.delivery.outcome import Outcome
-from airflow_provider_halo.ledger.acknowledged import AT_ONCE, AcknowledgedRecords, Known
+from airflow_provider_halo.delivery.change import Change, Mark
+from airflow_provider_halo.delivery.outcome import Outcome, rejection_of
+from airflow_provider_halo.ledger.acknowledged import AT_ONCE, KnownRecord
 from airflow_provider_halo.ledger.ledger import Run
-from airflow_provider_halo.records.fingerprint import Fingerprinter, covers, link_fingerprint, merged
-from airflow_provider_halo.records.payload import Mark, Payload
+from airflow_provider_halo.plan.digest import mappings, scope_digest
+from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.selection import Selection
+from airflow_provider_halo.records.fingerprint import Fingerprinter, covers, link_fingerprint, merge_parts
+from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem, Scope
 
-AGAIN: Final = "was refused before, and neither it nor the plan has changed: {0}"
+__all__ = ["ChangeFinder", "ChangeOptions", "change_finder"]
+
+_REFUSED_BEFORE: Final = "was refused before, and neither it nor the plan has changed: {0}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiffOptions:
-    """How a run holds records against the ledger.
+class ChangeOptions:
+    """How a run compares records with the ledger.
 
     :param records: whether the records themselves are sent; else only users' links are.
     :param links: whether links are.
@@ -38,147 +42,193 @@ class DiffOptions:
     writes: bool = True
 
 
-class Diff:
-    """Holds the records of one scope against the ledger, while they pass.
+def change_finder(  # noqa: PLR0917 (whose changes, and how they are found)
+    run: Run, plan: LoadedPlan, selection: Selection, scope: QueryScope, endpoint: str, options: ChangeOptions
+) -> ChangeFinder:
+    """The finder of one scope's changes.
 
-    What it gives are changes: payloads with a `Mark`, made unknown in the ledger where it knew them, so that whatever
+    :param endpoint: path of the call that the records are sent by.
+    """
+    fingerprints = Fingerprinter(endpoint, mappings(selection, plan, scope))
+    return ChangeFinder(run, scope, fingerprints, scope_digest(plan, scope), options)
+
+
+@dataclass
+class _Comparison:
+    """Records by what becomes of them: Halo has them as they are, they are to be sent, or Halo has refused them as they are."""
+
+    unchanged: list[Payload] = field(default_factory=list)
+    changed: list[Change] = field(default_factory=list)
+    refused: list[Payload] = field(default_factory=list)
+
+
+class ChangeFinder:
+    """Compares the records of one scope with the ledger, while they pass.
+
+    The changes that it gives carry a `Mark`, and were made unknown in the ledger where it knew them, so that whatever
     becomes of this process, nobody takes an old fingerprint for what Halo has.
 
     :param plan_digest: of what the plan says of the scope: what was refused is tried again when it changes.
     """
 
     def __init__(
-        self, run: Run, scope: Scope, fingerprints: Fingerprinter, plan_digest: bytes, options: DiffOptions
+        self, run: Run, scope: Scope, fingerprints: Fingerprinter, plan_digest: bytes, options: ChangeOptions
     ) -> None:
+        self.fingerprints = fingerprints
         self._run = run
-        self._acknowledged: AcknowledgedRecords = run.plan_ledger.acknowledged
+        self._acknowledged = run.plan_ledger.acknowledged
         self._scope = scope
-        self._fingerprints = fingerprints
         self._plan_digest = plan_digest
         self._options = options
 
-    def of(self, made: Iterator[Payload | Outcome]) -> Iterator[Payload | Outcome]:
-        """What is to be sent, and the outcomes of what isn't; the former a block later than they come, at most."""
-        while block := list(islice(made, AT_ONCE)):
+    def find(self, blocks: Iterable[Sequence[Payload | Problem]]) -> Iterator[Change | Outcome]:
+        """What is to be sent, and the outcomes of what isn't; the former `AT_ONCE` records later than they come, at most.
+
+        :param blocks: records as they are read, in blocks of any size.
+        """
+        records = chain.from_iterable(blocks)
+        while block := list(islice(records, AT_ONCE)):
             payloads = []
             for record in block:
                 if isinstance(record, Payload):
                     payloads.append(record)
                 else:
-                    yield record
-            yield from self._block(payloads)
+                    yield rejection_of(record)
+            yield from self._find_in_block(payloads)
 
     def refusal(self, fingerprint: bytes) -> bytes:
         """What stands for a payload that was refused, under the plan as it is."""
         return blake2b(fingerprint + self._plan_digest, digest_size=16).digest()
 
-    def _block(self, payloads: list[Payload]) -> Iterator[Payload | Outcome]:
-        unchanged: list[Payload] = []
-        changed = payloads
+    def _find_in_block(self, payloads: Sequence[Payload]) -> Iterator[Change | Outcome]:
         if self._options.records:
-            unchanged, changed, refused = self._sorted(payloads)
-            if refused:
-                yield from self._refused(refused)
+            comparison = self._compare(payloads)
+        else:
+            comparison = _Comparison(changed=[Change(payload) for payload in payloads])
+        yield from self._refused_before(comparison.refused)
+        unchanged, changed = comparison.unchanged, comparison.changed
         if self._options.links:
-            same, changed = self._linked(changed, unchanged)
-            if same:
-                yield Outcome(scope="links", status="unchanged", count=same)
+            unchanged_links, changed = self._with_links(changed, unchanged)
+            if unchanged_links:
+                yield Outcome(scope="links", status="unchanged", count=unchanged_links)
         if unchanged:
             # Which companies there are decides on links; which users, nobody asks, so they needn't be kept.
-            companies = tuple(unchanged) if self._scope == "companies" else ()
-            yield Outcome(scope=self._scope, status="unchanged", count=len(unchanged), payloads=companies)
+            companies = (
+                tuple(Change(payload, sends_record=False) for payload in unchanged)
+                if self._scope == "companies"
+                else ()
+            )
+            yield Outcome(scope=self._scope, status="unchanged", count=len(unchanged), changes=companies)
         yield from changed
 
-    def _sorted(self, payloads: Sequence[Payload]) -> tuple[list[Payload], list[Payload], list[Payload]]:
-        """The records that Halo has as they are, those to be sent, and those that it has refused as they are."""
-        made = [(payload, self._fingerprints.whole(payload)) for payload in payloads]
-        has_of = self._has(self._scope, {payload.key: fingerprint for payload, fingerprint in made}, len(made))
-        unchanged: list[Payload] = []
-        differing: list[tuple[Payload, bytes, Known]] = []
-        for payload, fingerprint in made:
-            has = has_of.get(payload.key)
-            if has is None or (has.fingerprint == fingerprint and not self._options.full):
-                unchanged.append(payload)
+    def _compare(self, payloads: Sequence[Payload]) -> _Comparison:
+        fingerprinted = [(payload, self.fingerprints.whole(payload)) for payload in payloads]
+        fingerprint_by_key = {payload.key: fingerprint for payload, fingerprint in fingerprinted}
+        known_by_key = self._known(self._scope, fingerprint_by_key, len(payloads))
+        comparison = _Comparison()
+        differing: list[tuple[Payload, bytes, KnownRecord]] = []
+        for payload, fingerprint in fingerprinted:
+            known = known_by_key.get(payload.key)
+            if known is None or (known.fingerprint == fingerprint and not self._options.full):
+                comparison.unchanged.append(payload)
             else:
-                differing.append((payload, fingerprint, has))
-        at_risk = [payload.key for payload, _, has in differing if has.fingerprint is not None]
-        parts = self._acknowledged.parts(self._scope, at_risk) if at_risk else {}
-        changed: list[Payload] = []
-        refused: list[Payload] = []
-        others: list[str] = []  # records that have parts which aren't sent now
-        for payload, fingerprint, has in differing:
-            old = parts.get(payload.key, b"")
-            sent = self._fingerprints.parts(payload) if old else b""
-            if old and not self._options.full and covers(old, sent):
-                unchanged.append(payload)  # a run of other parts was the last to send it
-            elif has.refused == self.refusal(fingerprint) and not self._options.retry_rejected:
-                refused.append(payload)
-            else:
-                changed.append(msgspec.structs.replace(payload, mark=Mark(fingerprint, has.token)))
-                if merged(old, sent) != sent:
-                    others.append(payload.key)
-        return unchanged, self._marked(changed, frozenset(at_risk), others), refused
+                differing.append((payload, fingerprint, known))
+        if differing:
+            self._compare_parts(differing, comparison)
+        return comparison
 
-    def _marked(self, changed: list[Payload], at_risk: frozenset[str], others: Sequence[str]) -> list[Payload]:
-        """Tell the ledger of the records that it knows and that are about to be sent."""
-        keys = [payload.key for payload in changed if payload.key in at_risk]
-        if not keys or not self._options.writes:
-            return changed
-        token = self._acknowledged.mark_in_flight(self._scope, keys)
+    def _compare_parts(self, differing: Sequence[tuple[Payload, bytes, KnownRecord]], comparison: _Comparison) -> None:
+        """Sort the records whose fingerprint as a whole isn't the one that the ledger has."""
+        options = self._options
+        at_risk = [payload.key for payload, _, known in differing if known.fingerprint is not None]
+        parts_by_key = self._acknowledged.parts(self._scope, at_risk) if at_risk else {}
+        due: list[tuple[Payload, bytes, int]] = []
+        partial: list[str] = []  # keys of records that have parts which aren't sent now
+        for payload, fingerprint, known in differing:
+            known_parts = parts_by_key.get(payload.key, b"")
+            parts = self.fingerprints.parts(payload) if known_parts else b""
+            if known_parts and not options.full and covers(known_parts, parts):
+                comparison.unchanged.append(payload)  # a run of other parts was the last to send it
+            elif not options.retry_rejected and self._is_refused(known, fingerprint):
+                comparison.refused.append(payload)
+            else:
+                due.append((payload, fingerprint, known.token))
+                if known_parts and merge_parts(known_parts, parts) != parts:
+                    partial.append(payload.key)
+        comparison.changed = self._mark(due, frozenset(at_risk), partial)
+
+    def _is_refused(self, known: KnownRecord, fingerprint: bytes) -> bool:
+        return known.refused is not None and known.refused == self.refusal(fingerprint)
+
+    def _mark(
+        self, due: Sequence[tuple[Payload, bytes, int]], at_risk: frozenset[str], partial: Sequence[str]
+    ) -> list[Change]:
+        """Tell the ledger of the records that it knows and that are about to be sent, and make changes of all.
+
+        :param due: records with their fingerprint and the token of their row.
+        """
+        in_flight = [payload.key for payload, _, _ in due if payload.key in at_risk]
+        if not in_flight or not self._options.writes:
+            return [Change(payload, Mark(fingerprint, token)) for payload, fingerprint, token in due]
+        new_token = self._acknowledged.mark_in_flight(self._scope, in_flight)
         # Only now: until then another run may have sent what this one leaves out.
-        parts = self._acknowledged.parts(self._scope, others, token) if others else {}
+        parts_by_key = self._acknowledged.parts(self._scope, partial, new_token) if partial else {}
         return [
-            msgspec.structs.replace(
-                payload, mark=msgspec.structs.replace(payload.mark, token=token, parts=parts.get(payload.key, b""))
-            )
-            if payload.mark is not None and payload.key in at_risk
-            else payload
-            for payload in changed
+            Change(payload, Mark(fingerprint, new_token, parts_by_key.get(payload.key, b"")))
+            if payload.key in at_risk
+            else Change(payload, Mark(fingerprint, token))
+            for payload, fingerprint, token in due
         ]
 
-    def _linked(self, changed: Sequence[Payload], unchanged: Sequence[Payload]) -> tuple[int, list[Payload]]:
+    def _with_links(self, changed: Sequence[Change], unchanged: Sequence[Payload]) -> tuple[int, list[Change]]:
         """How many unchanged users have an unchanged link, too; and the users to be sent, or to be linked at least."""
-        users = [user for user in (*changed, *unchanged) if user.company_id is not None]
-        prints = {user.key: link_fingerprint(user.company_id or "") for user in users}
-        has_of = self._has("links", prints, len(users))
-        at_risk: list[str] = []
-
-        def link_of(user: Payload) -> Mark | None:
-            has = has_of.get(user.key)
-            if has is None:
-                return None
-            fingerprint = link_fingerprint(user.company_id or "")
-            if has.fingerprint == fingerprint and not self._options.full:
-                return None
-            if has.fingerprint is not None:
-                at_risk.append(user.key)
-            return Mark(fingerprint, has.token)
-
-        same = 0
-        due: list[Payload] = []
-        for user in changed:
-            if user.company_id is not None:
-                link = link_of(user)
-                user = msgspec.structs.replace(user, link=link, linked=link is None)  # noqa: PLW2901 (the same user, marked)
-            due.append(user)
-        for user in unchanged:
-            link = None if user.company_id is None else link_of(user)
+        links = iter(self._mark_links([*(change.payload for change in changed), *unchanged]))
+        due = [
+            Change(change.payload, change.mark, link, sends_link=link is not None)
+            for change, link in zip(changed, links, strict=False)  # the others are of the unchanged ones
+        ]
+        unchanged_links = 0
+        for user, link in zip(unchanged, links, strict=True):
             if link is not None:
-                due.append(msgspec.structs.replace(user, link=link, unchanged=True))
+                due.append(Change(user, link=link, sends_record=False))
             elif user.company_id is not None:
-                same += 1
-        if at_risk and self._options.writes:
-            token = self._acknowledged.mark_in_flight("links", at_risk)
-            moved = frozenset(at_risk)
-            due = [
-                msgspec.structs.replace(user, link=msgspec.structs.replace(user.link, token=token))
-                if user.link is not None and user.key in moved
-                else user
-                for user in due
-            ]
-        return same, due
+                unchanged_links += 1
+        return unchanged_links, due
 
-    def _has(self, scope: Scope, fingerprints: dict[str, bytes], count: int) -> dict[str, Known]:
+    def _mark_links(self, users: Sequence[Payload]) -> list[Mark | None]:
+        """For each user what the ledger has of its link; None where Halo has the link as it is, or there is none."""
+        companies = {user.company_id for user in users if user.company_id is not None}
+        fingerprints: dict[str | None, bytes] = {company: link_fingerprint(company) for company in companies}
+        linked = [(user.key, fingerprints[user.company_id]) for user in users if user.company_id is not None]
+        known_by_key = self._known("links", dict(linked), len(linked))
+        marks = [self._link_mark(known_by_key.get(user.key), fingerprints.get(user.company_id)) for user in users]
+        if not self._options.writes:
+            return marks
+        return self._mark_links_in_flight(users, marks, known_by_key)
+
+    def _link_mark(self, known: KnownRecord | None, fingerprint: bytes | None) -> Mark | None:
+        if known is None or fingerprint is None or (known.fingerprint == fingerprint and not self._options.full):
+            return None
+        return Mark(fingerprint, known.token)
+
+    def _mark_links_in_flight(
+        self, users: Sequence[Payload], marks: list[Mark | None], known_by_key: Mapping[str, KnownRecord]
+    ) -> list[Mark | None]:
+        """Tell the ledger of the links that it knows and that are about to be sent."""
+        at_risk = frozenset(
+            user.key
+            for user, mark in zip(users, marks, strict=True)
+            if mark is not None and known_by_key[user.key].fingerprint is not None
+        )
+        if not at_risk:
+            return marks
+        new_token = self._acknowledged.mark_in_flight("links", list(at_risk))
+        return [
+            mark if mark is None or user.key not in at_risk else Mark(mark.fingerprint, new_token)
+            for user, mark in zip(users, marks, strict=True)
+        ]
+
+    def _known(self, scope: Scope, fingerprints: dict[str, bytes], count: int) -> dict[str, KnownRecord]:
         """What the ledger has of records; those that it knows to be as they are may be missing.
 
         :param count: how many records there are. A source that compares its keys without case may give one key twice:
@@ -188,14 +238,18 @@ class Diff:
             fingerprints = dict.fromkeys(fingerprints, b"")
         return self._acknowledged.differing(scope, fingerprints) if fingerprints else {}
 
-    def _refused(self, payloads: Sequence[Payload]) -> Iterator[Outcome]:
+    def _refused_before(self, payloads: Sequence[Payload]) -> Iterator[Outcome]:
+        if not payloads:
+            return
         keys = [payload.key for payload in payloads]
         rejects = self._run.plan_ledger.rejects
         if self._options.writes:
-            reasons = rejects.met(self._run.id, self._scope, keys)
+            reasons = rejects.meet_again(self._run.id, self._scope, keys)
         else:
             reasons = rejects.reasons(self._scope, keys)
         for payload in payloads:
-            field, reason = reasons.get(payload.key, ("", "no reason is on record"))
-            problem = Problem(self._scope, payload.key, field, AGAIN.format(reason.removeprefix("Halo refuses it: ")))
-            yield Outcome(scope=self._scope, status="rejected", payloads=(payload,), problem=problem)
+            name, reason = reasons.get(payload.key, ("", "no reason is on record"))
+            text = _REFUSED_BEFORE.format(reason.removeprefix("Halo refuses it: "))
+            problem = Problem(self._scope, payload.key, name, text)
+            changes = (Change(payload, sends_record=False),)
+            yield Outcome(scope=self._scope, status="rejected", changes=changes, problem=problem, is_repeated=True)

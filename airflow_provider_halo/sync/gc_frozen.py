@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+__all__ = ["gc_frozen"]
+
 _lock = threading.Lock()
 _holders = 0
 _is_ours = False

@@ -1,4 +1,4 @@
-"""Stops a run before it sends anything, where a query gives nothing any more, or where too much would change."""
+"""Stops a run before it sends anything, where a query no longer returns rows, or where too much would change."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from airflow_provider_halo.delivery.outcome import outcomes_of
+from airflow_provider_halo.delivery.change import Change
+from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.exceptions import SetupError, UnlikelyChange
 from airflow_provider_halo.ledger.ledger import PlanLedger, Run
 from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources, ask, engine_of
-from airflow_provider_halo.source.read import ReadStats, read_payloads
+from airflow_provider_halo.source.read import read_payloads
 from airflow_provider_halo.source.sql import unnarrowed
-from airflow_provider_halo.sync.ledger_session import SCOPES, LedgerSession
+from airflow_provider_halo.sync.ledger_session import RECORD_SCOPES, read_only_finder
+
+__all__ = ["LEAST_KNOWN", "GuardOptions", "guard", "parse_max_changed"]
 
 log = logging.getLogger(__name__)
 
 LEAST_KNOWN: Final = 1_000  # records that the ledger must know before a share of them means something
-_EVERY: Final = 5.0  # seconds between two lines in the log
+_INTERVAL: Final = 5.0  # seconds between two lines in the log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,117 +81,94 @@ def guard(
     """
     if options.force:
         return
-    _refuse_emptiness(plan, selection, sources, plan_ledger)
+    _refuse_empty_queries(plan, selection, sources, plan_ledger)
     if options.max_changed is not None:
-        _refuse_upheaval(plan, selection, batches, sources, plan_ledger, options.max_changed)
+        comparison = _Comparison(plan, selection, sources, plan_ledger)
+        comparison.refuse_too_many_changes(batches, options.max_changed)
 
 
-def _refuse_emptiness(plan: LoadedPlan, selection: Selection, sources: Sources, plan_ledger: PlanLedger) -> None:
-    last = plan_ledger.runs.last_whole()
-    if last is None:
+def _refuse_empty_queries(plan: LoadedPlan, selection: Selection, sources: Sources, plan_ledger: PlanLedger) -> None:
+    last_run = plan_ledger.runs.last_whole()
+    if last_run is None:
         return
-    run_key, found = last
+    run_key, record_counts = last_run
     for query in _queries(plan, selection):
-        count = found.get(query.name, 0)
-        if count and not _gives_rows(query, sources):
+        count = record_counts.get(query.name, 0)
+        if count and not _returns_rows(query, sources):
             what = "records" if query.entry is None else f"{query.scope} with it"
             raise UnlikelyChange(
-                f"{query.name} ({query.file}, line {query.line}) gives no row, and the last run ({run_key}) had {count:,} "
-                f"{what}; nothing was sent, so Halo keeps what it has. If it is right that there are none, run it "
+                f"The query {query.name} ({query.file}, line {query.line}) no longer returns rows; the last run ({run_key}) "
+                f"had {count:,} {what}. Nothing was sent, so Halo keeps what it has. If there really are none, run it "
                 "with force (--force)."
             )
 
 
 def _queries(plan: LoadedPlan, selection: Selection) -> list[Query]:
     queries: list[Query] = []
-    for scope in SCOPES:
-        driver = plan.traits(scope)
-        if driver is not None and selection.reads(scope):
-            queries += [driver, *selection.entries(scope)]
+    for scope in RECORD_SCOPES:
+        traits = plan.traits(scope)
+        if traits is not None and selection.reads(scope):
+            queries += [traits, *selection.entries(scope)]
     return queries
 
 
-def _gives_rows(query: Query, sources: Sources) -> bool:
+def _returns_rows(query: Query, sources: Sources) -> bool:
     rows = unnarrowed(query, query.key)
     return bool(ask(engine_of(query, sources), query, sa.select(rows.c[query.key]).limit(1)))
 
 
-class _Survey:
-    """Counts the records that a run would leave as they are.
+class _Comparison:
+    """Reads the source and counts the records that a run would leave as they are."""
 
-    :param enough: of them; the reading ends there.
-    """
+    def __init__(self, plan: LoadedPlan, selection: Selection, sources: Sources, plan_ledger: PlanLedger) -> None:
+        self._plan = plan
+        self._selection = selection
+        self._sources = sources
+        self._plan_ledger = plan_ledger
+        self._read = 0
+        self._unchanged = 0
+        self._last_line = time.monotonic()
 
-    def __init__(self, enough: float) -> None:
-        self.enough = enough
-        self.unchanged = 0
-        self.seen = 0
-        self._said = time.monotonic()
+    def refuse_too_many_changes(self, batches: Sequence[Batch], max_changed: float) -> None:
+        """Read until enough records are known to be unchanged.
 
-    @property
-    def is_over(self) -> bool:
-        return self.unchanged >= self.enough
+        :raises UnlikelyChange: when there aren't as many.
+        """
+        scopes: list[QueryScope] = [scope for scope in RECORD_SCOPES if self._selection.sends(scope)]
+        known = self._plan_ledger.acknowledged.counts(scopes)
+        if known < LEAST_KNOWN:
+            return
+        enough = known * (1 - max_changed)
+        for batch in batches:
+            for scope in scopes:
+                if self._unchanged < enough:
+                    self._compare(scope, batch, enough)
+        if self._unchanged >= enough:
+            return
+        differing = known - self._unchanged
+        raise UnlikelyChange(
+            f"Of {known:,} records that Halo is known to have, {differing:,} ({differing / known:.0%}) would change or are "
+            f"no longer there; more than max_changed={max_changed:.0%}. The source returns {self._read:,} records. Nothing "
+            "was sent. Look at a few of them with --dry-run; if they are right, run it with force (--force)."
+        )
 
-    def note(self, count: int, *, unchanged: bool) -> None:
-        self.seen += count
-        if unchanged:
-            self.unchanged += count
-        if time.monotonic() - self._said >= _EVERY:
-            self._said = time.monotonic()
-            log.info("comparing with the ledger: %d records read, %d unchanged", self.seen, self.unchanged)
+    def _compare(self, scope: QueryScope, batch: Batch, enough: float) -> None:
+        run = Run(plan_ledger=self._plan_ledger, id=0)
+        finder = read_only_finder(run, self._plan, self._selection, scope)
+        read = read_payloads(scope, self._plan, self._selection, batch, self._sources, lambda *_: None)
+        with closing(read) as blocks:
+            for change in finder.find(blocks):
+                self._count(change)
+                if self._unchanged >= enough:
+                    return
 
-
-def _refuse_upheaval(  # noqa: PLR0917 (as of `guard`)
-    plan: LoadedPlan,
-    selection: Selection,
-    batches: Sequence[Batch],
-    sources: Sources,
-    plan_ledger: PlanLedger,
-    most: float,
-) -> None:
-    scopes: list[QueryScope] = [scope for scope in SCOPES if selection.sends(scope)]
-    known = plan_ledger.acknowledged.counts(scopes)
-    if known < LEAST_KNOWN:
-        return
-    survey = _Survey(enough=known * (1 - most))
-    for batch in batches:
-        for scope in scopes:
-            if survey.is_over:
-                return
-            _survey(survey, scope, plan, selection, batch, sources, plan_ledger)
-    if survey.is_over:
-        return
-    differing = known - survey.unchanged
-    raise UnlikelyChange(
-        f"Of {known:,} records that Halo is known to have, {differing:,} ({differing / known:.0%}) would change or are "
-        f"no longer there; more than max_changed={most:.0%}. The source gives {survey.seen:,} records. Nothing was sent. "
-        "Look at a few of them with --dry-run; if it is right so, run it with force (--force)."
-    )
-
-
-def _survey(  # noqa: PLR0917 (as of `guard`)
-    survey: _Survey,
-    scope: QueryScope,
-    plan: LoadedPlan,
-    selection: Selection,
-    batch: Batch,
-    sources: Sources,
-    plan_ledger: PlanLedger,
-) -> None:
-    memory = LedgerSession(
-        Run(plan_ledger=plan_ledger, id=0),
-        plan,
-        selection,
-        batch,
-        ReadStats(),
-        links=False,
-        full=False,
-        retry_rejected=True,
-        activity=False,
-        writes=False,
-    )
-    with closing(read_payloads(scope, plan, selection, batch, sources, lambda *_: None)) as blocks:
-        for change in memory.changes(scope, outcomes_of(blocks)):
-            survey.note(getattr(change, "count", 1), unchanged=getattr(change, "status", "") == "unchanged")
-            if survey.is_over:
-                return
+    def _count(self, change: Change | Outcome) -> None:
+        if isinstance(change, Outcome):
+            self._read += change.count
+            if change.status == "unchanged":
+                self._unchanged += change.count
+        else:
+            self._read += 1
+        if time.monotonic() - self._last_line >= _INTERVAL:
+            self._last_line = time.monotonic()
+            log.info("comparing with the ledger: %d records read, %d unchanged", self._read, self._unchanged)

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
 import sqlalchemy as sa
 
 from airflow_provider_halo.api.blocking import run_blocking
-from airflow_provider_halo.api.client import HaloClient
+from airflow_provider_halo.api.client import HaloClient, Stats
 from airflow_provider_halo.contract import USERS_PER_UPDATE
+from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.delivery.chunks import Chunks
 from airflow_provider_halo.delivery.deliver import Delivery
-from airflow_provider_halo.delivery.outcome import Outcome, outcome_of
+from airflow_provider_halo.delivery.outcome import Outcome, as_change
 from airflow_provider_halo.delivery.report import Report, Tally
 from airflow_provider_halo.exceptions import HaloError
-from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Entry
+from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Acknowledgement
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.ledger.retired import Retired
 from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
-from airflow_provider_halo.records.fingerprint import CONTEXT, TRAITS, without
+from airflow_provider_halo.records.fingerprint import CONTEXT, TRAITS, drop_part
 from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User, payload_of
+from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.records.values import Json
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.source.database import Sources, columns_of, engine_of
-from airflow_provider_halo.sync.ledger_session import SCOPES
+from airflow_provider_halo.sync.ledger_session import RECORD_SCOPES
+from airflow_provider_halo.sync.stopped import SyncStopped
 
-log = logging.getLogger(__name__)
+__all__ = ["retirable", "retire"]
 
 # In place of a record's fingerprint: that of no record, so that its parts decide whether it has changed.
 _BY_PARTS: Final = bytes(16)
@@ -40,11 +42,11 @@ def retirable(plan: LoadedPlan, retired: Sequence[Retired], sources: Sources) ->
     :raises SourceError: when a database can't be reached or refuses a query, of which the columns are asked.
     """
     present = {query.name for query in plan.queries}
-    for scope in SCOPES:
-        driver = plan.traits(scope)
-        if driver is not None and any(one.scope == scope and one.entry is None for one in retired):
-            present |= {f"{scope}.traits.{column}" for column in columns_of(engine_of(driver, sources), driver)}
-    return [one for one in retired if one.name not in present]
+    for scope in RECORD_SCOPES:
+        traits = plan.traits(scope)
+        if traits is not None and any(part.scope == scope and part.entry is None for part in retired):
+            present |= {f"{scope}.traits.{column}" for column in columns_of(engine_of(traits, sources), traits)}
+    return [part for part in retired if part.name not in present]
 
 
 def retire(run: Run, retired: Sequence[Retired], settings: HaloSettings) -> Report:
@@ -52,46 +54,44 @@ def retire(run: Run, retired: Sequence[Retired], settings: HaloSettings) -> Repo
 
     :param run: that it is written down as.
     :return: what was stored, rejected or failed.
-    :raises HaloError: when it can't go on; its ``report`` holds what was done until then.
+    :raises SyncStopped: when it can't go on, with what was done until then.
     """
     tally = Tally()
 
+    def report(stats: Stats, *, stopped: str = "") -> Report:
+        return tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes, stopped=stopped)
+
     async def send() -> Report:
         async with HaloClient(settings, limiter=run.limiter(settings)) as client:
-
-            def report(stopped: str = "") -> Report:
-                stats = client.stats
-                return tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes, stopped=stopped)
-
+            delivery = Delivery(client, tally.emit)
             try:
-                delivery = Delivery(client, tally.emit)
-                for scope in SCOPES:
-                    some = [one for one in retired if one.scope == scope]
-                    async with aclosing(Chunks(_emptied(run, scope, some), USERS_PER_UPDATE, tally.emit)) as chunks:
+                for scope in RECORD_SCOPES:
+                    parts = [part for part in retired if part.scope == scope]
+                    async with aclosing(Chunks(_emptied(run, scope, parts), USERS_PER_UPDATE, tally.emit)) as chunks:
                         await (delivery.companies(chunks) if scope == "companies" else delivery.users(chunks))
             except HaloError as error:
-                error.report = report(str(error)).to_dict()
-                raise
-            return report()
+                raise SyncStopped(report(client.stats, stopped=str(error)), error) from error
+            return report(client.stats)
 
     return run_blocking(send())
 
 
-def _emptied(run: Run, scope: QueryScope, retired: Sequence[Retired]) -> Iterator[Payload | Outcome]:
-    """The payloads, for every record of a scope; the ledger is told of each before it is sent."""
+def _emptied(run: Run, scope: QueryScope, retired: Sequence[Retired]) -> Iterator[Change | Outcome]:
+    """The changes, for every record of a scope; the ledger is told of each before it is sent."""
     if not retired:
         return
-    traits: dict[str, Json] = {one.key: None for one in retired if one.entry is None}
-    context: dict[str, ContextEntry] = {one.key: one.entry for one in retired if one.entry is not None}
-    make: Callable[[str], Company | User] = (
-        (lambda key: Company(company_id=key, traits=traits, context=context))
-        if scope == "companies"
-        else (lambda key: User(user_id=key, traits=traits, context=context))
-    )
+    traits: dict[str, Json] = {part.key: None for part in retired if part.entry is None}
+    context: dict[str, ContextEntry] = {part.key: part.entry for part in retired if part.entry is not None}
+
+    def payload(key: str) -> Payload | Problem:
+        if scope == "companies":
+            return payload_of(Company(company_id=key, traits=traits, context=context))
+        return payload_of(User(user_id=key, traits=traits, context=context))
+
     last = ""
     while keys := run.plan_ledger.acknowledged.keys_after(scope, last, AT_ONCE):
         _forget_parts(run, scope, keys, retired)
-        yield from (outcome_of(payload_of(make(key))) for key in keys)
+        yield from map(as_change, map(payload, keys))
         last = keys[-1]
 
 
@@ -102,25 +102,23 @@ def _forget_parts(run: Run, scope: QueryScope, keys: Sequence[str], retired: Seq
     them since.
     """
     acknowledged = run.plan_ledger.acknowledged
-    known, parts, runs = (
-        acknowledged.known(scope, keys),
-        acknowledged.parts(scope, keys),
-        acknowledged.acknowledged_in(scope, keys),
-    )
-    last_with_trait = max((one.last_run for one in retired if one.entry is None), default=-1)
-    entries = []
-    for key, has in known.items():
-        if has.fingerprint is None:
+    known_by_key = acknowledged.known(scope, keys)
+    parts_by_key = acknowledged.parts(scope, keys)
+    run_by_key = acknowledged.acknowledged_in(scope, keys)
+    last_with_trait = max((part.last_run for part in retired if part.entry is None), default=-1)
+    rows = []
+    for key, known in known_by_key.items():
+        if known.fingerprint is None:
             continue
-        left = parts.get(key, b"")
-        for one in retired:
-            if one.entry is not None:
-                left = without(left, CONTEXT + one.key)
-        if runs.get(key, 0) <= last_with_trait:
-            left = without(left, TRAITS)
-        entries.append(Entry(scope=scope, key=key, token=has.token, fingerprint=_BY_PARTS, parts=left))
+        remaining = parts_by_key.get(key, b"")
+        for part in retired:
+            if part.entry is not None:
+                remaining = drop_part(remaining, CONTEXT + part.key)
+        if run_by_key.get(key, 0) <= last_with_trait:
+            remaining = drop_part(remaining, TRAITS)
+        rows.append(Acknowledgement(scope=scope, key=key, token=known.token, fingerprint=_BY_PARTS, parts=remaining))
 
     def work(connection: sa.Connection) -> None:
-        acknowledged.acknowledge(connection, run.id, entries)
+        acknowledged.acknowledge(connection, run.id, rows)
 
     acknowledged.database.write(work)

@@ -18,6 +18,11 @@ from airflow_provider_halo.source.planning import plan_batches
 from airflow_provider_halo.sync.batch import SyncOptions, sync_batch
 from airflow_provider_halo.sync.gc_frozen import gc_frozen
 from airflow_provider_halo.sync.guard import GuardOptions, guard
+from airflow_provider_halo.sync.stopped import SyncStopped
+
+__all__ = ["KEEP_DAYS", "close_run", "sync_plan"]
+
+log = logging.getLogger(__name__)
 
 KEEP_DAYS = 90
 
@@ -38,9 +43,6 @@ def close_run(run: Run, report: Report, *, reason: str | None, keep_days: int = 
     plan_ledger.runs.close(run.id, "failed" if reason else "done", reason, report.to_dict())
     if keep_days:
         plan_ledger.runs.prune(keep_days)
-
-
-log = logging.getLogger(__name__)
 
 
 def sync_plan(
@@ -65,7 +67,8 @@ def sync_plan(
     :param guarding: what the run must not do without being told to. Needs a ledger.
     :return: the sum of the batches' reports.
     :raises UnlikelyChange: when the guard stops it; nothing was sent.
-    :raises HaloError: when the run stops early; where batches had begun, its ``report`` holds what was delivered.
+    :raises SyncStopped: when a batch stops early, with what all batches had delivered until then.
+    :raises HaloError: for what is wrong before the first batch begins.
     """
     options = options or SyncOptions()
     selection = select(plan, options.only)
@@ -81,17 +84,19 @@ def sync_plan(
     try:
         # Around all batches: what one of them leaves behind as garbage mustn't be set aside by the next.
         with gc_frozen():
-            for report in _each(batches, sync, jobs):
+            for report in _run_batches(batches, sync, jobs):
                 reports.append(report)
                 log.info("%d of %d batches done", len(reports), len(batches))
-    except HaloError as error:
-        begun = getattr(error, "report", None)
-        error.report = merge([*reports, *([Report.from_dict(begun)] if begun else [])]).to_dict()
-        raise
+    except SyncStopped as stopped:
+        raise SyncStopped(merge([*reports, stopped.report]), stopped.cause) from stopped.cause
+    except HaloError as error:  # of a batch that hasn't begun
+        if not reports:
+            raise
+        raise SyncStopped(merge([*reports, Report(stopped=str(error))]), error) from error
     return merge(reports)
 
 
-def _each(batches: Sequence[Batch], sync: Callable[[Batch], Report], jobs: int) -> Iterator[Report]:
+def _run_batches(batches: Sequence[Batch], sync: Callable[[Batch], Report], jobs: int) -> Iterator[Report]:
     """Reports as they come. The first error ends it: no further batch begins, those under way come to their end."""
     if jobs == 1:
         # In this thread, where Ctrl-C reaches the batch itself.

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from airflow_provider_halo.api.client import HaloClient
+from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.delivery.deliver import Delivery
 from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.records.payload import Payload
@@ -160,10 +161,10 @@ class Run:
 
     def keys(self, scope: str, status: str) -> list[str]:
         return sorted(
-            payload.key
+            change.payload.key
             for outcome in self.outcomes
             if (outcome.scope, outcome.status) == (scope, status)
-            for payload in outcome.payloads
+            for change in outcome.changes
         )
 
     @property
@@ -172,15 +173,16 @@ class Run:
 
 
 class Chunked:
-    """Payloads in chunks. No async generator: one that nobody closes lives on as a task, which looks like a lane."""
+    """Changes in chunks. No async generator: one that nobody closes lives on as a task, which looks like a lane."""
 
     def __init__(self, payloads: Sequence[Payload], size: int = 1_000) -> None:
-        self._chunks = iter([payloads[start : start + size] for start in range(0, len(payloads), size)])
+        changes = list(map(Change, payloads))
+        self._chunks = iter([changes[start : start + size] for start in range(0, len(changes), size)])
 
-    def __aiter__(self) -> AsyncIterator[Sequence[Payload]]:
+    def __aiter__(self) -> AsyncIterator[Sequence[Change]]:
         return self
 
-    async def __anext__(self) -> Sequence[Payload]:
+    async def __anext__(self) -> Sequence[Change]:
         await asyncio.sleep(0)
         for chunk in self._chunks:
             return chunk
@@ -218,3 +220,8 @@ def users_of():
 @pytest.fixture(scope="session")
 def companies_of():
     return make_companies
+
+
+@pytest.fixture(scope="session")
+def changes_of():
+    return lambda count, **given: list(map(Change, make_users(count, **given)))

@@ -73,9 +73,9 @@ def test_users_under_way_and_links_not_yet_made_are_failed_when_it_ends(run, hal
     assert counts["users stored"] + counts.get("users failed", 0) in {100, 200, 300}
 
 
-def test_an_error_of_the_source_ends_it_and_no_lane_is_left(run, halo, users_of):
+def test_an_error_of_the_source_ends_it_and_no_lane_is_left(run, halo, changes_of):
     async def broken():
-        yield users_of(10)
+        yield changes_of(10)
         await asyncio.sleep(0)
         raise OSError("the database went away")
 
@@ -106,9 +106,9 @@ def test_twenty_refusals_of_companies_with_one_cause_end_it(run, halo, in_chunks
     done = run(server)
     said = ends(SystemicRefusal, done, lambda delivery: delivery.companies(in_chunks(companies_of(500), 100)))
     assert said == snapshot(
-        "Halo refused 20 companies in a row for one cause, and stored none between them: companies/identify: 400: "
-        "c19: mrr must be a number, not 1719 (for example c0, c1, c2). That is the plan, not the records: mend it and "
-        "run it again."
+        "Halo refused 20 companies in a row for the same cause, and stored none in between: companies/identify: "
+        "400: c19: mrr must be a number, not 1719 (for example c0, c1, c2). The cause is the plan, not the records: fix "
+        "the plan and run it again."
     )
     assert len(server.calls) == 20
     assert done.counts == {"companies rejected": 20, "companies failed": 80}
@@ -140,7 +140,7 @@ def test_a_plan_that_is_wrong_for_every_user_ends_early(run, halo, in_chunks, us
     server = halo(bad={f"u{number}" for number in range(5_000)}, blame=blame)
     done = run(server)
     said = ends(SystemicRefusal, done, lambda delivery: delivery.users(in_chunks(users_of(5_000))))
-    assert "That is the plan, not the records" in said
+    assert "The cause is the plan, not the records" in said
     assert len(server.calls) <= 60
     assert sum(done.counts.values()) == 1_000
 

@@ -21,6 +21,7 @@ from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.sandbox.traffic import Call
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.run import close_run
+from airflow_provider_halo.sync.stopped import SyncStopped
 
 # A user whose e-mail is `bad` has a moment that is a number: the client sends it with a warning, the server refuses it.
 MOMENTS = PLAN.replace("name, email FROM", "name, email, CASE WHEN email = 'bad' THEN 17 END AS signed_up_at FROM")
@@ -98,10 +99,8 @@ class Lab:
         with Outage(app.server, seen + 20, outage):
             try:
                 report = app.sync(**options)
-            except HaloError as stopped:
-                if stopped.report is None:
-                    raise
-                report, error = Report.from_dict(stopped.report), stopped
+            except SyncStopped as stopped:
+                report, error = stopped.report, stopped.cause
         if app.last_run is not None:
             close_run(app.last_run, report, reason=str(error) if error else None)
         app.server.faults.set([])

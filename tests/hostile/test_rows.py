@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
+from product import stopped_by
 
 from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import PlanError, SourceError
@@ -100,7 +101,7 @@ def test_odd_names_of_columns_are_names_of_traits(sqlite, deliver, sandbox, name
 @pytest.mark.parametrize("names", [["Name", "name", "NAME"], ["x", "Team_ID", "TEAM_ID"], ["a", "A"]], ids=ascii)
 def test_names_of_columns_that_differ_in_case_alone_are_told_and_not_numbered(sqlite, deliver, names):
     """SQLite would have them as `name:1`, which would then be a trait's name."""
-    with pytest.raises(PlanError, match="columns named"):
+    with stopped_by(PlanError, match="columns named"):
         deliver(sqlite, selecting(names))
 
 
@@ -120,7 +121,7 @@ def test_more_columns_than_a_database_has_are_its_error_in_one_sentence(sqlite, 
 def test_a_text_that_is_no_utf8_is_the_database_s_error_in_one_sentence(sqlite, deliver):
     sqlite.table("teams", "team_id INT, name TEXT")
     sqlite.run("INSERT INTO teams VALUES (1, CAST(x'ff80' AS TEXT))")
-    with pytest.raises(SourceError, match="decode to UTF-8"):
+    with stopped_by(SourceError, match="decode to UTF-8"):
         deliver(sqlite)
 
 
@@ -158,7 +159,7 @@ def test_a_json_column_is_stored_rejected_or_named(any_driver, deliver, sandbox,
     any_driver.table("teams", "team_id INT, doc JSON", [(1, None)])
     any_driver.run(f"INSERT INTO teams VALUES (2, '{json_text}')")
     if sent is SourceError:  # beyond what Python's own parser takes: the driver can't give the row, so the run stops
-        with pytest.raises(SourceError, match="the driver raised a RecursionError"):
+        with stopped_by(SourceError, match="the driver raised a RecursionError"):
             deliver(any_driver)
         return
     report = deliver(any_driver)
@@ -183,7 +184,7 @@ def test_a_json_column_is_stored_rejected_or_named(any_driver, deliver, sandbox,
 def test_a_moment_that_the_driver_can_t_read_stops_the_run_with_the_query_s_name(any_driver, deliver, kind, value):
     any_driver.table("teams", f"team_id INT, at {kind}")
     any_driver.run(f"INSERT INTO teams VALUES (1, '{value}')")
-    with pytest.raises(SourceError, match=r"companies.traits .* failed on connection 'app': ") as stopped:
+    with stopped_by(SourceError, match=r"companies.traits .* failed on connection 'app': ") as stopped:
         deliver(any_driver)
     assert value not in str(stopped.value)
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from inline_snapshot import snapshot
 
 from airflow_provider_halo.exceptions import LedgerError, SetupError
-from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Entry, Known, utc_now
+from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Acknowledgement, KnownRecord, utc_now
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.ledger.rejects import Reject
 from airflow_provider_halo.ledger.retired import Retired
@@ -59,7 +59,7 @@ def acknowledge(acknowledged, *entries, run_id=1):
 
 
 def entry(key="a", token=0, fingerprint=ONE, scope="users", **more):
-    return Entry(scope=scope, key=key, token=token, fingerprint=fingerprint, **more)
+    return Acknowledgement(scope=scope, key=key, token=token, fingerprint=fingerprint, **more)
 
 
 def fingerprints(acknowledged, *keys, scope="users"):
@@ -74,14 +74,14 @@ def test_what_was_acknowledged_is_known_with_its_parts_in_its_scope_of_its_plan_
 ):
     assert acknowledged.known("users", ["a", "b"]) == {}
     acknowledge(acknowledged, entry(parts=PARTS), entry(scope="links", fingerprint=TWO))
-    assert acknowledged.known("users", ["a", "b"]) == {"a": Known(ONE, 1, None)}
-    assert acknowledged.known("links", ["a", "b"]) == {"a": Known(TWO, 1, None)}
+    assert acknowledged.known("users", ["a", "b"]) == {"a": KnownRecord(ONE, 1, None)}
+    assert acknowledged.known("links", ["a", "b"]) == {"a": KnownRecord(TWO, 1, None)}
     assert acknowledged.known("companies", ["a"]) == {}
     assert (acknowledged.parts("users", ["a", "b"]), acknowledged.parts("links", ["a"])) == ({"a": PARTS}, {})
     assert ledger.of_plan("another plan", halo).acknowledged.known("users", ["a"]) == {}
     elsewhere = HaloSettings(widget_key="ab_live_another_workspace")
     assert ledger.of_plan("halo", elsewhere).acknowledged.known("users", ["a"]) == {}
-    assert ledger.of_plan("halo", halo).acknowledged.known("users", ["a"]) == {"a": Known(ONE, 1, None)}
+    assert ledger.of_plan("halo", halo).acknowledged.known("users", ["a"]) == {"a": KnownRecord(ONE, 1, None)}
     assert (
         acknowledged.counts(["users"]),
         acknowledged.counts(["users", "links"]),
@@ -92,10 +92,13 @@ def test_what_was_acknowledged_is_known_with_its_parts_in_its_scope_of_its_plan_
 def test_a_record_is_unknown_from_before_it_is_sent_until_its_answer_is_written_down(acknowledged):
     acknowledge(acknowledged, entry(parts=PARTS), entry("b"))
     token = acknowledged.mark_in_flight("users", ["a"])
-    assert acknowledged.known("users", ["a", "b"]) == {"a": Known(None, token, None), "b": Known(ONE, 1, None)}
+    assert acknowledged.known("users", ["a", "b"]) == {
+        "a": KnownRecord(None, token, None),
+        "b": KnownRecord(ONE, 1, None),
+    }
     assert acknowledged.counts(["users"]) == 1
     acknowledge(acknowledged, entry(token=token, fingerprint=TWO, parts=PARTS * 2))
-    assert acknowledged.known("users", ["a"]) == {"a": Known(TWO, token + 1, None)}
+    assert acknowledged.known("users", ["a"]) == {"a": KnownRecord(TWO, token + 1, None)}
     assert acknowledged.parts("users", ["a"]) == {"a": PARTS * 2}
 
 
@@ -110,10 +113,10 @@ def test_the_parts_of_a_record_that_was_made_unknown_are_for_the_one_who_made_it
 
 def test_a_refusal_is_kept_until_the_record_is_acknowledged(acknowledged):
     acknowledge(acknowledged, entry(fingerprint=None, refused=TWO))
-    assert acknowledged.known("users", ["a"]) == {"a": Known(None, 1, TWO)}
+    assert acknowledged.known("users", ["a"]) == {"a": KnownRecord(None, 1, TWO)}
     assert acknowledged.counts(["users"]) == 0
     acknowledge(acknowledged, entry(token=1))
-    assert acknowledged.known("users", ["a"]) == {"a": Known(ONE, 2, None)}
+    assert acknowledged.known("users", ["a"]) == {"a": KnownRecord(ONE, 2, None)}
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["that was known", "that nobody knew"])
@@ -133,11 +136,11 @@ def test_a_record_that_somebody_else_wrote_between_reading_and_writing_is_unknow
         ledger.forget(halo, "users", ["a"])
         theirs = token + 1
     acknowledge(acknowledged, entry(token=token, parts=PARTS, refused=TWO))
-    assert acknowledged.known("users", ["a"]) == {"a": Known(None, theirs + 1, None)}
+    assert acknowledged.known("users", ["a"]) == {"a": KnownRecord(None, theirs + 1, None)}
     assert acknowledged.parts("users", ["a"]) == {}
     # The other one's answer, should it come only now, is no better.
     acknowledge(acknowledged, entry(token=theirs, fingerprint=TWO))
-    assert acknowledged.known("users", ["a"]) == {"a": Known(None, theirs + 2, None)}
+    assert acknowledged.known("users", ["a"]) == {"a": KnownRecord(None, theirs + 2, None)}
     # After them the record is like any other.
     acknowledge(acknowledged, entry(token=theirs + 2))
     assert fingerprints(acknowledged, "a") == {"a": ONE}
@@ -146,7 +149,7 @@ def test_a_record_that_somebody_else_wrote_between_reading_and_writing_is_unknow
 def test_an_answer_that_is_written_twice_since_the_first_time_was_not_confirmed_stays_written(acknowledged):
     acknowledge(acknowledged, entry(parts=b"p" * 12))
     acknowledge(acknowledged, entry(parts=b"p" * 12))
-    assert acknowledged.known("users", ["a"]) == {"a": Known(ONE, 2, None)}
+    assert acknowledged.known("users", ["a"]) == {"a": KnownRecord(ONE, 2, None)}
     assert acknowledged.parts("users", ["a"]) == {"a": b"p" * 12}
 
 
@@ -165,7 +168,11 @@ def test_records_are_forgotten_in_all_plans_of_a_workspace_and_in_no_other(ledge
     for some in (acknowledged, other, elsewhere):
         acknowledge(some, entry("a"), entry("b"), entry("a", scope="links"))
     ledger.forget(halo, "users", ["a", "never seen", "y" * 256])
-    expected = {"a": Known(None, 2, None), "b": Known(ONE, 1, None), "never seen": Known(None, 1, None)}
+    expected = {
+        "a": KnownRecord(None, 2, None),
+        "b": KnownRecord(ONE, 1, None),
+        "never seen": KnownRecord(None, 1, None),
+    }
     for some in (acknowledged, other):
         assert some.known("users", ["a", "b", "never seen", "y" * 256]) == expected
         assert fingerprints(some, "a", scope="links") == {"a": ONE}
@@ -259,7 +266,7 @@ def test_threads_that_write_the_same_records_neither_lose_one_nor_wait_for_each_
 PROCESS = """
 import sys
 import sqlalchemy as sa
-from airflow_provider_halo.ledger.acknowledged import Entry
+from airflow_provider_halo.ledger.acknowledged import Acknowledgement
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.settings import HaloSettings
 
@@ -274,7 +281,7 @@ for _ in range(3):
     known = acknowledged.known("users", keys)
     token = acknowledged.mark_in_flight("users", list(known))
     entries = [
-        Entry(scope="users", key=key, token=token if key in known else 0, fingerprint=number.rjust(16).encode())
+        Acknowledgement(scope="users", key=key, token=token if key in known else 0, fingerprint=number.rjust(16).encode())
         for key in keys
     ]
     acknowledged.database.write(lambda connection: acknowledged.acknowledge(connection, run.id, entries))
@@ -409,7 +416,7 @@ def test_a_database_that_can_hold_no_ledger_is_refused():
 
 
 def note(plan_ledger, run_id, *rejected):
-    plan_ledger.acknowledged.database.write(lambda connection: plan_ledger.rejects.note(connection, run_id, rejected))
+    plan_ledger.acknowledged.database.write(lambda connection: plan_ledger.rejects.add(connection, run_id, rejected))
 
 
 def without_times(listed):
@@ -448,7 +455,7 @@ def test_the_first_sight_of_a_reject_stays_and_the_last_moves(engine, plan_ledge
     assert reject.last_seen > then
     with engine.begin() as connection:
         connection.execute(sa.update(REJECTS).values(last_seen=then))
-    assert plan_ledger.rejects.met(3, "users", ["a", "b"]) == {"a": ("", "no")}
+    assert plan_ledger.rejects.meet_again(3, "users", ["a", "b"]) == {"a": ("", "no")}
     [met] = plan_ledger.rejects.listed(5)[1]
     assert (met.attempts, met.first_seen, met.last_seen > then) == (2, then, True)
 
@@ -465,9 +472,9 @@ def test_rejects_end_when_the_record_is_stored_or_a_whole_run_does_not_meet_it(p
         note(plan_ledger, 1, (Problem("users", key, "", "no"), 1))
     note(plan_ledger, 1, (Problem("companies", "gone", "", "no"), 1))
     plan_ledger.acknowledged.database.write(
-        lambda connection: plan_ledger.rejects.settled(connection, "users", ["stored", "unheard of"])
+        lambda connection: plan_ledger.rejects.delete(connection, "users", ["stored", "unheard of"])
     )
-    plan_ledger.rejects.met(2, "users", ["met"])
+    plan_ledger.rejects.meet_again(2, "users", ["met"])
     note(plan_ledger, 2, (Problem("users", "tried", "", "no"), 1))
     plan_ledger.rejects.close(2)
     _, left = plan_ledger.rejects.listed(9)
@@ -482,7 +489,7 @@ def test_rejects_end_when_the_record_is_stored_or_a_whole_run_does_not_meet_it(p
 
 def sent(plan_ledger, run_id, names):
     plan_ledger.acknowledged.database.write(
-        lambda connection: plan_ledger.retired_parts.sent(connection, run_id, names)
+        lambda connection: plan_ledger.retired_parts.note_sent(connection, run_id, names)
     )
 
 

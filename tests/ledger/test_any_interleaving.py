@@ -34,6 +34,7 @@ from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.faults import Fault
 from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.sync.run import sync_plan
+from airflow_provider_halo.sync.stopped import SyncStopped
 
 LONG = int(os.environ.get("HALO_LONG", "0"))
 SECRET = "ha_secret_for_tests_that_is_long_enough"
@@ -436,7 +437,9 @@ companies:
     def _sync(self, options):
         try:
             self.app.sync(force=True, **{**options, "only": self._known(options["only"])})
-        except DeliveryStopped:
+        except SyncStopped as stopped:
+            if not isinstance(stopped.cause, DeliveryStopped):
+                raise
             self.world.wait_until_quiet()
 
     @contextmanager

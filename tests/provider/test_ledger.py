@@ -121,7 +121,7 @@ def test_a_query_that_gives_nothing_any_more_stops_the_run_before_a_batch_is_pla
     with pytest.raises(AirflowFailException) as stopped:
         week("w2")
     assert "companies.context.integrations" in str(stopped.value)
-    assert "gives no row, and the last run (halo_weekly_sync w1) had 2 companies with it" in str(stopped.value)
+    assert "no longer returns rows; the last run (halo_weekly_sync w1) had 2 companies with it" in str(stopped.value)
     assert halo.traffic.describe()["total"] == before
     assert runs_of(ledger)[0][:2] == ("halo_weekly_sync w2", "failed")
     week("w3", plan_batches={"force": "True"})

@@ -6,9 +6,11 @@ import socket
 
 import pytest
 from inline_snapshot import snapshot
+from product import stopped_by
 
 from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import (
+    HaloError,
     HaloUnavailable,
     PlanError,
     SecretMissing,
@@ -186,10 +188,9 @@ def test_a_company_alone_is_updated_without_its_users(app):
 def test_a_wrong_credential_stops_the_run_at_once_and_says_what_was_stored(app_of, wrong, error):
     app = app_of(**wrong)
     app.fill(users=[(user, 1, "N", "e", 0) for user in range(1, 5_001)])
-    with pytest.raises(error) as stopped:
+    with stopped_by(error) as stopped:
         app.sync()
-    assert stopped.value.report["users"]["stored"] == 0
-    assert stopped.value.report["stopped"] == str(stopped.value)
+    assert stopped.value.report.users.stored == 0
     assert "ab_live" not in str(stopped.value)
     assert "ha_secret" not in str(stopped.value)
     assert app.server.traffic.describe()["total"] <= 2 * app.settings.max_in_flight
@@ -201,12 +202,12 @@ def test_when_halo_is_down_for_good_the_run_ends_after_its_budget_with_what_was_
     app.server.stop()
     with socket.socket() as held:
         held.bind(("127.0.0.1", app.server.port))  # and doesn't listen: no test beside this one answers there instead
-        with pytest.raises(
+        with stopped_by(
             HaloUnavailable, match=r"took no request for \d s; the last cause: companies/identify: no answer"
         ) as down:
             app.sync()
-    assert down.value.report["companies"] == {"stored": 0, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 2}
-    assert sorted(failure["key"] for failure in down.value.report["failures"]) == ["1", "2"]
+    assert down.value.report.companies == Counts(failed=2)
+    assert sorted(failure.key for failure in down.value.report.failures) == ["1", "2"]
 
 
 def test_an_outage_in_the_middle_costs_time_and_no_record(app):
@@ -235,7 +236,7 @@ def test_a_reserved_column_stops_the_run_before_anything_is_sent(app):
         "    sql: SELECT id AS user_id, team_id, u.* FROM users u\n"
     )
     app.fill(users=USERS)
-    with pytest.raises(PlanError, match=r"halo.yaml, line 7: users.traits.sql: "):
+    with stopped_by(PlanError, match=r"halo.yaml, line 7: users.traits.sql: "):
         app.sync()
     assert app.server.traffic.describe()["total"] == 0
 
@@ -243,10 +244,10 @@ def test_a_reserved_column_stops_the_run_before_anything_is_sent(app):
 def test_twenty_refusals_for_one_cause_are_the_plan_and_stop_the_run(app_of):
     app = app_of(sandbox=SandboxConfig(identity_secret=SECRET, poison=frozenset(str(user) for user in range(1, 501))))
     app.fill(users=[(user, 1, "N", "e", 0) for user in range(1, 501)])
-    with pytest.raises(SystemicRefusal, match="Halo refused 20 users in a row for one cause") as stopped:
+    with stopped_by(SystemicRefusal, match="Halo refused 20 users in a row for the same cause") as stopped:
         app.sync()
-    assert stopped.value.report["users"]["rejected"] >= 20
-    assert sum(stopped.value.report["users"].values()) == 500
+    assert stopped.value.report.users.rejected >= 20
+    assert stopped.value.report.users.total == 500
 
 
 def test_batches_at_once_bring_the_same_state_as_one_after_another(app):
@@ -268,3 +269,35 @@ def test_heavy_users_go_in_bodies_that_a_proxy_takes_without_being_told(app):
     assert report.users.stored == 1_000
     assert report.requests == 1 + 17  # the team; 60 users a body instead of 1,000
     assert report.bytes / 17 < 1_000_000
+
+
+def test_a_run_that_stops_in_a_later_batch_reports_the_batches_before_it_too(app):
+    app.fill(teams=TEAMS, users=USERS)
+    app.server.faults.set([parse_fault("401:path=users/update,nth=2"), parse_fault("401:path=users/update,nth=3")])
+    with stopped_by(WidgetKeyRefused) as stopped:
+        app.sync(batch_size=1, link_users=False)
+    assert (stopped.value.report.companies, stopped.value.report.users) == (
+        Counts(stored=2),
+        Counts(stored=1, failed=1),
+    )
+
+
+def test_a_dry_run_that_stops_says_what_it_had_counted(app):
+    app.use_plan(
+        "version: 1\nsource: app\ncompanies:\n  key: team_id\n  traits:\n    sql: SELECT id AS team_id, name FROM teams\n"
+        "users:\n  key: user_id\n  company: team_id\n  traits:\n    sql: SELECT id AS user_id, team_id, u.* FROM users u\n"
+    )
+    app.fill(teams=TEAMS, users=USERS)
+    with stopped_by(PlanError) as stopped:
+        app.sync(dry_run=True)
+    assert stopped.value.report.dry_run
+    assert stopped.value.report.companies == Counts(skipped=2)
+    assert app.server.traffic.describe()["total"] == 0
+
+
+def test_what_is_wrong_before_the_first_batch_begins_is_raised_as_it_is(app_of):
+    app = app_of(identity_secret=None)
+    app.fill(teams=TEAMS, users=USERS)
+    with pytest.raises(HaloError) as missing:
+        app.sync()
+    assert type(missing.value) is SecretMissing

@@ -47,29 +47,29 @@ def test_stored_users_are_linked_as_it_is_decided(run, halo, in_chunks, users_of
     assert set(server.links) == {(key, f"c{int(key[1:]) % 7}") for key in linked}
 
 
-def test_links_go_on_while_the_source_is_slow(run, halo, users_of):
+def test_links_go_on_while_the_source_is_slow(run, halo, changes_of):
     server = halo()
     linked_when_asked: list[int] = []
 
     async def slow():
-        yield users_of(30)
+        yield changes_of(30)
         for _ in range(200):
             await asyncio.sleep(0)
         linked_when_asked.append(len(server.links))
-        yield users_of(30, start=30)
+        yield changes_of(30, start=30)
 
     done = run(server, max_in_flight=4)(lambda delivery: delivery.users(slow(), decide_link=lambda user: True))
     assert linked_when_asked == [30]
     assert done.counts == {"users stored": 60, "links stored": 60}
 
 
-def test_a_source_is_read_no_further_ahead_than_the_lanes_can_take(run, halo, users_of):
+def test_a_source_is_read_no_further_ahead_than_the_lanes_can_take(run, halo, changes_of):
     server = halo()
     ahead: list[int] = []
 
     async def source():
         for start in range(0, 2_000, 10):
-            yield users_of(10, start=start)
+            yield changes_of(10, start=start)
             ahead.append(start + 10 - len(server.links))
 
     run(server, max_in_flight=4)(lambda delivery: delivery.users(source(), decide_link=lambda user: True))
