@@ -14,10 +14,10 @@ import psutil
 import pytest
 from inline_snapshot import snapshot
 
-from airflow_provider_halo.demo.airflow_home import AirflowHome, free_ports
-from airflow_provider_halo.demo.failure import DemoFailure
-from airflow_provider_halo.demo.processes import Processes, listed, stop_listed
-from airflow_provider_halo.demo.stage import fresh
+from demo.airflow_home import AirflowHome, free_ports
+from demo.failure import DemoFailure
+from demo.processes import Processes, listed, stop_listed
+from demo.stage import fresh
 
 # A parent whose child leaves its process group, as Airflow's tasks do.
 FAMILY = (

@@ -8,13 +8,13 @@ import pytest
 import sqlalchemy as sa
 from inline_snapshot import snapshot
 
-from airflow_provider_halo.demo.__main__ import main
-from airflow_provider_halo.demo.change import break_integration, change_demo_data
-from airflow_provider_halo.demo.data import open_database, write_demo_data
-from airflow_provider_halo.demo.generate import bundles
-from airflow_provider_halo.demo.spread import sizes
-from airflow_provider_halo.demo.tables import METADATA
 from airflow_provider_halo.exceptions import SetupError
+from airflow_provider_halo.sample.data import open_database, write_sample
+from airflow_provider_halo.sample.generate import bundles
+from airflow_provider_halo.sample.spread import sizes
+from airflow_provider_halo.sample.tables import METADATA
+from demo.__main__ import main
+from demo.change import break_integration, change_sample
 
 
 def one(engine, sql):
@@ -103,7 +103,7 @@ def test_milestones_follow_from_what_people_did(product):
 
 def test_a_second_run_replaces_the_first(product):
     engine = product(companies=5, users=60)
-    write_demo_data(engine, 2, 10)
+    write_sample(engine, 2, 10)
     assert rows(engine, "SELECT companies, users, changes FROM halo_demo_info") == [(2, 10, 0)]
     assert one(engine, "SELECT COUNT(*) FROM users") == 10
 
@@ -114,7 +114,7 @@ def test_tables_of_somebody_else_are_left_alone(tmp_path):
         connection.exec_driver_sql("CREATE TABLE users (id INTEGER)")
         connection.exec_driver_sql("INSERT INTO users VALUES (17)")
     with pytest.raises(SetupError) as raised:
-        write_demo_data(engine, 2, 10)
+        write_sample(engine, 2, 10)
     assert str(raised.value) == (
         f"The database '{tmp_path}/real.db' already has users, which the demo did not make; give it an empty database."
     )
@@ -123,7 +123,7 @@ def test_tables_of_somebody_else_are_left_alone(tmp_path):
 
 def test_a_week_changes_what_it_says(product):
     engine = product(companies=5, users=60)
-    assert change_demo_data(engine) == snapshot(
+    assert change_sample(engine) == snapshot(
         [
             "hubspot of team 1 works again",
             "team 1 received 153 more submissions: 2,000 now",
@@ -142,7 +142,7 @@ def test_a_week_changes_what_it_says(product):
         (62, 6, "owner"),
     ]
     assert one(engine, "SELECT SUM(total) FROM submissions WHERE team_id = 1") == 2_000
-    assert change_demo_data(engine)[2] == "user 63 signed up in team 1"
+    assert change_sample(engine)[2] == "user 63 signed up in team 1"
 
 
 def test_an_integration_breaks_in_the_middle_of_a_week(product):
@@ -176,7 +176,7 @@ def test_an_integration_breaks_in_the_middle_of_a_week(product):
             ["change", "--url", "sqlite:///{}/empty.db"],
             (
                 "The database '{}/empty.db' holds no demo data; make it first: "
-                "python -m airflow_provider_halo.demo data --url URL --companies 200"
+                "python -m demo data --url URL --companies 200"
             ),
         ),
     ],

@@ -12,12 +12,12 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from airflow_provider_halo.demo.airflow_home import USER, AirflowHome, airflow, free_ports, sandbox
-from airflow_provider_halo.demo.data import open_database, write_demo_data
-from airflow_provider_halo.demo.failure import DemoFailure
-from airflow_provider_halo.demo.processes import Processes, listed
-from airflow_provider_halo.demo.rest import AirflowApi, SandboxApi
-from airflow_provider_halo.demo.screen import Screen
+from airflow_provider_halo.sample.data import open_database, write_sample
+from demo.airflow_home import USER, AirflowHome, airflow, free_ports, sandbox
+from demo.failure import DemoFailure
+from demo.processes import Processes, listed
+from demo.rest import AirflowApi, SandboxApi
+from demo.screen import Screen
 
 DAGS: Final = frozenset({"halo_backfill", "halo_weekly_sync", "halo_event_update"})
 POOL: Final = "halo_api"
@@ -65,7 +65,7 @@ def build(screen: Screen, processes: Processes, folder: Path, *, companies: int,
     processes.start("db-migrate", airflow("db", "migrate"), environment)
     processes.start("sandbox", sandbox(port, widget_key=widget_key, identity_secret=identity_secret), environment)
     engine = open_database(f"sqlite:///{database}")
-    screen.say(f"Product database: {write_demo_data(engine, companies, users, seed=seed, progress=screen.aside)}")
+    screen.say(f"Product database: {write_sample(engine, companies, users, seed=seed, progress=screen.aside)}")
     stage = Stage(
         engine=engine,
         airflow=AirflowApi(home.url, USER, home.password),

@@ -8,8 +8,8 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection, Engine, func, select
 
-from airflow_provider_halo.demo.spread import EXAMPLE_TEAM
-from airflow_provider_halo.demo.tables import AI_CREDITS, FORMS, INTEGRATIONS, MEETINGS, SUBMISSIONS, SUBSCRIPTIONS
+from airflow_provider_halo.sample.spread import EXAMPLE_TEAM
+from airflow_provider_halo.sample.tables import AI_CREDITS, FORMS, INTEGRATIONS, MEETINGS, SUBMISSIONS, SUBSCRIPTIONS
 
 EXAMPLE_USER: Final = 1
 

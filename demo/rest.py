@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from airflow_provider_halo.demo.failure import DemoFailure
+from demo.failure import DemoFailure
 
 _SECONDS = 30.0
 

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from airflow_provider_halo.demo.airflow_home import USER
-from airflow_provider_halo.demo.answers import EXAMPLE_USER, answers
-from airflow_provider_halo.demo.change import break_integration, change_demo_data
-from airflow_provider_halo.demo.dag_run import Finished, Runner
-from airflow_provider_halo.demo.failure import DemoFailure
-from airflow_provider_halo.demo.people import be_present
-from airflow_provider_halo.demo.processes import Processes, stop_listed
-from airflow_provider_halo.demo.proof import Snapshot, changed, missing, moved, snapshot, started, users_in
-from airflow_provider_halo.demo.screen import Screen
-from airflow_provider_halo.demo.spread import EXAMPLE_TEAM, USERS_PER_COMPANY
-from airflow_provider_halo.demo.stage import Stage, build, fresh
+from airflow_provider_halo.sample.spread import EXAMPLE_TEAM, USERS_PER_COMPANY
 from airflow_provider_halo.settings import HaloSettings
+from demo.airflow_home import USER
+from demo.answers import EXAMPLE_USER, answers
+from demo.change import break_integration, change_sample
+from demo.dag_run import Finished, Runner
+from demo.failure import DemoFailure
+from demo.people import be_present
+from demo.processes import Processes, stop_listed
+from demo.proof import Snapshot, changed, missing, moved, snapshot, started, users_in
+from demo.screen import Screen
+from demo.stage import Stage, build, fresh
 
 _PRESENT = 40  # people who are using the product before the first sync
 _SCOPES = ("companies", "users", "links")
@@ -116,7 +116,7 @@ class _Story:
     def a_week_passes(self) -> None:
         """Data changes, and the weekly sync brings it over."""
         self._screen.heading("A week passes; halo_weekly_sync")
-        for sentence in change_demo_data(self._stage.engine):
+        for sentence in change_sample(self._stage.engine):
             self._screen.say(f"· {sentence}")
         run = self._runner.run("halo_weekly_sync", {})
         self._finish(run)

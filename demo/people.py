@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from airflow_provider_halo.api.client import HaloClient
-from airflow_provider_halo.demo.tables import USERS
 from airflow_provider_halo.records.payload import Payload, User, payload_of
+from airflow_provider_halo.sample.tables import USERS
 from airflow_provider_halo.settings import HaloSettings
 
 

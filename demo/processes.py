@@ -17,7 +17,7 @@ from typing import Any, Final, final
 
 import psutil
 
-from airflow_provider_halo.demo.failure import DemoFailure
+from demo.failure import DemoFailure
 
 _GRACE: Final = 10.0  # seconds for a process to end by itself before it is killed
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from airflow_provider_halo.demo.rest import SandboxApi
-from airflow_provider_halo.demo.tables import TEAMS, USERS
+from airflow_provider_halo.sample.tables import TEAMS, USERS
+from demo.rest import SandboxApi
 
 
 @dataclass(frozen=True, slots=True)
