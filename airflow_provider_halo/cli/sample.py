@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -18,6 +19,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the sample, say what was written and what to do next."""
     try:
         engine = open_database(arguments.url)
+        if engine.dialect.name == "sqlite" and engine.url.database in {None, "", ":memory:"}:
+            complain("halo sample: A database in memory is gone when the command ends; name a file: sqlite:///forms.db")
+            return WRONG
         written = write_sample(engine, arguments.companies, arguments.users, seed=arguments.seed, progress=say)
     except SampleError as error:
         complain(f"halo sample: {error}")
@@ -43,4 +47,4 @@ def _connection(engine: Engine, source: str) -> str:
         return f"make the connection `{source}` to this database"
     path = Path(engine.url.database or "").absolute()
     value = json.dumps({"conn_type": "sqlite", "host": str(path)})
-    return f"export AIRFLOW_CONN_{source.upper()}='{value}'"
+    return f"export AIRFLOW_CONN_{source.upper()}={shlex.quote(value)}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +11,7 @@ import sqlalchemy as sa
 from airflow_provider_halo.delivery.report import Report
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.sample import PLAN
-from airflow_provider_halo.sample.data import open_database, write_sample
+from airflow_provider_halo.sample.data import open_database
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.settings import HaloSettings
@@ -47,22 +46,6 @@ def halo() -> Iterator[Halo]:
         found = Halo(server)
         yield found
         found.api.close()
-
-
-@pytest.fixture
-def product(tmp_path: Path) -> Iterator[Callable[..., sa.Engine]]:
-    """Makes the demo's data in a new SQLite database: ``product(companies=3, users=40)``."""
-    engines: list[sa.Engine] = []
-
-    def make(**numbers: int) -> sa.Engine:
-        engine = open_database(f"sqlite:///{tmp_path}/{len(engines)}.db")
-        engines.append(engine)
-        write_sample(engine, **numbers)
-        return engine
-
-    yield make
-    for engine in engines:
-        engine.dispose()
 
 
 @pytest.fixture
