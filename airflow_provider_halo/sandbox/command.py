@@ -21,6 +21,8 @@ from airflow_provider_halo.sandbox.faults import HELP, FaultError, parse_fault
 if TYPE_CHECKING:
     from airflow_provider_halo.sandbox.server import SandboxServer
 
+__all__ = ["add_arguments", "host_warning", "introduction", "read_arguments", "run", "serve"]
+
 DEFAULT_PORT: Final = 8484
 _YEAR: Final = 366 * 86_400.0
 
@@ -73,7 +75,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--keep-alive",
-        type=_some_seconds,
+        type=_seconds_from_zero,
         default=default.keep_alive,
         metavar="SECONDS",
         help="close idle connections after so long, unannounced; 0: after each answer (default %(default)s)",
@@ -195,7 +197,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _some_seconds(text: str) -> float:
+def _seconds_from_zero(text: str) -> float:
     seconds = _seconds(text)
     if seconds < 0:
         raise ArgumentTypeError(f"{text!r} is below 0")

@@ -366,7 +366,7 @@ def test_a_stop_does_not_wait_for_a_long_delay(halo_with):
     halo = halo_with(faults=("delay:seconds=60",))
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(halo.company, "c1")
-        while halo.server.traffic.describe()["in_flight"] == 0:
+        while halo.server.requests.describe()["in_flight"] == 0:
             time.sleep(0.01)
         start = time.monotonic()
         halo.server.stop()
