@@ -13,6 +13,8 @@ from typing import Final
 
 from airflow_provider_halo.sample import PLAN
 
+__all__ = ["USER", "AirflowHome", "airflow", "free_ports", "sandbox"]
+
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 USER: Final = "admin"
 

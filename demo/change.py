@@ -15,6 +15,8 @@ from airflow_provider_halo.sample.generate import AS_OF, MONTHS, generate_user
 from airflow_provider_halo.sample.spread import EXAMPLE_TEAM
 from airflow_provider_halo.sample.words import SERVICES
 
+__all__ = ["break_integration", "change_sample"]
+
 NEW_SUBMISSIONS = 153  # 1,847 become 2,000
 
 

@@ -14,6 +14,8 @@ from demo.failure import DemoFailure
 from demo.rest import AirflowApi, SandboxApi
 from demo.screen import Screen
 
+__all__ = ["Finished", "Runner"]
+
 _SAY_EVERY: Final = 3.0  # seconds
 _DONE: Final = frozenset({"success", "failed"})
 # A task that waits for its second try has failed once, and in a demo nothing should.

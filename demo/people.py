@@ -13,6 +13,8 @@ from airflow_provider_halo.records.payload import Payload, User, payload_of
 from airflow_provider_halo.sample.tables import USERS
 from airflow_provider_halo.settings import HaloSettings
 
+__all__ = ["be_present"]
+
 
 def be_present(engine: Engine, settings: HaloSettings, count: int) -> int:
     """Identify the first users of the database, as the product's pages do when a person opens them.

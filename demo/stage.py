@@ -19,6 +19,8 @@ from demo.processes import Processes, listed
 from demo.rest import AirflowApi, SandboxApi
 from demo.screen import Screen
 
+__all__ = ["Stage", "build", "fresh"]
+
 DAGS: Final = frozenset({"halo_backfill", "halo_weekly_sync", "halo_event_update"})
 POOL: Final = "halo_api"
 _AIRFLOW_PARTS: Final = ("api-server", "scheduler", "dag-processor")
@@ -95,7 +97,7 @@ def build(screen: Screen, processes: Processes, folder: Path, *, companies: int,
 def fresh(folder: Path) -> Path:
     """Empty the demo's folder; returns its absolute path.
 
-    :raises DemoFailure: when an earlier demo still runs in it, or the folder holds something else.
+    :raises DemoFailure: when an earlier demo still runs in it, or the folder contains something else.
     """
     folder = folder.absolute()
     running = listed(folder / "logs")
@@ -103,7 +105,7 @@ def fresh(folder: Path) -> Path:
         raise DemoFailure(f"A demo is up in {folder.name} ({len(running)} processes): stop it first, by `make down`.")
     if folder.exists():
         if any(folder.iterdir()) and not (folder / "logs").is_dir():
-            raise DemoFailure(f"{folder} holds something that no demo made: name another --folder.")
+            raise DemoFailure(f"{folder} contains files that are not a demo's: name another --folder.")
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     return folder

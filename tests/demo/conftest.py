@@ -43,9 +43,9 @@ class Halo:
 @pytest.fixture
 def halo() -> Iterator[Halo]:
     with SandboxServer(SandboxConfig(identity_secret=SECRET)) as server:
-        found = Halo(server)
-        yield found
-        found.api.close()
+        halo = Halo(server)
+        yield halo
+        halo.api.close()
 
 
 @pytest.fixture

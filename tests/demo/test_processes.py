@@ -118,7 +118,7 @@ def test_what_was_left_running_is_stopped_later(tmp_path):
         pids = start_family(processes)
         processes.leave_running()
     assert all(runs(pid) for pid in pids)
-    assert [one.name for one in stop_listed(tmp_path)] == ["family"]
+    assert [process.name for process in stop_listed(tmp_path)] == ["family"]
     assert not any(runs(pid) for pid in pids)
     assert stop_listed(tmp_path) == []
 
@@ -158,7 +158,7 @@ def test_task_logs_are_told_in_words(tmp_path):
 
 def test_a_folder_that_no_demo_made_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(DemoFailure, match="holds something that no demo made: name another --folder"):
+    with pytest.raises(DemoFailure, match="contains files that are not a demo's: name another --folder"):
         fresh(tmp_path)
     assert (tmp_path / "thesis.txt").exists()
 
