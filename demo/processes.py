@@ -158,7 +158,7 @@ def _is_alive(started: Started) -> bool:
 
 
 def _stop(pids: Sequence[int]) -> None:
-    """End process groups politely, then by force. Airflow's tasks leave the group, so children are told one by one."""
+    """End process groups politely, then by force. Airflow's tasks leave the group, so its children are ended one by one."""
     family = _family(pids, set())
     outside = [process for process in family if _group(process) not in pids]
     for pid in pids:

@@ -199,8 +199,8 @@ class _Story:
         user = self._stage.sandbox.user(EXAMPLE_USER)
         for answer in answers(company, user, self._stage.engine):
             self._screen.say(answer.ask)
-            told = f"   {answer.said}"
-            self._check(answer.right, told if answer.right else f"{told} But the database says {answer.true}")
+            text = f"   {answer.said}"
+            self._check(answer.right, text if answer.right else f"{text} But the database says {answer.true}")
 
     def _check(self, right: bool, text: str) -> None:  # noqa: FBT001 (read as "check that …")
         if right:

@@ -76,7 +76,7 @@ class SandboxState:
 
         :param clock: the time as it is; what the sandbox goes by is `clock_ahead` of it.
         :raises FaultError: when a fault in the settings can't be understood.
-        :raises sqlite3.Error: when the file can't be opened or is no state file.
+        :raises sqlite3.Error: when the file can't be opened or is not a state file.
         """
         ahead = timedelta(seconds=config.clock_ahead)
 

@@ -103,7 +103,7 @@ def parse_fault(text: str) -> Fault:
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         if not equals:
-            raise FaultError(f"fault {text!r}: {part!r} is no KEY=VALUE; expected {HELP}")
+            raise FaultError(f"fault {text!r}: {part!r} is not KEY=VALUE; expected {HELP}")
         if key in fields:
             raise FaultError(f"fault {text!r}: {key} is given twice")
         fields[key] = value

@@ -50,7 +50,7 @@ class _Answer:
 
     @property
     def reason(self) -> str:
-        """Why it is no success, for people: the answer's own ``error``, or what the fault did."""
+        """Why it is not a success, for people: the answer's own ``error``, or what the fault did."""
         if self.injected:
             return "fault: " + (self.result if self.cut or self.status != 200 else "unreadable answer")
         if self.status < 400:

@@ -108,7 +108,7 @@ _ISO_8601: Final = re.compile(
 def read_object(body: bytes) -> dict[str, Any]:
     """Body of a request as a JSON object.
 
-    :raises Refusal: 400 when it is no JSON or no object.
+    :raises Refusal: 400 when it is not JSON, or not an object.
     """
     try:
         value = msgspec.json.decode(body)

@@ -49,7 +49,7 @@ class SandboxServer:
     :param port: 0 takes a free one, which ``stop`` and a later ``start`` keep.
     :param clock: gives the time that is written down, and by which tokens expire.
     :raises FaultError: when a fault in the settings can't be understood.
-    :raises sqlite3.Error: when the file can't be opened or is no state file.
+    :raises sqlite3.Error: when the file can't be opened or is not a state file.
     """
 
     def __init__(

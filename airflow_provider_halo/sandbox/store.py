@@ -298,7 +298,7 @@ class StateFile:
     """A SQLite file with everything a store holds. The store's lock guards it: it isn't safe to share by itself.
 
     :param path: the file; it is made when it isn't there.
-    :raises sqlite3.Error: when the path can't be opened or is no SQLite file.
+    :raises sqlite3.Error: when the path can't be opened or is not a SQLite file.
     """
 
     def __init__(self, path: Path) -> None:

@@ -216,7 +216,7 @@ def test_a_fault_is_read_from_its_text(text, fault):
         ("", "Invalid enum value ''"),
         ("explode", "Invalid enum value 'explode'"),
         ("999", "between 200 and 599"),
-        ("429:every", "'every' is no KEY=VALUE"),
+        ("429:every", "'every' is not KEY=VALUE"),
         ("429:every=0", "every=0 must be 1 or more"),
         ("429:every=often", "Expected `int | null`"),
         ("429:wrong=1", "unknown field `wrong`"),
