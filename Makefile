@@ -97,14 +97,14 @@ bench: $(VENV)/ready ## what it costs and saves, in five minutes; ARGS="--quick"
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 demo: $(VENV)/ready ## a real Airflow brings 200 companies to the sandbox, four minutes at most; COMPANIES=…, USERS=…
-	@$(BIN)/python -m airflow_provider_halo.demo run --companies $(COMPANIES) --users $(USERS)
+	@$(BIN)/python -m demo run --companies $(COMPANIES) --users $(USERS)
 
 up: $(VENV)/ready ## the same, left running: Airflow's UI and the sandbox's page to look around
-	@$(BIN)/python -m airflow_provider_halo.demo up --companies $(COMPANIES) --users $(USERS)
+	@$(BIN)/python -m demo up --companies $(COMPANIES) --users $(USERS)
 
 down: $(VENV)/ready ## stop what `make up` left running
-	@$(BIN)/python -m airflow_provider_halo.demo down
+	@$(BIN)/python -m demo down
 
 clean: ## remove what the targets made: environments, .demo, dist, caches
-	@test ! -x $(BIN)/python -o ! -d .demo || $(BIN)/python -m airflow_provider_halo.demo down
+	@test ! -x $(BIN)/python -o ! -d .demo || $(BIN)/python -m demo down
 	@rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_provider_halo.demo.airflow_home import USER, AirflowHome, airflow
-from airflow_provider_halo.demo.failure import DemoFailure
-from airflow_provider_halo.demo.processes import Processes
-from airflow_provider_halo.demo.rest import AirflowApi
 from benchmarks import product
 from benchmarks.work import IDENTITY_SECRET, WIDGET_KEY
+from demo.airflow_home import USER, AirflowHome, airflow
+from demo.failure import DemoFailure
+from demo.processes import Processes
+from demo.rest import AirflowApi
 
 POOL, SLOTS = "halo_api", 4
 _PARTS = ("api-server", "scheduler", "dag-processor")

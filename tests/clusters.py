@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_halo.demo.airflow_home import free_ports
+from demo.airflow_home import free_ports
 
 USERS_OF_ROOT = ("postgres", "nobody")  # PostgreSQL refuses to run as root
 

@@ -24,4 +24,4 @@ for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "A
     del os.environ[name]
 
 # What several modules use: a product to sync, databases to read from, servers to crash, a sandbox that remembers.
-pytest_plugins = ["product", "databases", "clusters", "recording"]
+pytest_plugins = ["product", "samples", "databases", "clusters", "recording"]

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_halo.sample.spread import DEFAULT_SEED, MAX_COMPANIES, USERS_PER_COMPANY
 from airflow_provider_halo.sandbox.command import add_arguments
 
 
@@ -216,6 +217,39 @@ COMMANDS: tuple[Command, ...] = (
         "there already are left alone. " + _EXIT,
         run="airflow_provider_halo.cli.init:run",
         arguments=(_argument("folder", metavar="FOLDER", help="where to put them; made when it isn't there"),),
+    ),
+    Command(
+        name="sample",
+        help="fill a database with a sample product to try a plan on",
+        description="Create the tables of a forms-and-scheduling product in a database and fill them; the plan that "
+        "`halo init` writes reads them. A second run replaces them; tables of anybody else are left alone. " + _EXIT,
+        run="airflow_provider_halo.cli.sample:run",
+        arguments=(
+            _argument(
+                "--url", metavar="URL", required=True, help="SQLAlchemy URL of the database, such as sqlite:///forms.db"
+            ),
+            _argument(
+                "--companies",
+                metavar="N",
+                type=int,
+                default=20,
+                help=f"1 to {MAX_COMPANIES:,} (default: %(default)s)",
+            ),
+            _argument(
+                "--users",
+                metavar="N",
+                type=int,
+                default=None,
+                help=f"users in all (default: {USERS_PER_COMPANY} for each company)",
+            ),
+            _argument(
+                "--seed",
+                metavar="N",
+                type=int,
+                default=DEFAULT_SEED,
+                help="another seed gives other people (default: %(default)s)",
+            ),
+        ),
     ),
     Command(
         name="sandbox",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import airflow_provider_halo
 from airflow_provider_halo.cli.main import DONE, WRONG, complain, say
+from airflow_provider_halo.sample import PLAN
 
 _PACKAGE = Path(airflow_provider_halo.__file__).parent
 
@@ -36,10 +37,9 @@ def _files() -> list[tuple[Path, Path]]:
     # An installed package has the DAGs inside; a checkout, which is installed as it lies, has them beside it.
     inside = _PACKAGE / "example_dags"
     dags = inside if inside.is_dir() else _PACKAGE.parent / "dags"
-    demo = _PACKAGE / "demo"
-    plans = [demo / "halo.yaml", *sorted((demo / "sql").glob("*.sql"))]
+    plan_files = [PLAN, *sorted((PLAN.parent / "sql").glob("*.sql"))]
     return [(dag, Path(dag.name)) for dag in sorted(dags.glob("halo_*.py"))] + [
-        (plan, plan.relative_to(demo)) for plan in plans
+        (path, path.relative_to(PLAN.parent)) for path in plan_files
     ]
 
 

@@ -1,4 +1,4 @@
-"""Calls under /_sandbox for tests and demos: read the state, its digests and the traffic; set faults; forget all."""
+"""Calls under /_sandbox for tests and demos: read the state, its digests and the requests; set faults; forget all."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from airflow_provider_halo.sandbox.access import Endpoint, local_only
 from airflow_provider_halo.sandbox.api import answer
+from airflow_provider_halo.sandbox.config import SandboxState
 from airflow_provider_halo.sandbox.faults import FaultError, read_fault
-from airflow_provider_halo.sandbox.guard import Endpoint, guarded
-from airflow_provider_halo.sandbox.parts import Parts
-from airflow_provider_halo.sandbox.refusal import Refusal
-from airflow_provider_halo.sandbox.render import render_company, render_user
+from airflow_provider_halo.sandbox.page import render_company, render_user
+from airflow_provider_halo.sandbox.rules import Refusal
+
+__all__ = ["Admin"]
 
 
 class Admin:
-    """The admin calls on the parts of one sandbox."""
+    """The admin calls on the state of one sandbox."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._store = parts.store
+    def __init__(self, state: SandboxState) -> None:
+        self._sandbox = state
+        self._store = state.store
 
     def routes(self) -> list[BaseRoute]:
         """The routes, with their full paths."""
@@ -43,7 +45,7 @@ class Admin:
         }
         writes: dict[str, Endpoint] = {"faults": self._set_faults, "reset": self._reset}
         return [
-            Route(f"/_sandbox/{path}", guarded(call, open_admin=self._parts.config.open_admin), methods=[method])
+            Route(f"/_sandbox/{path}", local_only(call, open_admin=self._sandbox.config.open_admin), methods=[method])
             for method, calls in (("GET", reads), ("POST", writes))
             for path, call in calls.items()
         ]
@@ -61,53 +63,53 @@ class Admin:
         return answer({"digest": digest, "users_seen": self._store.counts()["users_seen"]})
 
     async def _user(self, request: Request) -> Response:
-        return answer(_known(self._store.user(request.path_params["key"])))
+        return answer(_existing(self._store.user(request.path_params["key"])))
 
     async def _company(self, request: Request) -> Response:
         key = request.path_params["key"]
-        return answer({**_known(self._store.company(key)), "user_ids": self._store.members(key)})
+        return answer({**_existing(self._store.company(key)), "user_ids": self._store.members(key)})
 
     async def _ai_user(self, request: Request) -> Response:
-        user = _known(self._store.user(request.path_params["key"]))
+        user = _existing(self._store.user(request.path_params["key"]))
         company = self._store.company(user["company_id"]) if user["company_id"] is not None else None
         return PlainTextResponse(render_user(user, company))
 
     async def _ai_company(self, request: Request) -> Response:
-        return PlainTextResponse(render_company(_known(self._store.company(request.path_params["key"]))))
+        return PlainTextResponse(render_company(_existing(self._store.company(request.path_params["key"]))))
 
     async def _requests(self, _: Request) -> Response:
-        return answer(self._parts.traffic.describe())
+        return answer(self._sandbox.requests.describe())
 
     async def _refusals(self, _: Request) -> Response:
-        return answer(self._parts.traffic.refusals())
+        return answer(self._sandbox.requests.refusals())
 
     async def _calls(self, _: Request) -> Response:
-        return answer(self._parts.traffic.calls())
+        return answer(self._sandbox.requests.calls())
 
     async def _export(self, _: Request) -> Response:
         return StreamingResponse(self._store.export(), media_type="application/x-ndjson")
 
     async def _faults(self, _: Request) -> Response:
-        return answer(self._parts.faults.describe())
+        return answer(self._sandbox.faults.describe())
 
     async def _set_faults(self, request: Request) -> Response:
         try:
-            rules = msgspec.json.decode(await request.body(), type=list[Any])
-            self._parts.faults.set([read_fault(rule) for rule in rules])
+            faults = msgspec.json.decode(await request.body(), type=list[Any])
+            self._sandbox.faults.set([read_fault(fault) for fault in faults])
         except (msgspec.DecodeError, UnicodeDecodeError, FaultError) as error:
             raise Refusal(400, f"send a JSON array of faults: {error}") from error
-        return answer(self._parts.faults.describe())
+        return answer(self._sandbox.faults.describe())
 
     async def _reset(self, _: Request) -> Response:
         """Forget records, counts and faults."""
         self._store.reset()
-        self._parts.traffic.reset()
-        self._parts.faults.set(())
-        self._parts.expired.clear()
+        self._sandbox.requests.reset()
+        self._sandbox.faults.set(())
+        self._sandbox.expired.clear()
         return answer(self._store.counts())
 
 
-def _known(record: dict[str, Any] | None) -> dict[str, Any]:
+def _existing(record: dict[str, Any] | None) -> dict[str, Any]:
     if record is None:
         raise Refusal(404, "the sandbox doesn't know this id")
     return record

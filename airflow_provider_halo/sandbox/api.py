@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,9 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from airflow_provider_halo.sandbox import rules, tokens
-from airflow_provider_halo.sandbox.parts import Parts
-from airflow_provider_halo.sandbox.refusal import Refusal
+from airflow_provider_halo.sandbox import access, rules
+from airflow_provider_halo.sandbox.config import SandboxState
+from airflow_provider_halo.sandbox.rules import Refusal
+
+__all__ = ["API", "Api", "answer"]
 
 API: Final = "/api/sdk"  # documented: the path of the base URL
 
@@ -27,13 +29,13 @@ def answer(value: object, status: int = 200) -> Response:
 
 
 class Api:
-    """The calls under the base URL, on the parts of one sandbox."""
+    """The calls under the base URL, on the state of one sandbox."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._config = parts.config
-        self._store = parts.store
-        self._clock = parts.clock
-        self._expired = parts.expired
+    def __init__(self, state: SandboxState) -> None:
+        self._config = state.config
+        self._store = state.store
+        self._clock = state.clock
+        self._expired = state.expired
 
     def routes(self) -> list[BaseRoute]:
         """The routes, with their full paths."""
@@ -69,26 +71,16 @@ class Api:
         :raises Refusal: 400 or 403.
         """
         secret, now = self._config.identity_secret, self._now()
-        tokens.check_bulk_token(body.get("user_token"), secret=secret, now=now, expired=self._expired)
+        access.check_bulk_token(body.get("user_token"), secret=secret, now=now, expired=self._expired)
         users = rules.read_users(body)
         for user_id, entry in users:
             self._check_poison(user_id)
             if self._config.refuse_context and "context" in entry:
                 raise Refusal(400, "context is not allowed in users/update")
-        good: list[tuple[str, Body]] = []
-        errors: list[Body] = []
-        for user_id, entry in users:
-            try:
-                rules.check_record(entry, rules.USER)
-            except Refusal as refusal:
-                if self._config.bad_user == "nameless":
-                    raise
-                errors.append({"user_id": user_id, **refusal.body})
-            else:
-                good.append((user_id, entry))
+        valid, errors = self._split_valid(users)
         if errors and self._config.bad_user == "named":
             raise Refusal(400, f"{len(errors)} invalid users; nothing was stored", errors=errors)
-        counts: Body = dict(self._store.update_users(good, update_only=body.get("update_only", False)))
+        counts: Body = dict(self._store.update_users(valid, update_only=body.get("update_only", False)))
         return counts if self._config.bad_user != "partial" else {**counts, "errors": errors}
 
     def companies_identify(self, body: Body) -> Body:
@@ -109,28 +101,43 @@ class Api:
 
         :raises Refusal: 400 or 403.
         """
-        named = rules.read_events(body)
-        for user_id in sorted(named):
+        user_ids = rules.read_events(body)
+        for user_id in sorted(user_ids):
             self._check_user(body, user_id)
-        self._store.seen(named)
+        self._store.seen(user_ids)
         return {"accepted": len(body["events"])}
 
     async def _public_config(self, request: Request) -> Response:
         """What the widget reads; the only call without a key. Its answer is not documented."""
         org_id = request.query_params.get("org_id")
         if not org_id:
-            return answer(Refusal(400, "org_id is required").body, 400)
+            raise Refusal(400, "org_id is required")
         return answer({"org_id": org_id, "identity_verification": self._config.verify_identity})
 
     def _keyed(self, call: Callable[[Body], Body]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
-            try:
-                tokens.check_widget_key(request.headers.get("authorization"), self._config.widget_key)
-                return answer(call(rules.read_object(await request.body())))
-            except Refusal as refusal:
-                return answer(refusal.body, refusal.status)
+            access.check_widget_key(request.headers.get("authorization"), self._config.widget_key)
+            return answer(call(rules.read_object(await request.body())))
 
         return endpoint
+
+    def _split_valid(self, users: Sequence[tuple[str, Body]]) -> tuple[list[tuple[str, Body]], list[Body]]:
+        """The users to store, and an error for each of the others.
+
+        :raises Refusal: 400 for the first invalid user, where the sandbox doesn't name them.
+        """
+        valid: list[tuple[str, Body]] = []
+        errors: list[Body] = []
+        for user_id, entry in users:
+            try:
+                rules.check_record(entry, rules.USER)
+            except Refusal as refusal:
+                if self._config.bad_user == "nameless":
+                    raise
+                errors.append({"user_id": user_id, **refusal.body})
+            else:
+                valid.append((user_id, entry))
+        return valid, errors
 
     def _now(self) -> float:
         return self._clock().timestamp()
@@ -138,7 +145,7 @@ class Api:
     def _check_user(self, body: Body, user_id: str) -> None:
         if self._config.verify_identity:
             secret, now = self._config.identity_secret, self._now()
-            tokens.check_user_token(body.get("user_token"), user_id, secret=secret, now=now, expired=self._expired)
+            access.check_user_token(body.get("user_token"), user_id, secret=secret, now=now, expired=self._expired)
 
     def _check_poison(self, user_id: str) -> None:
         if user_id in self._config.poison:

@@ -1,4 +1,4 @@
-"""The command `halo sandbox`: its flags, what it prints, and a clean end on Ctrl-C or SIGTERM."""
+"""The command `halo sandbox`: its flags, what it prints, and how it stops on Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from airflow_provider_halo.sandbox.faults import HELP, FaultError, parse_fault
 
 if TYPE_CHECKING:
     from airflow_provider_halo.sandbox.server import SandboxServer
+
+__all__ = ["add_arguments", "host_warning", "introduction", "read_arguments", "run", "serve"]
 
 DEFAULT_PORT: Final = 8484
 _YEAR: Final = 366 * 86_400.0
@@ -73,7 +75,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--keep-alive",
-        type=_some_seconds,
+        type=_seconds_from_zero,
         default=default.keep_alive,
         metavar="SECONDS",
         help="close idle connections after so long, unannounced; 0: after each answer (default %(default)s)",
@@ -176,12 +178,12 @@ def host_warning(host: str, *, open_admin: bool) -> str:
     if is_loopback(host):
         return ""
     seen = "read and change everything in it" if open_admin else "write to it with the widget key"
-    return f"WARNING: on {host} other machines can reach this sandbox and {seen}. It is no safe place for real data."
+    return f"WARNING: on {host} other machines can reach this sandbox and {seen}. Do not put real data in it."
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
-        raise ArgumentTypeError(f"{text!r} is no port; give a number from 0 to 65535")
+        raise ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to 65535")
     return int(text)
 
 
@@ -191,14 +193,14 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not abs(seconds) <= _YEAR:  # false for no number, too
-        raise ArgumentTypeError(f"{text!r} is no number of seconds within a year")
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds within a year")
     return seconds
 
 
-def _some_seconds(text: str) -> float:
+def _seconds_from_zero(text: str) -> float:
     seconds = _seconds(text)
     if seconds < 0:
-        raise ArgumentTypeError(f"{text!r} is below 0")
+        raise ArgumentTypeError(f"{text!r} is less than 0")
     return seconds
 
 

@@ -1,11 +1,19 @@
-"""How a sandbox behaves: read once at the edge, frozen, passed down."""
+"""One sandbox: its settings, read once at the edge, and the state that its parts share."""
 
 from __future__ import annotations
 
 import ipaddress
+import threading
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
+
+from airflow_provider_halo.sandbox.faults import Faults, parse_fault
+from airflow_provider_halo.sandbox.request_log import RequestLog
+from airflow_provider_halo.sandbox.store import Clock, StateFile, Store, utc_now
+
+__all__ = ["BAD_USER_ANSWERS", "BadUser", "SandboxConfig", "SandboxState", "is_loopback"]
 
 BadUser = Literal["nameless", "named", "partial"]
 BAD_USER_ANSWERS: Final[tuple[BadUser, ...]] = ("nameless", "named", "partial")
@@ -44,6 +52,40 @@ class SandboxConfig:
     clock_ahead: float = 0.0
     keep_alive: float = 5.0
     open_admin: bool = False
+
+
+@dataclass(frozen=True)
+class SandboxState:
+    """What the API, the admin calls and the page work on.
+
+    :param expired: tokens that a fault has made expire before their time.
+    :param closing: set while the server stops, so that a delay which is being played ends.
+    """
+
+    config: SandboxConfig
+    clock: Clock
+    store: Store
+    faults: Faults
+    requests: RequestLog
+    expired: set[str] = field(default_factory=set)
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def of(cls, config: SandboxConfig, *, clock: Clock = utc_now) -> SandboxState:
+        """The state at the start, as the settings say.
+
+        :param clock: the time as it is; what the sandbox goes by is `clock_ahead` of it.
+        :raises FaultError: when a fault in the settings can't be understood.
+        :raises sqlite3.Error: when the file can't be opened or is not a state file.
+        """
+        ahead = timedelta(seconds=config.clock_ahead)
+
+        def sandbox_clock() -> datetime:
+            return clock() + ahead
+
+        faults = Faults(parse_fault(text) for text in config.faults)
+        store = Store(clock=sandbox_clock, file=StateFile(config.file) if config.file else None)
+        return cls(config, sandbox_clock, store, faults, RequestLog())
 
 
 def is_loopback(host: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import threading
@@ -11,10 +12,18 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+__all__ = ["HELP", "Fault", "FaultError", "Faults", "parse_fault", "read_fault"]
+
 Kind = Literal["status", "reset", "truncate", "delay", "empty", "html", "expire"]
 When = Literal["before", "during", "after"]
 
 _RETRY_AFTER: Final = re.compile(r"date\+\d{1,5}(\.\d+)?|(?!date\+)[ -~]*")
+_RANGES: Final[tuple[tuple[str, int, float], ...]] = (
+    *((name, 1, math.inf) for name in ("nth", "first", "every", "times")),
+    ("probability", 0, 1),
+    ("status", 200, 599),
+    ("seconds", 0, 3600),
+)
 HELP: Final = (
     "KIND[:KEY=VALUE,...], KIND one of a status (429, 500, ...), reset, reset_before, reset_during, reset_after, "
     "truncate, delay, empty, html, expire (the token that is sent expires with this call); KEYs: path, contains, nth, first, every, times, probability, seed, when, "
@@ -67,16 +76,11 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
         :raises FaultError: when one is out of range.
         """
-        for name in ("nth", "first", "every", "times"):
+        for name, lowest, highest in _RANGES:
             number = getattr(self, name)
-            if number is not None and number < 1:
-                raise FaultError(f"{name}={number} must be 1 or more")
-        if self.probability is not None and not 0 <= self.probability <= 1:
-            raise FaultError(f"probability={self.probability} must be between 0 and 1")
-        if not 200 <= self.status <= 599:
-            raise FaultError(f"status={self.status} must be between 200 and 599")
-        if not 0 <= self.seconds <= 3600:
-            raise FaultError(f"seconds={self.seconds} must be between 0 and 3600")
+            if number is not None and not lowest <= number <= highest:
+                limits = "1 or more" if highest == math.inf else f"between {lowest} and {highest}"
+                raise FaultError(f"{name}={number} must be {limits}")
         if self.kind == "status" and self.when == "during":
             raise FaultError("when=during is for reset; a status comes before or after storing")
         if self.retry_after is not None and not _RETRY_AFTER.fullmatch(self.retry_after):
@@ -99,7 +103,7 @@ def parse_fault(text: str) -> Fault:
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         if not equals:
-            raise FaultError(f"fault {text!r}: {part!r} is no KEY=VALUE; expected {HELP}")
+            raise FaultError(f"fault {text!r}: {part!r} is not KEY=VALUE; expected {HELP}")
         if key in fields:
             raise FaultError(f"fault {text!r}: {key} is given twice")
         fields[key] = value
@@ -136,15 +140,18 @@ class _Rule:
         self.matched += 1
         # The dice are thrown for each matching request, so that the other conditions don't shift their order.
         lucky = fault.probability is None or self.dice.random() < fault.probability
-        due = (
-            lucky
-            and self.matched >= fault.first
-            and (fault.nth is None or self.matched == fault.nth)
-            and (fault.every is None or self.matched % fault.every == 0)
-            and (fault.times is None or self.hits < fault.times)
-        )
+        due = lucky and self._is_turn()
         self.hits += due
         return due
+
+    def _is_turn(self) -> bool:
+        """Whether the request that was counted last is one of those that the fault may hit."""
+        fault = self.fault
+        if fault.nth is not None and self.matched != fault.nth:
+            return False
+        if fault.every is not None and self.matched % fault.every:
+            return False
+        return self.matched >= fault.first and (fault.times is None or self.hits < fault.times)
 
 
 class Faults:

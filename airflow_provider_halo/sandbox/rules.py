@@ -1,4 +1,4 @@
-"""What the API accepts: every documented 400 as a pure check that returns nothing or raises a Refusal."""
+"""What the API accepts: every documented 400 as a pure check that raises a Refusal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_provider_halo.sandbox.refusal import Refusal
+__all__ = [
+    "COMPANY",
+    "USER",
+    "Kind",
+    "Refusal",
+    "check_record",
+    "parse_iso_8601",
+    "read_events",
+    "read_id",
+    "read_object",
+    "read_users",
+]
 
 DOCS_URL: Final = "https://docs.haloagents.ai/api-reference#reserved-traits"  # documented: there is one; its text isn't
 USERS_PER_CALL: Final = 1000
@@ -30,6 +41,26 @@ DATES: Final = ("signed_up_at", "renewal_date")
 ENTRY_TYPES: Final = frozenset(
     ("list", "integration", "error", "status", "config", "feature", "metric", "relationship", "custom"),
 )
+
+
+class Refusal(Exception):
+    """A request that is refused.
+
+    :param status: the HTTP status.
+    :param error: the text of the answer's ``error``; it names fields and keys, never the values of traits.
+    :param more: further members of the answer.
+    """
+
+    def __init__(self, status: int, error: str, **more: object) -> None:
+        super().__init__(error)
+        self.status = status
+        self.error = error
+        self.more = more
+
+    @property
+    def body(self) -> dict[str, object]:
+        """The answer's JSON object."""
+        return {"error": self.error, **self.more}
 
 
 @dataclass(frozen=True)
@@ -77,7 +108,7 @@ _ISO_8601: Final = re.compile(
 def read_object(body: bytes) -> dict[str, Any]:
     """Body of a request as a JSON object.
 
-    :raises Refusal: 400 when it is no JSON or no object.
+    :raises Refusal: 400 when it is not JSON, or not an object.
     """
     try:
         value = msgspec.json.decode(body)
@@ -114,16 +145,7 @@ def check_record(record: dict[str, Any], kind: Kind) -> None:
         raise Refusal(400, "traits must be an object")
     if not isinstance(context, dict):
         raise Refusal(400, "context must be an object")
-    if not kind.reserved.isdisjoint(traits):
-        keys = sorted(kind.reserved.intersection(traits))
-        raise Refusal(400, f"traits use reserved keys: {', '.join(keys)}", reserved_keys=keys, docs_url=DOCS_URL)
-    for name, allowed in CHOICES.items():
-        # Null clears a value; the documentation does not speak of it, and refusing it would keep old values alive.
-        if traits.get(name) is not None and traits[name] not in allowed:
-            raise Refusal(400, f"traits.{name} must be one of {', '.join(allowed)}")
-    for name in DATES:
-        if traits.get(name) is not None and parse_iso_8601(traits[name]) is None:
-            raise Refusal(400, f"traits.{name} must be an ISO 8601 date or time")
+    _check_traits(traits, kind)
     for key, entry in context.items():
         _check_entry(key, entry)
     _check_size(record, kind)
@@ -176,6 +198,19 @@ def read_events(body: dict[str, Any]) -> set[str]:
         if len(msgspec.json.encode(event.get("metadata"))) > EVENT_METADATA_BYTES:
             raise Refusal(400, f"metadata of an event may have {EVENT_METADATA_BYTES} bytes")
     return {read_id(part, "user_id") for part in (body, *events) if "user_id" in part}
+
+
+def _check_traits(traits: dict[str, Any], kind: Kind) -> None:
+    if not kind.reserved.isdisjoint(traits):
+        keys = sorted(kind.reserved.intersection(traits))
+        raise Refusal(400, f"traits use reserved keys: {', '.join(keys)}", reserved_keys=keys, docs_url=DOCS_URL)
+    for name, allowed in CHOICES.items():
+        # Null clears a value; the documentation does not speak of it, and refusing it would keep old values alive.
+        if traits.get(name) is not None and traits[name] not in allowed:
+            raise Refusal(400, f"traits.{name} must be one of {', '.join(allowed)}")
+    for name in DATES:
+        if traits.get(name) is not None and parse_iso_8601(traits[name]) is None:
+            raise Refusal(400, f"traits.{name} must be an ISO 8601 date or time")
 
 
 def _check_entry(key: str, entry: object) -> None:

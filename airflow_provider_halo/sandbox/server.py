@@ -1,4 +1,4 @@
-"""A sandbox in a thread of this process: for tests, the demo and the command line."""
+"""The sandbox as an ASGI application, and a server that runs it in a thread: for tests, the demo, the command line."""
 
 from __future__ import annotations
 
@@ -9,22 +9,29 @@ from types import TracebackType
 from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from airflow_provider_halo.sandbox.api import API
-from airflow_provider_halo.sandbox.app import create_app
-from airflow_provider_halo.sandbox.config import SandboxConfig
+from airflow_provider_halo.sandbox.admin import Admin
+from airflow_provider_halo.sandbox.api import API, Api, answer
+from airflow_provider_halo.sandbox.config import SandboxConfig, SandboxState
 from airflow_provider_halo.sandbox.faults import Faults
-from airflow_provider_halo.sandbox.gate import TRANSPORT
-from airflow_provider_halo.sandbox.parts import Parts
+from airflow_provider_halo.sandbox.middleware import TRANSPORT, FaultMiddleware
+from airflow_provider_halo.sandbox.page import Page
+from airflow_provider_halo.sandbox.request_log import RequestLog
+from airflow_provider_halo.sandbox.rules import Refusal
 from airflow_provider_halo.sandbox.store import Clock, Store, utc_now
-from airflow_provider_halo.sandbox.traffic import Traffic
+
+__all__ = ["SandboxServer", "create_app"]
 
 _Protocol: Any = AutoHTTPProtocol  # httptools' or h11's, whichever uvicorn finds; mypy can't know which
 
 
-class _OpenHandedProtocol(_Protocol):  # type: ignore[misc]  # the base is only known at run time, see above
+class _TransportInStateProtocol(_Protocol):  # type: ignore[misc]  # the base is only known at run time, see above
     """uvicorn's protocol, which also leaves its connection in the scope's state, for faults that cut it."""
 
     app_state: dict[str, Any]
@@ -42,7 +49,7 @@ class SandboxServer:
     :param port: 0 takes a free one, which ``stop`` and a later ``start`` keep.
     :param clock: gives the time that is written down, and by which tokens expire.
     :raises FaultError: when a fault in the settings can't be understood.
-    :raises sqlite3.Error: when the file can't be opened or is no state file.
+    :raises sqlite3.Error: when the file can't be opened or is not a state file.
     """
 
     def __init__(
@@ -56,7 +63,7 @@ class SandboxServer:
         self.config = config or SandboxConfig()
         self.host = host
         self.port = port
-        self._parts = Parts.of(self.config, clock=clock)
+        self._state = SandboxState.of(self.config, clock=clock)
         self._socket: socket.socket | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -64,17 +71,17 @@ class SandboxServer:
     @property
     def store(self) -> Store:
         """What it remembers."""
-        return self._parts.store
+        return self._state.store
 
     @property
     def faults(self) -> Faults:
         """The faults in force."""
-        return self._parts.faults
+        return self._state.faults
 
     @property
-    def traffic(self) -> Traffic:
-        """What has come in."""
-        return self._parts.traffic
+    def requests(self) -> RequestLog:
+        """The requests that have come in."""
+        return self._state.requests
 
     @property
     def root(self) -> str:
@@ -95,7 +102,7 @@ class SandboxServer:
 
     def application(self) -> ASGIApp:
         """What it serves, made anew by each ``start``; whoever wants to see the requests puts something around it."""
-        return create_app(parts=self._parts)
+        return create_app(state=self._state)
 
     def start(self) -> None:
         """Listen and answer, in a thread.
@@ -105,15 +112,15 @@ class SandboxServer:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         self._socket = socket.create_server((self.host, self.port), family=family, backlog=1024)
         self.port = self._socket.getsockname()[1]
-        self._parts.closing.clear()
+        self._state.closing.clear()
         config = uvicorn.Config(
             self.application(),
-            http=_OpenHandedProtocol,
+            http=_TransportInStateProtocol,
             lifespan="off",
             log_config=None,  # logging belongs to the process around it, which may be Airflow
             log_level="error",
             access_log=False,
-            date_header=False,  # the gate's own, by the sandbox's clock
+            date_header=False,  # the middleware's own, by the sandbox's clock
             timeout_keep_alive=self.config.keep_alive,  # type: ignore[arg-type]  # a float does as well
             timeout_graceful_shutdown=1,  # seconds
         )
@@ -126,7 +133,7 @@ class SandboxServer:
 
     def stop(self) -> None:
         """Stop answering; what is stored stays, and ``start`` goes on at the same port."""
-        self._parts.closing.set()
+        self._state.closing.set()
         if self._server is not None:
             self._server.should_exit = True
         if self._thread is not None:
@@ -155,3 +162,31 @@ class SandboxServer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def create_app(config: SandboxConfig | None = None, *, state: SandboxState | None = None) -> Starlette:
+    """Build the application: the API behind its faults, the admin calls and the page.
+
+    :param config: how it behaves; None takes the defaults.
+    :param state: what it works on, where the caller keeps hold of it; None makes it from ``config``.
+    """
+    state = state or SandboxState.of(config or SandboxConfig())
+    return Starlette(
+        routes=[*Api(state).routes(), *Admin(state).routes(), *Page(state).routes()],
+        middleware=[Middleware(FaultMiddleware, state=state)],
+        exception_handlers={Refusal: _refused, 404: _not_found, 405: _wrong_method},
+    )
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    if not isinstance(error, Refusal):  # Starlette types every handler for any exception
+        raise error
+    return answer(error.body, error.status)
+
+
+async def _not_found(request: Request, _: Exception) -> Response:
+    return answer({"error": f"there is nothing at {request.url.path}"}, 404)
+
+
+async def _wrong_method(request: Request, _: Exception) -> Response:
+    return answer({"error": f"{request.url.path} doesn't take {request.method}"}, 405)

@@ -1,20 +1,37 @@
-"""What the sandbox remembers: users, companies and links, merged as the API merges; safe to read from any thread."""
+"""What the sandbox remembers: users, companies and links, merged as the API merges; in a SQLite file where one is named."""
 
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import msgspec
 
-from airflow_provider_halo.sandbox.archive import Archive, Stored
+__all__ = ["Clock", "Scope", "StateFile", "Store", "utc_now"]
 
 Scope = Literal["users", "companies"]
 Clock = Callable[[], datetime]
+
+
+class Stored(msgspec.Struct, gc=False):
+    """One user or company as it is kept. Times are ISO 8601 in UTC with microseconds.
+
+    :param content: JSON of the merged traits and context.
+    :param imported: whether ``users/update`` made this user.
+    """
+
+    content: bytes
+    created_at: str
+    updated_at: str
+    first_seen: str | None = None
+    last_seen: str | None = None
+    imported: bool = False
 
 
 class Content(msgspec.Struct):
@@ -36,6 +53,16 @@ class Named(msgspec.Struct):
     traits: Name
 
 
+_COLUMNS: Final = "content, created_at, updated_at, first_seen, last_seen, imported"
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS records (
+    scope TEXT NOT NULL, id TEXT NOT NULL, content BLOB NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL,
+    first_seen TEXT, last_seen TEXT, imported INTEGER NOT NULL, PRIMARY KEY (scope, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS links (user_id TEXT PRIMARY KEY, company_id TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS automations (name TEXT PRIMARY KEY, started INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
 _encoder = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Content)
@@ -51,24 +78,24 @@ class Store:
     """Users, companies and links. Records are kept as JSON bytes, so a million users fit in memory.
 
     :param clock: gives the time that is written down as ``last_seen`` and the like.
-    :param archive: where each change is also written; what it holds is read at once.
+    :param file: where each change is also written; what it holds is read at once.
     """
 
-    def __init__(self, *, clock: Clock = utc_now, archive: Archive | None = None) -> None:
+    def __init__(self, *, clock: Clock = utc_now, file: StateFile | None = None) -> None:
         self._clock = clock
-        self._archive = archive
+        self._file = file
         self._lock = threading.RLock()
         self._records: dict[Scope, dict[str, Stored]] = {"users": {}, "companies": {}}
         self._company_of: dict[str, str] = {}
         self._members: dict[str, dict[str, None]] = {}
         self._automations: Counter[str] = Counter()
         self._users_seen = 0
-        if archive is not None:
-            self._records["users"].update(archive.records("users"))
-            self._records["companies"].update(archive.records("companies"))
-            self._automations.update(archive.automations())
+        if file is not None:
+            self._records["users"].update(file.records("users"))
+            self._records["companies"].update(file.records("companies"))
+            self._automations.update(file.automations())
             self._users_seen = sum(stored.last_seen is not None for stored in self._records["users"].values())
-            for user_id, company_id in archive.links():
+            for user_id, company_id in file.links():
                 self._link(user_id, company_id)
 
     def identify_user(self, user_id: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -201,14 +228,14 @@ class Store:
             self._members.clear()
             self._automations.clear()
             self._users_seen = 0
-            if self._archive is not None:
-                self._archive.clear()
+            if self._file is not None:
+                self._file.clear()
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            if self._archive is not None:
-                self._archive.close()
+            if self._file is not None:
+                self._file.close()
 
     def _now(self) -> str:
         return self._clock().astimezone(timezone.utc).isoformat(timespec="microseconds")
@@ -257,11 +284,67 @@ class Store:
         return {"user_id": key, **view, **seen, "company_id": self._company_of.get(key)}
 
     def _save(self, scope: Scope, keys: Iterable[str], *, link: str | None = None) -> None:
-        if self._archive is not None:
+        if self._file is not None:
             rows = [(key, self._records[scope][key]) for key in keys]
             links = [] if link is None else [(link, self._company_of[link])]
-            self._archive.save(scope, rows, links=links, automations=self._automations)
+            self._file.save(scope, rows, links=links, automations=self._automations)
 
 
 def _searched(key: str, content: bytes) -> str:
     return f"{key}\n{_names.decode(content).traits.name or ''}".casefold()
+
+
+class StateFile:
+    """A SQLite file with everything a store holds. The store's lock guards it: it isn't safe to share by itself.
+
+    :param path: the file; it is made when it isn't there.
+    :raises sqlite3.Error: when the path can't be opened or is not a SQLite file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        # A write is lost only when the machine itself stops, which a sandbox may suffer; each call is much faster.
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.executescript(_TABLES)
+
+    def records(self, scope: str) -> Iterator[tuple[str, Stored]]:
+        """All records of ``users`` or ``companies`` with their ids, in the order of the ids."""
+        rows = self._connection.execute(f"SELECT id, {_COLUMNS} FROM records WHERE scope = ?", (scope,))  # noqa: S608 - a constant
+        for key, content, created_at, updated_at, first_seen, last_seen, imported in rows:
+            yield key, Stored(content, created_at, updated_at, first_seen, last_seen, bool(imported))
+
+    def links(self) -> Iterator[tuple[str, str]]:
+        """Pairs of user id and company id."""
+        yield from self._connection.execute("SELECT user_id, company_id FROM links ORDER BY user_id")
+
+    def automations(self) -> dict[str, int]:
+        """How often each automation was started."""
+        return dict(self._connection.execute("SELECT name, started FROM automations"))
+
+    def save(
+        self,
+        scope: str,
+        rows: Iterable[tuple[str, Stored]],
+        *,
+        links: Iterable[tuple[str, str]],
+        automations: Mapping[str, int],
+    ) -> None:
+        """Write what one request changed, all or nothing."""
+        with self._connection:
+            self._connection.executemany(
+                f"INSERT OR REPLACE INTO records (scope, id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+                ((scope, key, *msgspec.structs.astuple(stored)) for key, stored in rows),
+            )
+            self._connection.executemany("INSERT OR REPLACE INTO links VALUES (?, ?)", links)
+            self._connection.executemany("INSERT OR REPLACE INTO automations VALUES (?, ?)", automations.items())
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._connection:
+            for table in ("records", "links", "automations"):
+                self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()

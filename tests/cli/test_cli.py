@@ -163,7 +163,7 @@ def test_a_wrong_key_is_told_and_is_not_shown(plan, monkeypatch, sandbox, capsys
 def test_wrong_words_end_with_2_before_anything_is_read(plan, sandbox, capsys, words, sentence):
     assert main(["sync", plan, *words]) == 2
     assert capsys.readouterr().err.splitlines() == [sentence]
-    assert sandbox.traffic.describe()["total"] == 0
+    assert sandbox.requests.describe()["total"] == 0
 
 
 def test_an_empty_database_is_no_green_nothing(plan, tmp_path, capsys):

@@ -47,6 +47,6 @@ def test_four_jobs_send_no_more_than_one_would(make_plan, sandbox, tmp_path, mon
     assert main(words) == 0
     report = json.loads(capsys.readouterr().out)
     assert [report[scope]["stored"] for scope in ("companies", "users", "links")] == [len(TEAMS)] * 3
-    arrived = [call.began for call in sandbox.traffic.calls()]
+    arrived = [call.began for call in sandbox.requests.calls()]
     assert len(arrived) == report["requests"] > 2 * len(TEAMS)
     assert_held(arrived, RATE)

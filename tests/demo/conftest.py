@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from airflow_provider_halo.delivery.report import Report
-from airflow_provider_halo.demo.airflow_home import PLAN
-from airflow_provider_halo.demo.data import open_database, write_demo_data
-from airflow_provider_halo.demo.rest import SandboxApi
 from airflow_provider_halo.plan.loader import load_plan
+from airflow_provider_halo.sample import PLAN
+from airflow_provider_halo.sample.data import open_database
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.run import sync_plan
+from demo.rest import SandboxApi
 
 SECRET = "ha_secret_for_tests_that_is_long_enough"
 URLS = {
@@ -44,25 +43,9 @@ class Halo:
 @pytest.fixture
 def halo() -> Iterator[Halo]:
     with SandboxServer(SandboxConfig(identity_secret=SECRET)) as server:
-        found = Halo(server)
-        yield found
-        found.api.close()
-
-
-@pytest.fixture
-def product(tmp_path: Path) -> Iterator[Callable[..., sa.Engine]]:
-    """Makes the demo's data in a new SQLite database: ``product(companies=3, users=40)``."""
-    engines: list[sa.Engine] = []
-
-    def make(**numbers: int) -> sa.Engine:
-        engine = open_database(f"sqlite:///{tmp_path}/{len(engines)}.db")
-        engines.append(engine)
-        write_demo_data(engine, **numbers)
-        return engine
-
-    yield make
-    for engine in engines:
-        engine.dispose()
+        halo = Halo(server)
+        yield halo
+        halo.api.close()
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_halo.demo.airflow_home import PLAN
-from airflow_provider_halo.demo.answers import EXAMPLE_USER, answers
-from airflow_provider_halo.demo.change import break_integration, change_demo_data
-from airflow_provider_halo.demo.data import write_demo_data
-from airflow_provider_halo.demo.proof import missing, snapshot
-from airflow_provider_halo.demo.spread import EXAMPLE_TEAM
 from airflow_provider_halo.plan.lint import lint, render_findings
 from airflow_provider_halo.plan.loader import load_plan
+from airflow_provider_halo.sample import PLAN
+from airflow_provider_halo.sample.data import write_sample
+from airflow_provider_halo.sample.spread import EXAMPLE_TEAM
+from demo.answers import EXAMPLE_USER, answers
+from demo.change import break_integration, change_sample
+from demo.proof import missing, snapshot
 
 
 def said(halo, engine):
@@ -60,7 +60,7 @@ def test_the_five_questions_are_answered_from_what_halo_has_stored(halo, product
 def test_an_answer_that_is_a_week_old_is_told_from_a_right_one(halo, product):
     engine = product(companies=1, users=20)
     halo.sync(engine)
-    change_demo_data(engine)
+    change_sample(engine)
     assert [right for _, _, right in said(halo, engine)] == [False, False, True, True, True]
     halo.sync(engine)
     assert [right for _, _, right in said(halo, engine)] == [True] * 5
@@ -70,7 +70,7 @@ def test_an_answer_that_is_a_week_old_is_told_from_a_right_one(halo, product):
 def test_what_was_removed_and_what_broke_reaches_the_ai(halo, product):
     engine = product(companies=1, users=20)
     halo.sync(engine)
-    change_demo_data(engine)
+    change_sample(engine)
     break_integration(engine)
     halo.sync(engine)
     read = halo.api.as_the_ai_reads_it(EXAMPLE_TEAM).split("\n\n")
@@ -91,6 +91,6 @@ def test_the_same_plan_gives_the_same_state_on_every_database(halo, product, ser
     from_sqlite = halo.digest()
     halo.server.store.reset()
     engine = server_database(name)
-    write_demo_data(engine, 40, 400)
+    write_sample(engine, 40, 400)
     halo.sync(engine)
     assert halo.digest() == from_sqlite

@@ -14,10 +14,10 @@ import psutil
 import pytest
 from inline_snapshot import snapshot
 
-from airflow_provider_halo.demo.airflow_home import AirflowHome, free_ports
-from airflow_provider_halo.demo.failure import DemoFailure
-from airflow_provider_halo.demo.processes import Processes, listed, stop_listed
-from airflow_provider_halo.demo.stage import fresh
+from demo.airflow_home import AirflowHome, free_ports
+from demo.failure import DemoFailure
+from demo.processes import Processes, listed, stop_listed
+from demo.stage import fresh
 
 # A parent whose child leaves its process group, as Airflow's tasks do.
 FAMILY = (
@@ -118,7 +118,7 @@ def test_what_was_left_running_is_stopped_later(tmp_path):
         pids = start_family(processes)
         processes.leave_running()
     assert all(runs(pid) for pid in pids)
-    assert [one.name for one in stop_listed(tmp_path)] == ["family"]
+    assert [process.name for process in stop_listed(tmp_path)] == ["family"]
     assert not any(runs(pid) for pid in pids)
     assert stop_listed(tmp_path) == []
 
@@ -158,7 +158,7 @@ def test_task_logs_are_told_in_words(tmp_path):
 
 def test_a_folder_that_no_demo_made_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(DemoFailure, match="holds something that no demo made: name another --folder"):
+    with pytest.raises(DemoFailure, match="contains files that are not a demo's: name another --folder"):
         fresh(tmp_path)
     assert (tmp_path / "thesis.txt").exists()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from airflow_provider_halo.demo.people import be_present
-from airflow_provider_halo.demo.proof import changed, missing, moved, snapshot, started
+from demo.people import be_present
+from demo.proof import changed, missing, moved, snapshot, started
 
 
 def test_a_sync_moves_no_last_seen_and_starts_no_automation(halo, product):

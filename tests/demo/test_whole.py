@@ -15,7 +15,7 @@ import pytest
 def test_ctrl_c_stops_airflow_and_sandbox(tmp_path):
     folder = tmp_path / "demo"
     demo = subprocess.Popen(
-        [sys.executable, "-m", "airflow_provider_halo.demo", "run", "--companies", "2", "--folder", str(folder)],
+        [sys.executable, "-m", "demo", "run", "--companies", "2", "--folder", str(folder)],
         stdout=subprocess.PIPE,
         text=True,
         # As in a terminal: a process that a test runner started in the background may ignore Ctrl-C.

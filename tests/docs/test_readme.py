@@ -104,7 +104,7 @@ def test_the_ten_minutes_run_as_they_are_written(tmp_path):
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     commands = [line.replace("8484", port).replace("/absolute/path/of", str(tmp_path)) for line in _commands()]
     # The database comes first: in the README it stands last, for those who have none.
-    commands.sort(key=lambda line: not line.startswith("python -m airflow_provider_halo.demo"))
+    commands.sort(key=lambda line: not line.startswith("halo sample "))
     sandbox = None
     seen = {}
     try:

@@ -17,8 +17,8 @@ from airflow_provider_halo.delivery.report import Report
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.faults import parse_fault
+from airflow_provider_halo.sandbox.request_log import Call
 from airflow_provider_halo.sandbox.server import SandboxServer
-from airflow_provider_halo.sandbox.traffic import Call
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.run import close_run
 from airflow_provider_halo.sync.stopped import SyncStopped
@@ -94,7 +94,7 @@ class Lab:
     def run(self, app: App, *, faults: Sequence[str] = (), outage: float = 0.0, **options: Any) -> Trial:
         """Sync once under these faults; ``outage``: nobody listens for so many seconds, from the 20th call on."""
         app.server.faults.set([parse_fault(fault) for fault in faults])
-        seen = len(app.server.traffic.calls())
+        seen = len(app.server.requests.calls())
         error: HaloError | None = None
         with Outage(app.server, seen + 20, outage):
             try:
@@ -105,7 +105,7 @@ class Lab:
             close_run(app.last_run, report, reason=str(error) if error else None)
         app.server.faults.set([])
         settle(app.server)
-        return Trial(report, error, app.server.store.digest(), app.server.traffic.calls()[seen:])
+        return Trial(report, error, app.server.store.digest(), app.server.requests.calls()[seen:])
 
     def note(self, fault: str, base: int, calls: str, extra: str, end: str = "same state") -> None:
         """A line of the table."""
@@ -130,7 +130,7 @@ class Outage:
             self._thread.join()
 
     def _play(self) -> None:
-        while self._server.traffic.describe()["total"] < self._at:
+        while self._server.requests.describe()["total"] < self._at:
             time.sleep(0.002)
         self._server.stop()
         time.sleep(self._seconds)
@@ -139,7 +139,7 @@ class Outage:
 
 def settle(server: SandboxServer) -> None:
     """Wait for calls that the client has given up and the server is still at."""
-    while server.traffic.describe()["in_flight"]:
+    while server.requests.describe()["in_flight"]:
         time.sleep(0.01)
 
 

@@ -212,7 +212,7 @@ class World:
         for _ in range(2):
             with urllib.request.urlopen(f"{self.app.server.root}/_sandbox/requests", timeout=5) as answer:
                 answer.read()
-            while self.app.server.traffic.describe()["in_flight"]:
+            while self.app.server.requests.describe()["in_flight"]:
                 time.sleep(0.002)
 
 

@@ -156,6 +156,6 @@ def test_processes_that_share_a_ledger_hold_the_limit_together(engine, ledger, h
             sender.stdin.write(f"{order}\n")
             sender.stdin.flush()
         assert [sender.communicate(timeout=120) for sender in senders] == [("done\n", "")] * PROCESSES
-        arrived = [call.began for call in sandbox.traffic.calls()]
+        arrived = [call.began for call in sandbox.requests.calls()]
     assert len(arrived) == PROCESSES * EACH
     assert_held(arrived, RATE)

@@ -15,7 +15,7 @@ import yaml
 from celery_profile import WORKERS, celery_settings
 
 from airflow_provider_halo.cli.commands import COMMANDS
-from airflow_provider_halo.demo.__main__ import main as demo
+from airflow_provider_halo.cli.main import main as halo
 from airflow_provider_halo.provider_info import get_provider_info
 from airflow_provider_halo.settings import HaloSettings
 
@@ -161,9 +161,9 @@ def test_init_migrates_and_makes_data_by_commands_that_exist(compose, capsys):
     assert (bash, dash_c) == ("bash", "-c")
     migrate, data = (shlex.split(part) for part in script.split("&&"))
     assert migrate == ["airflow", "db", "migrate"]
-    assert data[:3] == ["python", "-m", "airflow_provider_halo.demo"]
+    assert data[:2] == ["halo", "sample"]
     with pytest.raises(SystemExit) as ended:
-        demo([*data[3:], "--help"])
+        halo([*data[1:], "--help"])
     assert ended.value.code == 0
     assert "--companies" in capsys.readouterr().out
 

@@ -73,7 +73,7 @@ def _server():
 def halo(_server, monkeypatch):
     """A Halo that knows nobody yet, as the connection halo_default."""
     _server.store.reset()
-    _server.traffic.reset()
+    _server.requests.reset()
     _server.faults.set(())
     connect(monkeypatch, host=_server.url)
     return _server

@@ -20,7 +20,7 @@ def test_users_of_any_number_are_stored_and_nobody_is_marked_as_active(halo):
     assert sum(outcome.count for outcome in outcomes) == 2_500
     stored = halo.store.user("2499")
     assert (stored["traits"], stored["last_seen"]) == ({"score": 2499}, None)
-    assert halo.traffic.describe()["by_path"] == {"users/update": {"200": 3}}
+    assert halo.requests.describe()["by_path"] == {"users/update": {"200": 3}}
 
 
 def test_a_bad_user_is_rejected_and_the_others_are_stored(halo):
@@ -132,7 +132,7 @@ def test_a_wrong_key_is_raised_at_once(halo, set_halo):
     set_halo(password="ab_live_wrong")
     with pytest.raises(WidgetKeyRefused):
         HaloHook().update_users([{"user_id": "u1"}])
-    assert halo.traffic.describe()["by_path"] == {"users/update": {"401": 1}}
+    assert halo.requests.describe()["by_path"] == {"users/update": {"401": 1}}
 
 
 def test_updating_users_without_a_secret_names_both_ways_out(halo, set_halo):

@@ -56,7 +56,7 @@ def test_activity_counts_the_people_among_the_records(halo, run, capsys):
     run(identify(records=[{"user_id": "u1"}, {"user_id": "u2"}, {"company_id": "c1"}], activity=True))
     said = capsys.readouterr().out
     assert "marks 2 people as active now" in said
-    assert halo.traffic.describe()["by_path"] == {"companies/identify": {"200": 1}, "users/identify": {"200": 2}}
+    assert halo.requests.describe()["by_path"] == {"companies/identify": {"200": 1}, "users/identify": {"200": 2}}
 
 
 def test_no_records_are_no_failure(halo, run, counts):
@@ -69,7 +69,7 @@ def test_users_come_straight_from_sql_and_are_linked(halo, run, shop, counts):
     assert counts(report) == {"users": {"stored": 5}, "links": {"stored": 4}}
     assert halo.store.user("10")["traits"] == {"name": "Ada", "has_form": True}
     assert halo.store.members("1") == ["10", "11"]
-    assert halo.traffic.describe()["by_path"]["users/update"] == {"200": 1}
+    assert halo.requests.describe()["by_path"]["users/update"] == {"200": 1}
 
 
 def test_companies_come_straight_from_sql(halo, run, shop, counts):

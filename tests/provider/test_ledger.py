@@ -50,13 +50,13 @@ def test_the_second_week_sends_what_has_changed_and_both_are_on_record(halo, pla
     with shop:
         shop.execute("UPDATE integrations SET status = 'active' WHERE service = 'hubspot'")
         shop.execute("UPDATE users SET team_id = 1 WHERE id = 90")
-    before = halo.traffic.describe()["total"]
+    before = halo.requests.describe()["total"]
     assert counts(week("w2")) == {
         "companies": {"stored": 1, "unchanged": 2},
         "users": {"unchanged": 5},
         "links": {"stored": 1, "unchanged": 4},
     }
-    assert halo.traffic.describe()["total"] - before == 2
+    assert halo.requests.describe()["total"] - before == 2
     assert halo.store.company("1")["context"]["integrations"]["value"] == {"hubspot": {"status": "active"}}
     assert runs_of(ledger) == [
         ("halo_weekly_sync w2", "done", True, 2, 11),
@@ -117,12 +117,12 @@ def test_a_query_that_gives_nothing_any_more_stops_the_run_before_a_batch_is_pla
     week("w1")
     with shop:
         shop.execute("DELETE FROM integrations")
-    before = halo.traffic.describe()["total"]
+    before = halo.requests.describe()["total"]
     with pytest.raises(AirflowFailException) as stopped:
         week("w2")
     assert "companies.context.integrations" in str(stopped.value)
     assert "no longer returns rows; the last run (halo_weekly_sync w1) had 2 companies with it" in str(stopped.value)
-    assert halo.traffic.describe()["total"] == before
+    assert halo.requests.describe()["total"] == before
     assert runs_of(ledger)[0][:2] == ("halo_weekly_sync w2", "failed")
     week("w3", plan_batches={"force": "True"})
     assert halo.store.company("1")["context"]["integrations"]["value"] == {}

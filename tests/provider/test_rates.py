@@ -146,7 +146,7 @@ def test_with_a_ledger_all_who_share_it_hold_the_limit_in_whatever_pool(halo, ru
             hook.identify_company(f"c{number}")
 
     assert seconds(everybody) >= 6 / 20
-    assert halo.traffic.describe()["total"] == 7
+    assert halo.requests.describe()["total"] == 7
 
 
 def test_a_hook_asks_no_ledger_where_there_is_no_limit_or_it_is_told_to(halo, limit, monkeypatch):

@@ -52,7 +52,7 @@ def terminated_when():
 
 
 def requests_of(halo, path="companies/identify"):
-    return sum(halo.traffic.describe()["by_path"].get(path, {}).values())
+    return sum(halo.requests.describe()["by_path"].get(path, {}).values())
 
 
 def test_a_task_that_is_ended_stops_sending_and_its_next_try_goes_on_there(

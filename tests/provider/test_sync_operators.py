@@ -122,7 +122,7 @@ def test_activity_is_refused_for_whole_batches(halo, plan, run, fails):
     error, _ = fails(sync(batch=batch, activity="True"))
     assert type(error) is AirflowFailException
     assert "only for one user who is present" in str(error)
-    assert halo.traffic.describe()["total"] == 0
+    assert halo.requests.describe()["total"] == 0
 
 
 def test_parts_may_be_selected(halo, plan, run, counts):
@@ -135,7 +135,7 @@ def test_a_dry_run_sends_nothing(halo, plan, run, counts):
     (batch, *_) = run(plan_batches())
     report = run(sync(batch=batch, dry_run="True"))
     assert (report["dry_run"], counts(report)["companies"]) == (True, {"skipped": 3})
-    assert halo.traffic.describe()["total"] == 0
+    assert halo.requests.describe()["total"] == 0
 
 
 def test_a_key_without_a_row_fails_the_task_for_good(halo, plan, fails, counts):
@@ -159,7 +159,7 @@ def test_a_key_without_a_row_fails_the_task_for_good(halo, plan, fails, counts):
 def test_words_that_can_t_be_used_fail_the_sync_for_good(halo, plan, fails, arguments, message):
     error, _ = fails(sync(**arguments))
     assert (type(error), str(error).startswith(message)) == (AirflowFailException, True), str(error)
-    assert halo.traffic.describe()["total"] == 0
+    assert halo.requests.describe()["total"] == 0
 
 
 @pytest.mark.usefixtures("halo", "plan")
@@ -189,7 +189,7 @@ def test_a_wrong_key_fails_for_good_after_one_request_a_lane(halo, plan, set_hal
     set_halo(password="ab_live_wrong")
     error, _ = fails(sync(user_id=10))
     assert type(error) is AirflowFailException
-    assert halo.traffic.describe()["by_path"] == {"users/update": {"401": 1}}
+    assert halo.requests.describe()["by_path"] == {"users/update": {"401": 1}}
 
 
 @pytest.mark.usefixtures("plan")

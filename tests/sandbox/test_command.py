@@ -110,7 +110,7 @@ def test_a_taken_port_a_wrong_fault_and_a_wrong_file_are_one_sentence(capsys, tm
 
 
 @pytest.mark.parametrize("port", ["70000", "-1", "http"])
-def test_a_port_that_is_none_is_refused(capsys, port):
+def test_what_is_not_a_port_is_refused(capsys, port):
     with pytest.raises(SystemExit):
         parse(f"--port={port}")
     assert "give a number from 0 to 65535" in capsys.readouterr().err
@@ -119,13 +119,13 @@ def test_a_port_that_is_none_is_refused(capsys, port):
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ("--clock-ahead=soon", "'soon' is no number of seconds within a year"),
-        ("--clock-ahead=nan", "'nan' is no number of seconds within a year"),
-        ("--clock-ahead=-1e9", "'-1e9' is no number of seconds within a year"),
-        ("--keep-alive=-1", "'-1' is below 0"),
+        ("--clock-ahead=soon", "'soon' is not a number of seconds within a year"),
+        ("--clock-ahead=nan", "'nan' is not a number of seconds within a year"),
+        ("--clock-ahead=-1e9", "'-1e9' is not a number of seconds within a year"),
+        ("--keep-alive=-1", "'-1' is less than 0"),
     ],
 )
-def test_seconds_that_are_none_are_refused(capsys, flag, said):
+def test_what_is_not_a_number_of_seconds_is_refused(capsys, flag, said):
     with pytest.raises(SystemExit):
         parse(flag)
     assert said in capsys.readouterr().err

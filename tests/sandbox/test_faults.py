@@ -216,7 +216,7 @@ def test_a_fault_is_read_from_its_text(text, fault):
         ("", "Invalid enum value ''"),
         ("explode", "Invalid enum value 'explode'"),
         ("999", "between 200 and 599"),
-        ("429:every", "'every' is no KEY=VALUE"),
+        ("429:every", "'every' is not KEY=VALUE"),
         ("429:every=0", "every=0 must be 1 or more"),
         ("429:every=often", "Expected `int | null`"),
         ("429:wrong=1", "unknown field `wrong`"),
@@ -366,7 +366,7 @@ def test_a_stop_does_not_wait_for_a_long_delay(halo_with):
     halo = halo_with(faults=("delay:seconds=60",))
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(halo.company, "c1")
-        while halo.server.traffic.describe()["in_flight"] == 0:
+        while halo.server.requests.describe()["in_flight"] == 0:
             time.sleep(0.01)
         start = time.monotonic()
         halo.server.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from inline_snapshot import snapshot
 
-from airflow_provider_halo.sandbox.render import render_entry
+from airflow_provider_halo.sandbox.page import render_entry
 
 
 def test_a_list_reads_as_documented():

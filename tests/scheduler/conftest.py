@@ -19,10 +19,10 @@ import psutil
 import pytest
 from recording import KEY, SECRET
 
-from airflow_provider_halo.demo.airflow_home import USER, AirflowHome, airflow
-from airflow_provider_halo.demo.processes import Processes, listed
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
+from demo.airflow_home import USER, AirflowHome, airflow
+from demo.processes import Processes, listed
 
 DAGS = Path(__file__).parents[2] / "dags"
 TEAMS, USERS_OF_A_TEAM = 12, 10

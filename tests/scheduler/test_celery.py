@@ -15,7 +15,7 @@ import pytest
 from backfills import DELAYS, TABLE_HEAD, TEAMS, USERS, Backfills, Outage, faster
 from celery_profile import WORKERS, celery_settings
 
-from airflow_provider_halo.demo.airflow_home import free_ports
+from demo.airflow_home import free_ports
 
 pytestmark = [pytest.mark.scheduler, pytest.mark.databases]
 

@@ -115,7 +115,7 @@ def test_what_a_retry_can_t_cure_fails_within_seconds_and_is_not_retried(schedul
 
 def test_a_wrong_key_costs_halo_one_request(scheduler, runs):
     scheduler.outcome(*runs["wrong_key"])
-    assert scheduler.halo.traffic.describe()["by_path"]["users/update"]["401"] == 1
+    assert scheduler.halo.requests.describe()["by_path"]["users/update"]["401"] == 1
 
 
 def test_a_halo_that_is_down_is_retried_and_the_report_still_tells_what_was_delivered(scheduler, runs):
@@ -133,7 +133,7 @@ def test_batches_that_run_at_once_hold_the_limit_of_their_connection_together(sc
         scheduler.outcome(*other)
     run = name, scheduler.queue(name)
     assert scheduler.outcome(*run) == "success"
-    calls = scheduler.limited[name].traffic.calls()
+    calls = scheduler.limited[name].requests.calls()
     assert len(calls) > 12 + 120  # companies and links; users by the batch
     assert_held([call.began for call in calls], RATE)
     batches = scheduler.tasks(*run, "sync")

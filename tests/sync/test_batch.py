@@ -50,7 +50,7 @@ def test_companies_users_and_links_arrive_as_the_plan_says(app):
     assert ada["context"] == {"activity": {"label": "Activity", "type": "status", "value": {"visits": 5}}}
     assert (ada["company_id"], app.server.store.user("13")["company_id"]) == ("1", None)
     # 2 companies, 2 requests of users (one batch of the range, one of users without a company), 2 links
-    assert app.server.traffic.describe()["by_path"] == {
+    assert app.server.requests.describe()["by_path"] == {
         "companies/identify": {"200": 4},
         "users/update": {"200": 2},
     }
@@ -95,7 +95,7 @@ def test_a_messy_database_loses_only_the_one_user_that_halo_refuses(app_of):
     assert report.links == Counts(
         stored=2_000 - without_team - of_no_team - (1234 % 50 not in {1, 2}), skipped=of_no_team
     )
-    updates = app.server.traffic.describe()["by_path"]["users/update"]
+    updates = app.server.requests.describe()["by_path"]["users/update"]
     # One poisoned user in a request of up to 1,000 costs at most 2·log2(1,000) requests more.
     assert sum(updates.values()) <= len(app.batches(batch_size=300)) + 20
 
@@ -109,7 +109,7 @@ def test_a_dry_run_says_what_it_would_take_and_sends_nothing(app):
         Counts(skipped=3),
     )
     assert (report.requests, report.dry_run) == (6, True)
-    assert app.server.traffic.describe()["total"] == 0
+    assert app.server.requests.describe()["total"] == 0
 
 
 def test_users_need_the_identity_secret_and_companies_do_not(app_of):
@@ -122,7 +122,7 @@ def test_users_need_the_identity_secret_and_companies_do_not(app_of):
         "needs one: put it into the connection's extras; or, for one user who is present now, opt in to activity=True. "
         "Companies alone need no secret: only=companies."
     )
-    assert app.server.traffic.describe()["total"] == 0
+    assert app.server.requests.describe()["total"] == 0
     assert app.sync(only=("companies",)).companies == Counts(stored=2)
 
 
@@ -193,7 +193,7 @@ def test_a_wrong_credential_stops_the_run_at_once_and_says_what_was_stored(app_o
     assert stopped.value.report.users.stored == 0
     assert "ab_live" not in str(stopped.value)
     assert "ha_secret" not in str(stopped.value)
-    assert app.server.traffic.describe()["total"] <= 2 * app.settings.max_in_flight
+    assert app.server.requests.describe()["total"] <= 2 * app.settings.max_in_flight
 
 
 def test_when_halo_is_down_for_good_the_run_ends_after_its_budget_with_what_was_and_was_not_delivered(app_of):
@@ -238,7 +238,7 @@ def test_a_reserved_column_stops_the_run_before_anything_is_sent(app):
     app.fill(users=USERS)
     with stopped_by(PlanError, match=r"halo.yaml, line 7: users.traits.sql: "):
         app.sync()
-    assert app.server.traffic.describe()["total"] == 0
+    assert app.server.requests.describe()["total"] == 0
 
 
 def test_twenty_refusals_for_one_cause_are_the_plan_and_stop_the_run(app_of):

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from databases import own_url
 
-import airflow_provider_halo
-from airflow_provider_halo.demo.data import open_database, write_demo_data
 from airflow_provider_halo.plan.loader import load_plan
+from airflow_provider_halo.sample import PLAN
+from airflow_provider_halo.sample.data import open_database, write_sample
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.run import sync_plan
 
-PLAN = Path(airflow_provider_halo.__file__).parent / "demo" / "halo.yaml"
 SECRET = "ha_secret_for_tests_that_is_long_enough"
 
 
@@ -29,7 +27,7 @@ def database_url(request, tmp_path) -> Iterator[str]:
 def _state_from(url: str) -> tuple[str, dict]:
     engine = open_database(url)
     try:
-        write_demo_data(engine, companies=40, users=700)
+        write_sample(engine, companies=40, users=700)
         with SandboxServer(SandboxConfig(identity_secret=SECRET)) as server:
             settings = HaloSettings(widget_key="ab_live_sandbox", identity_secret=SECRET, base_url=server.url)
             report = sync_plan(load_plan(PLAN), sources=lambda _: engine, settings=settings, batch_size=150)

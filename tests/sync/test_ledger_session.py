@@ -271,12 +271,12 @@ def large(app):
     ids=["changed", "under other keys", "gone"],
 )
 def test_a_run_stops_when_more_would_change_than_is_likely(large, change_made, differing, share):
-    before = large.server.traffic.describe()["total"]
+    before = large.server.requests.describe()["total"]
     change(large, change_made)
     with pytest.raises(UnlikelyChange) as stopped:
         large.sync(max_changed=0.5, batch_size=300)
     assert f"Of 2,000 records that Halo is known to have, {differing} ({share}) would change" in str(stopped.value)
-    assert large.server.traffic.describe()["total"] == before
+    assert large.server.requests.describe()["total"] == before
     assert large.sync(max_changed=0.5, force=True, link_users=False).stopped == ""
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx
 
-from airflow_provider_halo.demo.failure import DemoFailure
+from demo.failure import DemoFailure
+
+__all__ = ["AirflowApi", "SandboxApi"]
 
 _SECONDS = 30.0
 
@@ -39,8 +41,8 @@ class AirflowApi:
 
     def import_errors(self) -> list[str]:
         """What kept DAG files from being read."""
-        found = self._get("/api/v2/importErrors")["import_errors"]
-        return [f"{error['filename']}: {str(error['stack_trace']).strip().splitlines()[-1]}" for error in found]
+        errors = self._get("/api/v2/importErrors")["import_errors"]
+        return [f"{error['filename']}: {str(error['stack_trace']).strip().splitlines()[-1]}" for error in errors]
 
     def pool_slots(self, name: str) -> int | None:
         """Slots of a pool; None when there is no such pool."""
@@ -49,12 +51,12 @@ class AirflowApi:
 
     def unpause(self, dag_id: str) -> None:
         """Let a DAG's runs start."""
-        self._taken(self._send("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False}))
+        self._checked(self._send("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False}))
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Start a run; returns its id."""
         response = self._send("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
-        return str(self._taken(response)["dag_run_id"])
+        return str(self._checked(response)["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """State of a run: queued, running, success, failed."""
@@ -76,18 +78,18 @@ class AirflowApi:
         return response.json()["value"] if response.status_code == httpx.codes.OK else None
 
     def _get(self, path: str) -> dict[str, Any]:
-        return self._taken(self._send("GET", path))
+        return self._checked(self._send("GET", path))
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         try:
             if "Authorization" not in self._client.headers:
                 token = self._client.post("/auth/token", json=self._login)
-                self._client.headers["Authorization"] = f"Bearer {self._taken(token)['access_token']}"
+                self._client.headers["Authorization"] = f"Bearer {self._checked(token)['access_token']}"
             return self._client.request(method, path, json=body)
         except httpx.TransportError as error:
             raise DemoFailure(f"Airflow's REST API does not answer {path}: {type(error).__name__}.") from error
 
-    def _taken(self, response: httpx.Response) -> dict[str, Any]:
+    def _checked(self, response: httpx.Response) -> dict[str, Any]:
         if response.is_success:
             return dict(response.json())
         raise DemoFailure(

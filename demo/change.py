@@ -1,4 +1,4 @@
-"""Lets some time pass in the demo's product: a few rows change, and it is said which."""
+"""Lets some time pass in the sample product: changes a few rows, and says which."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from random import Random
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from airflow_provider_halo.demo import tables
-from airflow_provider_halo.demo.data import database_trouble
-from airflow_provider_halo.demo.generate import AS_OF, MONTHS, member
-from airflow_provider_halo.demo.spread import EXAMPLE_TEAM
-from airflow_provider_halo.demo.words import SERVICES
-from airflow_provider_halo.exceptions import SetupError
+from airflow_provider_halo.sample import tables
+from airflow_provider_halo.sample.data import SampleError, database_error
+from airflow_provider_halo.sample.generate import AS_OF, MONTHS, generate_user
+from airflow_provider_halo.sample.spread import EXAMPLE_TEAM
+from airflow_provider_halo.sample.words import SERVICES
+
+__all__ = ["break_integration", "change_sample"]
 
 NEW_SUBMISSIONS = 153  # 1,847 become 2,000
 
 
-def change_demo_data(engine: Engine) -> list[str]:
+def change_sample(engine: Engine) -> list[str]:
     """A week passes: HubSpot is repaired, forms fill up, a user and a team sign up, an integration goes.
 
     Every call changes things further, in the same way on every database.
 
     :return: what changed, a sentence each.
-    :raises SetupError: when the demo's tables aren't there, or the database refuses.
+    :raises SampleError: when the sample's tables aren't there, or the database refuses.
     """
     try:
-        with _demo(engine) as connection:
+        with _begin(engine) as connection:
             number = _next_change(connection)
             return [
                 _repair(connection, "hubspot"),
@@ -38,18 +39,18 @@ def change_demo_data(engine: Engine) -> list[str]:
                 _disconnect(connection, "slack"),
             ]
     except SQLAlchemyError as error:
-        raise database_trouble(engine, error) from None
+        raise database_error(engine, error) from None
 
 
 def break_integration(engine: Engine, service: str = "google_calendar") -> str:
     """An integration of the example team fails, as it does in the middle of a week: the guide's event.
 
     :return: what changed.
-    :raises SetupError: when the demo's tables aren't there, or the database refuses.
+    :raises SampleError: when the sample's tables aren't there, or the database refuses.
     """
     failure = dict(SERVICES)[service]
     try:
-        with _demo(engine) as connection:
+        with _begin(engine) as connection:
             connection.execute(
                 update(tables.INTEGRATIONS)
                 .where(tables.INTEGRATIONS.c.team_id == EXAMPLE_TEAM, tables.INTEGRATIONS.c.service == service)
@@ -57,21 +58,21 @@ def break_integration(engine: Engine, service: str = "google_calendar") -> str:
             )
             return f"{service} of team {EXAMPLE_TEAM} fails: {failure}"
     except SQLAlchemyError as error:
-        raise database_trouble(engine, error) from None
+        raise database_error(engine, error) from None
 
 
-def _demo(engine: Engine) -> AbstractContextManager[Connection]:
-    if not inspect(engine).has_table(tables.DEMO_INFO.name):
-        raise SetupError(
-            f"The database {engine.url.database!r} holds no demo data; make it first: "
-            "python -m airflow_provider_halo.demo data --url URL --companies 200"
+def _begin(engine: Engine) -> AbstractContextManager[Connection]:
+    if not inspect(engine).has_table(tables.SAMPLE_INFO.name):
+        raise SampleError(
+            f"The database {engine.url.database!r} does not contain the sample; write it first: "
+            "halo sample --url URL --companies 200"
         )
     return engine.begin()
 
 
 def _next_change(connection: Connection) -> int:
-    number = int(connection.execute(select(tables.DEMO_INFO.c.changes)).scalar_one()) + 1
-    connection.execute(update(tables.DEMO_INFO).values(changes=number))
+    number = int(connection.execute(select(tables.SAMPLE_INFO.c.changes)).scalar_one()) + 1
+    connection.execute(update(tables.SAMPLE_INFO).values(changes=number))
     return number
 
 
@@ -131,7 +132,9 @@ def _disconnect(connection: Connection, service: str) -> str:
 def _user(connection: Connection, number: int, team_id: int, domain: str, role: str) -> int:
     user_id = _next_id(connection, tables.USERS)
     created = AS_OF + timedelta(days=5, hours=number)
-    row = member(Random(f"change {number} {role}"), user_id, team_id, domain=domain, role=role, created_at=created)
+    row = generate_user(
+        Random(f"change {number} {role}"), user_id, team_id, domain=domain, role=role, created_at=created
+    )
     connection.execute(insert(tables.USERS), [row])
     connection.execute(
         insert(tables.ONBOARDING_EVENTS), [{"user_id": user_id, "event": "signed_up", "happened_at": created}]

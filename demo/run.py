@@ -7,18 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from airflow_provider_halo.demo.airflow_home import USER
-from airflow_provider_halo.demo.answers import EXAMPLE_USER, answers
-from airflow_provider_halo.demo.change import break_integration, change_demo_data
-from airflow_provider_halo.demo.dag_run import Finished, Runner
-from airflow_provider_halo.demo.failure import DemoFailure
-from airflow_provider_halo.demo.people import be_present
-from airflow_provider_halo.demo.processes import Processes, stop_listed
-from airflow_provider_halo.demo.proof import Snapshot, changed, missing, moved, snapshot, started, users_in
-from airflow_provider_halo.demo.screen import Screen
-from airflow_provider_halo.demo.spread import EXAMPLE_TEAM, USERS_PER_COMPANY
-from airflow_provider_halo.demo.stage import Stage, build, fresh
+from airflow_provider_halo.sample.spread import EXAMPLE_TEAM, USERS_PER_COMPANY
 from airflow_provider_halo.settings import HaloSettings
+from demo.airflow_home import USER
+from demo.answers import EXAMPLE_USER, answers
+from demo.change import break_integration, change_sample
+from demo.dag_run import Finished, Runner
+from demo.failure import DemoFailure
+from demo.people import be_present
+from demo.processes import Processes, stop_listed
+from demo.proof import Snapshot, changed, missing, moved, snapshot, started, users_in
+from demo.screen import Screen
+from demo.stage import Stage, build, fresh
+
+__all__ = ["bring_down", "bring_up", "run_demo"]
 
 _PRESENT = 40  # people who are using the product before the first sync
 _SCOPES = ("companies", "users", "links")
@@ -40,7 +42,7 @@ def run_demo(screen: Screen, *, folder: Path, companies: int, users: int | None,
         story.nothing_happens()
         return story.end()
 
-    return _guarded(screen, folder, play)
+    return _play_and_stop(screen, folder, play)
 
 
 def bring_up(screen: Screen, *, folder: Path, companies: int, users: int | None, seed: int) -> int:
@@ -63,7 +65,7 @@ def bring_up(screen: Screen, *, folder: Path, companies: int, users: int | None,
         screen.say("Trigger halo_backfill or halo_event_update in Airflow; `make down` stops everything.")
         return 0
 
-    return _guarded(screen, folder, play)
+    return _play_and_stop(screen, folder, play)
 
 
 def bring_down(screen: Screen, *, folder: Path) -> int:
@@ -72,12 +74,14 @@ def bring_down(screen: Screen, *, folder: Path) -> int:
     :return: 0.
     """
     stopped = stop_listed(_logs(folder.absolute()))
-    screen.say(f"Stopped: {', '.join(one.name for one in stopped)}." if stopped else "Nothing of the demo is running.")
+    screen.say(
+        f"Stopped: {', '.join(process.name for process in stopped)}." if stopped else "Nothing of the demo is running."
+    )
     return 0
 
 
 class _Story:
-    """The acts of the demo, each with its checks. What is off is shown at once and remembered."""
+    """The acts of the demo, each with its checks. What fails is shown at once and counted."""
 
     def __init__(self, screen: Screen, processes: Processes, stage: Stage) -> None:
         self._screen = screen
@@ -116,7 +120,7 @@ class _Story:
     def a_week_passes(self) -> None:
         """Data changes, and the weekly sync brings it over."""
         self._screen.heading("A week passes; halo_weekly_sync")
-        for sentence in change_demo_data(self._stage.engine):
+        for sentence in change_sample(self._stage.engine):
             self._screen.say(f"· {sentence}")
         run = self._runner.run("halo_weekly_sync", {})
         self._finish(run)
@@ -195,8 +199,8 @@ class _Story:
         user = self._stage.sandbox.user(EXAMPLE_USER)
         for answer in answers(company, user, self._stage.engine):
             self._screen.say(answer.ask)
-            told = f"   {answer.said}"
-            self._check(answer.right, told if answer.right else f"{told} But the database says {answer.true}")
+            text = f"   {answer.said}"
+            self._check(answer.right, text if answer.right else f"{text} But the database says {answer.true}")
 
     def _check(self, right: bool, text: str) -> None:  # noqa: FBT001 (read as "check that …")
         if right:
@@ -224,7 +228,7 @@ def _build(screen: Screen, processes: Processes, home: Path, *, companies: int, 
     return build(screen, processes, home, companies=companies, users=users or companies * USERS_PER_COMPANY, seed=seed)
 
 
-def _guarded(screen: Screen, folder: Path, play: Callable[[Processes, Path], int]) -> int:
+def _play_and_stop(screen: Screen, folder: Path, play: Callable[[Processes, Path], int]) -> int:
     """Play in a fresh folder; whatever happens, nothing is left running but what was meant to be."""
     ended = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -232,9 +236,9 @@ def _guarded(screen: Screen, folder: Path, play: Callable[[Processes, Path], int
         with Processes(_logs(home)) as processes:
             code = play(processes, home)
         if code:
-            screen.trouble(f"Something is off; the logs are in {_logs(home)}.")
+            screen.trouble(f"Some checks failed; the logs are in {_logs(home)}.")
         else:
-            screen.say(f"All as it should be, in {screen.seconds:.0f} s.")
+            screen.say(f"All checks passed, in {screen.seconds:.0f} s.")
     except DemoFailure as failure:
         screen.trouble(str(failure))
         for line in failure.tail():

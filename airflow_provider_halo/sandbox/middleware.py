@@ -1,4 +1,4 @@
-"""The door before the API: reads each request once, counts it, plays the faults, and can cut the connection."""
+"""Middleware before the API: reads each request once, logs it, plays the faults, and can cut the connection."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_provider_halo.sandbox.api import API
+from airflow_provider_halo.sandbox.config import SandboxState
 from airflow_provider_halo.sandbox.faults import Fault, FaultError, parse_fault
-from airflow_provider_halo.sandbox.leaks import leaks_of
-from airflow_provider_halo.sandbox.parts import Parts
-from airflow_provider_halo.sandbox.refusal import Refusal
-from airflow_provider_halo.sandbox.traffic import Call
+from airflow_provider_halo.sandbox.request_log import Call, find_leaks
+from airflow_provider_halo.sandbox.rules import Refusal
+
+__all__ = ["TRANSPORT", "FaultMiddleware"]
 
 TRANSPORT: Final = "halo_transport"  # where the server's protocol leaves the connection, in the ASGI scope's state
 _HTML: Final = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>nginx</body></html>"
@@ -49,7 +50,7 @@ class _Answer:
 
     @property
     def reason(self) -> str:
-        """Why it is no success, for people: the answer's own ``error``, or what the fault did."""
+        """Why it is not a success, for people: the answer's own ``error``, or what the fault did."""
         if self.injected:
             return "fault: " + (self.result if self.cut or self.status != 200 else "unreadable answer")
         if self.status < 400:
@@ -60,39 +61,39 @@ class _Answer:
             return self.body.decode("utf-8", "replace")[:200]
 
 
-class Gate:
+class FaultMiddleware:
     """ASGI middleware on the API's path; everything else passes untouched."""
 
-    def __init__(self, app: ASGIApp, parts: Parts) -> None:
+    def __init__(self, app: ASGIApp, state: SandboxState) -> None:
         self._app = app
-        self._parts = parts
+        self._sandbox = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or one of the server's other messages."""
         if scope["type"] != "http" or not scope["path"].startswith(API):
             await self._app(scope, receive, send)
             return
-        self._parts.traffic.begin()
-        began = ended = self._parts.clock()
+        self._sandbox.requests.begin()
+        began = ended = self._sandbox.clock()
         body: bytes | None = None
         answer: _Answer | None = None
         try:
             body = await _read(receive)
             if body is not None:
                 answer = await self._answer(scope, body)
-                ended = self._parts.clock()
+                ended = self._sandbox.clock()
                 answer.headers.append((b"date", format_datetime(ended, usegmt=True).encode("ascii")))
                 await _send(answer, scope, receive, send)
         finally:
             # Also when the caller has gone away in the middle of the body.
-            self._parts.traffic.end(
+            self._sandbox.requests.end(
                 Call(
                     began.timestamp(),
                     ended.timestamp(),
                     _known_path(scope, answer),
                     answer.result if answer else "gone",
                     answer.retry_after if answer else "",
-                    leaks_of(self._parts.config, _url(scope), scope["headers"], body or b""),
+                    self._leaks(scope, body or b""),
                 ),
                 size=len(body or b""),
                 at=ended,
@@ -100,28 +101,35 @@ class Gate:
                 injected=answer.injected if answer else False,
             )
 
+    def _leaks(self, scope: Scope, body: bytes) -> tuple[str, ...]:
+        config = self._sandbox.config
+        url = bytes(scope["raw_path"]) + b"?" + bytes(scope["query_string"])
+        secrets = {"widget_key": config.widget_key, "identity_secret": config.identity_secret}
+        return find_leaks(url, scope["headers"], body, **secrets)
+
     async def _answer(self, scope: Scope, body: bytes) -> _Answer:
-        limit = self._parts.config.max_body_bytes
+        limit = self._sandbox.config.max_body_bytes
         if limit is not None and len(body) > limit:
             return _refused(Refusal(413, f"body has {len(body)} bytes; {limit} are allowed"))
         try:
-            asked = [parse_fault(text) for text in parse_qs(scope["query_string"].decode("latin-1")).get("fault", ())]
+            faults = [*_requested_faults(scope), *self._sandbox.faults.decide(_path(scope), body)]
         except FaultError as error:
             return _refused(Refusal(400, str(error)))
-        due = [*asked, *self._parts.faults.decide(scope["path"].removeprefix(f"{API}/"), body)]
-        await self._wait(sum(fault.seconds for fault in due if fault.kind == "delay"))
-        if self._parts.closing.is_set():
+        await self._wait(sum(fault.seconds for fault in faults if fault.kind == "delay"))
+        if self._sandbox.closing.is_set():
             return _Answer(0, b"", cut="reset")  # as if the process had been killed
-        spoiling = next((fault for fault in due if fault.kind != "delay"), None)
-        return await (self._spoilt(spoiling, scope, body) if spoiling else self._real(scope, body))
+        for fault in faults:
+            if fault.kind != "delay":
+                return await self._play(fault, scope, body)
+        return await self._real(scope, body)
 
     async def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         # Looked at now and then, since the thread that sets it has no hold on this loop's own kind of event.
-        while (left := end - time.monotonic()) > 0 and not self._parts.closing.is_set():  # noqa: ASYNC110 - see above
-            await asyncio.sleep(min(left, _TICK))
+        while (remaining := end - time.monotonic()) > 0 and not self._sandbox.closing.is_set():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(min(remaining, _TICK))
 
-    async def _spoilt(self, fault: Fault, scope: Scope, body: bytes) -> _Answer:
+    async def _play(self, fault: Fault, scope: Scope, body: bytes) -> _Answer:
         if fault.kind == "status":
             if fault.when == "after":
                 await self._real(scope, body)
@@ -145,7 +153,7 @@ class Gate:
     def _expire(self, body: bytes) -> None:
         """From now on the token that a request carries has expired."""
         try:
-            self._parts.expired.add(msgspec.json.decode(body)["user_token"])
+            self._sandbox.expired.add(msgspec.json.decode(body)["user_token"])
         except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError):
             return  # a request without a token has none that could expire
 
@@ -156,7 +164,7 @@ class Gate:
         if fault.retry_after is not None:
             after = fault.retry_after
             if after.startswith("date+"):
-                moment = self._parts.clock() + timedelta(seconds=float(after.removeprefix("date+")))
+                moment = self._sandbox.clock() + timedelta(seconds=float(after.removeprefix("date+")))
                 after = format_datetime(moment, usegmt=True)
             headers.append((b"retry-after", after.encode("ascii")))
         return _Answer(fault.status, text.encode(), kind, headers, injected=True)
@@ -182,15 +190,24 @@ def _refused(refusal: Refusal) -> _Answer:
     return _Answer(refusal.status, msgspec.json.encode(refusal.body))
 
 
-def _url(scope: Scope) -> bytes:
-    return bytes(scope["raw_path"]) + b"?" + bytes(scope["query_string"])
+def _requested_faults(scope: Scope) -> list[Fault]:
+    """The faults that a request asks for in its own URL, as ``?fault=429``.
+
+    :raises FaultError: when one can't be understood.
+    """
+    return [parse_fault(text) for text in parse_qs(scope["query_string"].decode("latin-1")).get("fault", ())]
+
+
+def _path(scope: Scope) -> str:
+    """The path under the base URL."""
+    return str(scope["path"]).removeprefix(f"{API}/")
 
 
 def _known_path(scope: Scope, answer: _Answer | None) -> str:
     """The path under the base URL; whatever doesn't exist is one path, so that a scan can't fill the memory."""
     if answer is not None and answer.status in (404, 405) and not answer.injected:
         return "(unknown)"
-    return str(scope["path"]).removeprefix(f"{API}/")
+    return _path(scope)
 
 
 async def _read(receive: Receive) -> bytes | None:

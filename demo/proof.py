@@ -8,8 +8,10 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from airflow_provider_halo.demo.rest import SandboxApi
-from airflow_provider_halo.demo.tables import TEAMS, USERS
+from airflow_provider_halo.sample.tables import TEAMS, USERS
+from demo.rest import SandboxApi
+
+__all__ = ["Snapshot", "changed", "missing", "moved", "snapshot", "started", "users_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +62,34 @@ def changed(before: Snapshot, after: Snapshot) -> set[tuple[str, str]]:
 
 def missing(engine: Engine, after: Snapshot) -> list[str]:
     """What the product's database has and the sandbox doesn't, or the other way round; empty when they agree."""
-    with engine.connect() as connection:
-        teams = {str(team_id) for (team_id,) in connection.execute(select(TEAMS.c.id))}
-        company_of = {
-            str(user_id): str(team_id) if team_id is not None and str(team_id) in teams else None
-            for user_id, team_id in connection.execute(select(USERS.c.id, USERS.c.team_id))
-        }
-    found = []
-    for scope, due in (("companies", teams), ("users", company_of.keys())):
-        stored = {key for kind, key in after.contents if kind == scope}
-        found += _difference(scope, due - stored, "not stored") + _difference(
-            scope, stored - due, "not in the database"
-        )
+    companies, company_of = _in_database(engine)
     linked = {key: content[2] for (scope, key), content in after.contents.items() if scope == "users"}
     wrong = {user_id for user_id, company_id in company_of.items() if linked.get(user_id) != company_id}
-    return found + _difference("links", wrong, "not as in the database")
+    return [
+        *_compared("companies", companies, after),
+        *_compared("users", set(company_of), after),
+        *_difference("links", wrong, "not as in the database"),
+    ]
+
+
+def _in_database(engine: Engine) -> tuple[set[str], dict[str, str | None]]:
+    """The ids of the companies, and of each user the company to which it must be linked."""
+    with engine.connect() as connection:
+        companies = {str(team_id) for (team_id,) in connection.execute(select(TEAMS.c.id))}
+        # A team that was deleted is no company: its users are linked to none.
+        company_of = {
+            str(user_id): str(team_id) if str(team_id) in companies else None
+            for user_id, team_id in connection.execute(select(USERS.c.id, USERS.c.team_id))
+        }
+    return companies, company_of
+
+
+def _compared(scope: str, expected: set[str], after: Snapshot) -> list[str]:
+    stored = {key for kind, key in after.contents if kind == scope}
+    return [
+        *_difference(scope, expected - stored, "not stored"),
+        *_difference(scope, stored - expected, "not in the database"),
+    ]
 
 
 def users_in(engine: Engine) -> int:
@@ -84,8 +99,8 @@ def users_in(engine: Engine) -> int:
 
 
 def _difference(scope: str, keys: Iterable[str], what: str) -> list[str]:
-    found = sorted(keys)
-    return [f"{len(found):,} {scope} are {what}, for example {found[0]}"] if found else []
+    examples = sorted(keys)
+    return [f"{len(examples):,} {scope} are {what}, for example {examples[0]}"] if examples else []
 
 
 def _automations(counts: Mapping[str, Any]) -> dict[str, int]:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from airflow_provider_halo.exceptions import HaloError
 
+__all__ = ["DemoFailure"]
+
 _LINES = 25
 
 
 class DemoFailure(HaloError):
-    """Something in the demo is off.
+    """The demo can't go on.
 
     :param message: what, in one sentence.
     :param log: the file that tells more; None when there is none.
@@ -35,6 +37,6 @@ def _readable(line: str) -> str:
     try:
         entry = json.loads(line)
         event, details = f"{entry.get('level', '')} {entry['event']}", entry.get("error_detail") or []
-        return " ".join([event.strip(), *(f"{found['exc_type']}: {found['exc_value']}" for found in details)])
+        return " ".join([event.strip(), *(f"{detail['exc_type']}: {detail['exc_value']}" for detail in details)])
     except (ValueError, TypeError, KeyError, AttributeError):
         return line

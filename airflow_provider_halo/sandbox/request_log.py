@@ -1,13 +1,16 @@
-"""What has come in: requests by path and result, bytes, how many at once, the last calls, and refusals with reasons."""
+"""The API's requests: counts by path and result, bytes, how many at once, the last calls, refusals with their reasons."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter, deque
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+
+__all__ = ["Call", "RequestLog", "find_leaks"]
 
 KEPT_REFUSALS: Final = 50
 KEPT_CALLS: Final = 10_000
@@ -32,7 +35,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     leaks: tuple[str, ...] = ()
 
 
-class Traffic:
+class RequestLog:
     """Counts of the API's requests; safe to read from any thread."""
 
     def __init__(self) -> None:
@@ -47,14 +50,14 @@ class Traffic:
             self._calls: deque[Call] = deque(maxlen=KEPT_CALLS)
             self._bytes = 0
             self._in_flight = 0
-            self._most = 0
+            self._max_in_flight = 0
             self._injected = 0
 
     def begin(self) -> None:
         """A request has come in."""
         with self._lock:
             self._in_flight += 1
-            self._most = max(self._most, self._in_flight)
+            self._max_in_flight = max(self._max_in_flight, self._in_flight)
 
     def end(self, call: Call, *, size: int, at: datetime, reason: str = "", injected: bool = False) -> None:
         """A request is done.
@@ -71,8 +74,8 @@ class Traffic:
             self._calls.append(call)
             self._injected += injected
             if reason:
-                seen = {"at": at.isoformat(timespec="milliseconds"), "path": call.path, "result": call.result}
-                self._refusals.append({**seen, "reason": reason, "injected": injected})
+                refusal = {"at": at.isoformat(timespec="milliseconds"), "path": call.path, "result": call.result}
+                self._refusals.append({**refusal, "reason": reason, "injected": injected})
 
     def describe(self) -> dict[str, Any]:
         """All counts as JSON-ready values."""
@@ -82,7 +85,7 @@ class Traffic:
                 "by_path": {path: dict(results) for path, results in sorted(self._results.items())},
                 "bytes": self._bytes,
                 "in_flight": self._in_flight,
-                "max_in_flight": self._most,
+                "max_in_flight": self._max_in_flight,
                 "faults_injected": self._injected,
             }
 
@@ -95,3 +98,23 @@ class Traffic:
         """The last refusals, the newest first."""
         with self._lock:
             return list(reversed(self._refusals))
+
+
+def find_leaks(
+    url: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, widget_key: str, identity_secret: str
+) -> tuple[str, ...]:
+    """Where a request carries a secret that must not be there, which a client must never do.
+
+    The identity secret is never sent (documented: it signs tokens); the widget key in ``Authorization`` alone
+    (documented).
+
+    :param url: path and query, as they came.
+    :param headers: names in lower case.
+    :return: such as ``widget key in the body``; empty where all is well.
+    """
+    places = [("the URL", url), ("the body", body)]
+    places += [(f"the header {name.decode('latin-1')}", value) for name, value in headers]
+    secret, key = identity_secret.encode(), widget_key.encode()
+    leaks = [f"identity secret in {place}" for place, text in places if secret in text]
+    leaks += [f"widget key in {place}" for place, text in places if key in text and place != "the header authorization"]
+    return tuple(leaks)

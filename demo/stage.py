@@ -12,12 +12,14 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from airflow_provider_halo.demo.airflow_home import USER, AirflowHome, airflow, free_ports, sandbox
-from airflow_provider_halo.demo.data import open_database, write_demo_data
-from airflow_provider_halo.demo.failure import DemoFailure
-from airflow_provider_halo.demo.processes import Processes, listed
-from airflow_provider_halo.demo.rest import AirflowApi, SandboxApi
-from airflow_provider_halo.demo.screen import Screen
+from airflow_provider_halo.sample.data import open_database, write_sample
+from demo.airflow_home import USER, AirflowHome, airflow, free_ports, sandbox
+from demo.failure import DemoFailure
+from demo.processes import Processes, listed
+from demo.rest import AirflowApi, SandboxApi
+from demo.screen import Screen
+
+__all__ = ["Stage", "build", "fresh"]
 
 DAGS: Final = frozenset({"halo_backfill", "halo_weekly_sync", "halo_event_update"})
 POOL: Final = "halo_api"
@@ -65,7 +67,7 @@ def build(screen: Screen, processes: Processes, folder: Path, *, companies: int,
     processes.start("db-migrate", airflow("db", "migrate"), environment)
     processes.start("sandbox", sandbox(port, widget_key=widget_key, identity_secret=identity_secret), environment)
     engine = open_database(f"sqlite:///{database}")
-    screen.say(f"Product database: {write_demo_data(engine, companies, users, seed=seed, progress=screen.aside)}")
+    screen.say(f"Product database: {write_sample(engine, companies, users, seed=seed, progress=screen.aside)}")
     stage = Stage(
         engine=engine,
         airflow=AirflowApi(home.url, USER, home.password),
@@ -95,7 +97,7 @@ def build(screen: Screen, processes: Processes, folder: Path, *, companies: int,
 def fresh(folder: Path) -> Path:
     """Empty the demo's folder; returns its absolute path.
 
-    :raises DemoFailure: when an earlier demo still runs in it, or the folder holds something else.
+    :raises DemoFailure: when an earlier demo still runs in it, or the folder contains something else.
     """
     folder = folder.absolute()
     running = listed(folder / "logs")
@@ -103,7 +105,7 @@ def fresh(folder: Path) -> Path:
         raise DemoFailure(f"A demo is up in {folder.name} ({len(running)} processes): stop it first, by `make down`.")
     if folder.exists():
         if any(folder.iterdir()) and not (folder / "logs").is_dir():
-            raise DemoFailure(f"{folder} holds something that no demo made: name another --folder.")
+            raise DemoFailure(f"{folder} contains files that are not a demo's: name another --folder.")
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     return folder

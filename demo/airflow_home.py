@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-PACKAGE: Final = Path(__file__).resolve().parent.parent
-PLAN: Final = PACKAGE / "demo" / "halo.yaml"
+from airflow_provider_halo.sample import PLAN
+
+__all__ = ["USER", "AirflowHome", "airflow", "free_ports", "sandbox"]
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent
 USER: Final = "admin"
 
 
@@ -20,22 +23,16 @@ def free_ports(count: int) -> list[int]:
     """Ports of this machine that nothing listens on, all different."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
-        return [int(one.getsockname()[1]) for one in sockets]
+        return [int(listening.getsockname()[1]) for listening in sockets]
     finally:
-        for one in sockets:
-            one.close()
+        for listening in sockets:
+            listening.close()
 
 
 def three_ports() -> tuple[int, int, int]:
     """Ports for the API server and the two log servers."""
     first, second, third = free_ports(3)
     return first, second, third
-
-
-def dags_folder() -> Path:
-    """The shipped DAGs: beside the package in a checkout, inside it when it is installed."""
-    inside = PACKAGE / "example_dags"
-    return inside if inside.is_dir() else PACKAGE.parent / "dags"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +81,7 @@ class AirflowHome:
                 "NO_PROXY": "127.0.0.1,localhost",
                 "PYTHONUNBUFFERED": "1",
                 "AIRFLOW_HOME": str(self.folder),
-                "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder()),
+                "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
                 "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
                 "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
                 "AIRFLOW__CORE__PARALLELISM": "4",

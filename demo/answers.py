@@ -8,8 +8,10 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection, Engine, func, select
 
-from airflow_provider_halo.demo.spread import EXAMPLE_TEAM
-from airflow_provider_halo.demo.tables import AI_CREDITS, FORMS, INTEGRATIONS, MEETINGS, SUBMISSIONS, SUBSCRIPTIONS
+from airflow_provider_halo.sample.spread import EXAMPLE_TEAM
+from airflow_provider_halo.sample.tables import AI_CREDITS, FORMS, INTEGRATIONS, MEETINGS, SUBMISSIONS, SUBSCRIPTIONS
+
+__all__ = ["EXAMPLE_USER", "answers"]
 
 EXAMPLE_USER: Final = 1
 
@@ -43,6 +45,10 @@ class _Question:
     true: Callable[[Connection], Facts]
     words: Callable[[Facts], str]
 
+    def answer(self, company: Stored, user: Stored, connection: Connection) -> Answer:
+        stored = self.stored(company, user)
+        return Answer(self.ask, self.words(stored), stored, self.true(connection))
+
 
 def answers(company: Stored, user: Stored, engine: Engine) -> list[Answer]:
     """Answer the five questions.
@@ -52,11 +58,7 @@ def answers(company: Stored, user: Stored, engine: Engine) -> list[Answer]:
     :raises KeyError: when an entry that should answer isn't stored.
     """
     with engine.connect() as connection:
-        found = []
-        for question in _QUESTIONS:
-            stored = question.stored(company, user)
-            found.append(Answer(question.ask, question.words(stored), stored, question.true(connection)))
-        return found
+        return [question.answer(company, user, connection) for question in _QUESTIONS]
 
 
 def _entry(record: Stored, key: str) -> Mapping[str, Any]:

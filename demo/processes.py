@@ -17,7 +17,9 @@ from typing import Any, Final, final
 
 import psutil
 
-from airflow_provider_halo.demo.failure import DemoFailure
+from demo.failure import DemoFailure
+
+__all__ = ["Processes", "listed", "stop_listed"]
 
 _GRACE: Final = 10.0  # seconds for a process to end by itself before it is killed
 
@@ -107,7 +109,7 @@ class Processes:
                 raise DemoFailure(f"{name} ended by itself, with exit code {code}.", self.folder / f"{name}.log")
 
     def leave_running(self) -> None:
-        """Don't stop the processes at the end; `stop_listed` does, some day."""
+        """Don't stop the processes at the end; `stop_listed` does, later."""
         self._left_running = True
 
     def stop(self) -> None:
@@ -120,9 +122,9 @@ class Processes:
 
     def _write_list(self) -> None:
         listed = [
-            {"name": one.name, "pid": one.pid, "born": one.born, "log": str(one.log)}
-            for one in self._started
-            if self._popen[one.name].poll() is None
+            {"name": started.name, "pid": started.pid, "born": started.born, "log": str(started.log)}
+            for started in self._started
+            if self._popen[started.name].poll() is None
         ]
         _list_file(self.folder).write_text(json.dumps(listed, indent=1), encoding="utf-8")
 
@@ -131,17 +133,17 @@ def listed(folder: Path) -> list[Started]:
     """The processes that an earlier demo left running in this folder and that are still there."""
     with contextlib.suppress(FileNotFoundError):
         entries = json.loads(_list_file(folder).read_text(encoding="utf-8"))
-        found = [Started(entry["name"], entry["pid"], entry["born"], Path(entry["log"])) for entry in entries]
-        return [started for started in found if _is_alive(started)]
+        processes = [Started(entry["name"], entry["pid"], entry["born"], Path(entry["log"])) for entry in entries]
+        return [process for process in processes if _is_alive(process)]
     return []
 
 
 def stop_listed(folder: Path) -> list[Started]:
     """Stop what an earlier demo left running; returns what was stopped."""
-    found = listed(folder)
-    _stop([started.pid for started in reversed(found)])
+    running = listed(folder)
+    _stop([started.pid for started in reversed(running)])
     _list_file(folder).unlink(missing_ok=True)
-    return found
+    return running
 
 
 def _list_file(folder: Path) -> Path:
@@ -156,7 +158,7 @@ def _is_alive(started: Started) -> bool:
 
 
 def _stop(pids: Sequence[int]) -> None:
-    """End process groups politely, then by force. Airflow's tasks leave the group, so children are told one by one."""
+    """End process groups politely, then by force. Airflow's tasks leave the group, so its children are ended one by one."""
     family = _family(pids, set())
     outside = [process for process in family if _group(process) not in pids]
     for pid in pids:
@@ -211,14 +213,14 @@ def _uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # signals come to the main thread alone
         yield
         return
-    came: list[int] = []
+    received: list[int] = []
     handlers: dict[int, Any] = {
-        number: signal.signal(number, lambda n, _: came.append(n)) for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, lambda n, _: received.append(n)) for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in came:
+        for number in received:
             signal.raise_signal(number)

@@ -1,8 +1,10 @@
-"""The words that the demo's people, teams and forms are made of."""
+"""The names that the sample's people, teams and forms are made of."""
 
 from __future__ import annotations
 
 from typing import Final
+
+__all__ = ["FIRST_NAMES", "FORM_TITLES", "INDUSTRIES", "LAST_NAMES", "SERVICES", "TEAM_HEADS", "TEAM_TAILS"]
 
 # (as written, as in an e-mail address)
 FIRST_NAMES: Final = (

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from airflow_provider_halo.demo.failure import DemoFailure
-from airflow_provider_halo.demo.rest import AirflowApi, SandboxApi
-from airflow_provider_halo.demo.screen import Screen
+from demo.failure import DemoFailure
+from demo.rest import AirflowApi, SandboxApi
+from demo.screen import Screen
+
+__all__ = ["Finished", "Runner"]
 
 _SAY_EVERY: Final = 3.0  # seconds
 _DONE: Final = frozenset({"success", "failed"})

@@ -1,4 +1,4 @@
-"""Writes the demo's data into a database, in bulk; replaces only tables that it made itself."""
+"""Writes the sample product into a database, in bulk; replaces only tables that it created itself."""
 
 from __future__ import annotations
 
@@ -10,21 +10,30 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from airflow_provider_halo.demo.generate import DEFAULT_SEED, Row, bundles
-from airflow_provider_halo.demo.spread import USERS_PER_COMPANY, sizes
-from airflow_provider_halo.demo.tables import DEMO_INFO, METADATA
-from airflow_provider_halo.exceptions import SetupError
+from airflow_provider_halo.sample.generate import Row, generate_rows
+from airflow_provider_halo.sample.spread import DEFAULT_SEED, MAX_COMPANIES, USERS_PER_COMPANY, spread_users
+from airflow_provider_halo.sample.tables import METADATA, SAMPLE_INFO
 
-MOST_COMPANIES = 100_000
+__all__ = ["SampleError", "WrittenRows", "database_error", "open_database", "write_sample"]
+
 _ROWS_PER_INSERT = 10_000
+_SECONDS_BETWEEN_PROGRESS = 2.0
 _DRIVERS = {"postgresql": "psycopg2-binary (or psycopg)", "mysql": "pymysql (or mysqlclient)", "mariadb": "pymysql"}
 
 Progress = Callable[[str], None]
 
 
+class SampleError(Exception):
+    """The sample can't be written or changed; the text is one sentence that names the remedy."""
+
+
 @dataclass(slots=True)
-class Written:
-    """What was written: rows by table, and how long it took."""
+class WrittenRows:
+    """What was written.
+
+    :param rows: number of rows by table.
+    :param seconds: how long it took.
+    """
 
     rows: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -37,19 +46,20 @@ class Written:
 def open_database(url: str | URL) -> Engine:
     """An engine for a SQLAlchemy URL.
 
-    :raises SetupError: when the URL can't be read or its driver isn't installed. The URL isn't shown: it may hold a password.
+    :raises SampleError: when the URL can't be read or its driver isn't installed. The URL isn't shown: it may contain a
+        password.
     """
     try:
         parsed = make_url(url)
         engine = create_engine(parsed)
     except ArgumentError:
-        raise SetupError(
-            "The database URL can't be read; it looks like sqlite:///demo.db, postgresql+psycopg2://user@host/db "
+        raise SampleError(
+            "The database URL can't be read; it looks like sqlite:///forms.db, postgresql+psycopg2://user@host/db "
             "or mysql+pymysql://user@host/db."
         ) from None
     except (NoSuchModuleError, ModuleNotFoundError):
         name = make_url(url).get_backend_name()
-        raise SetupError(
+        raise SampleError(
             f"No driver for {make_url(url).drivername!r} is installed: pip install {_DRIVERS.get(name, 'its driver')}."
         ) from None
     if parsed.get_backend_name() == "sqlite":
@@ -57,37 +67,37 @@ def open_database(url: str | URL) -> Engine:
     return engine
 
 
-def write_demo_data(
+def write_sample(
     engine: Engine,
     companies: int,
     users: int | None = None,
     *,
     seed: int = DEFAULT_SEED,
     progress: Progress | None = None,
-) -> Written:
-    """Create the demo's tables and fill them; the same arguments give the same rows everywhere.
+) -> WrittenRows:
+    """Create the sample's tables and fill them; the same arguments give the same rows everywhere.
 
     :param companies: 1 to 100,000.
     :param users: users in all, those without a team included; 25 times the companies by default.
-    :param progress: is given a line every few seconds.
-    :raises SetupError: when the numbers are out of range, the database can't be reached, or a table of the demo's
-        names is there that the demo didn't make.
+    :param progress: is called with a line every few seconds.
+    :raises SampleError: when the numbers are out of range, the database can't be reached, or it already has a table of
+        the same name that is not the sample's.
     """
     users = companies * USERS_PER_COMPANY if users is None else users
-    if not 1 <= companies <= MOST_COMPANIES:
-        raise SetupError(f"companies must be 1 to {MOST_COMPANIES:,}, not {companies:,}.")
+    if not 1 <= companies <= MAX_COMPANIES:
+        raise SampleError(f"companies must be 1 to {MAX_COMPANIES:,}, not {companies:,}.")
     if users < 1:
-        raise SetupError(f"users must be at least 1, not {users:,}.")
+        raise SampleError(f"users must be at least 1, not {users:,}.")
     started = time.monotonic()
     try:
         _replace_tables(engine)
         with engine.begin() as connection:
             writer = _Writer(connection, users, progress)
-            for bundle in bundles(sizes(companies, users, seed), seed):
-                writer.add(bundle.rows)
+            for team in generate_rows(spread_users(companies, users, seed), seed):
+                writer.add(team.rows)
             writer.flush()
             connection.execute(
-                DEMO_INFO.insert(), [{"seed": seed, "companies": companies, "users": users, "changes": 0}]
+                SAMPLE_INFO.insert(), [{"seed": seed, "companies": companies, "users": users, "changes": 0}]
             )
         with engine.begin() as connection:
             for table in METADATA.sorted_tables:
@@ -96,26 +106,26 @@ def write_demo_data(
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql("ANALYZE")  # fresh tables have no statistics, and the plan's queries suffer
     except SQLAlchemyError as error:
-        raise database_trouble(engine, error) from None
-    return Written(rows=writer.written, seconds=time.monotonic() - started)
+        raise database_error(engine, error) from None
+    return WrittenRows(rows=writer.written, seconds=time.monotonic() - started)
 
 
-def database_trouble(engine: Engine, error: SQLAlchemyError) -> SetupError:
-    """One sentence for what a database refused, without the statement and its values."""
-    said = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
-    return SetupError(f"The {engine.dialect.name} database {engine.url.database!r} refused: {said[0]}")
+def database_error(engine: Engine, error: SQLAlchemyError) -> SampleError:
+    """The error to raise for what a database refused, without the statement and its values."""
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
+    return SampleError(f"The {engine.dialect.name} database {engine.url.database!r} refused: {lines[0]}")
 
 
 class _Writer:
-    """Gathers rows by table and inserts them by the ten thousand."""
+    """Collects rows by table and inserts ten thousand of them at a time."""
 
     def __init__(self, connection: Connection, users: int, progress: Progress | None) -> None:
         self._connection = connection
         self._users = users
         self._progress = progress
-        self._waiting: dict[str, list[Row]] = {name: [] for name in METADATA.tables if name != DEMO_INFO.name}
+        self._waiting: dict[str, list[Row]] = {name: [] for name in METADATA.tables if name != SAMPLE_INFO.name}
         self.written: dict[str, int] = dict.fromkeys(self._waiting, 0)
-        self._said = time.monotonic()
+        self._reported_at = time.monotonic()
 
     def add(self, rows: dict[str, list[Row]]) -> None:
         for name, more in rows.items():
@@ -135,18 +145,18 @@ class _Writer:
         self.written[name] += len(rows)
         rows.clear()
         now = time.monotonic()
-        if self._progress and now - self._said >= 2:
-            self._said = now
+        if self._progress and now - self._reported_at >= _SECONDS_BETWEEN_PROGRESS:
+            self._reported_at = now
             self._progress(f"{self.written['users']:,} of {self._users:,} users written")
 
 
 def _replace_tables(engine: Engine) -> None:
-    there = set(inspect(engine).get_table_names())
-    strangers = sorted(there & METADATA.tables.keys())
-    if strangers and DEMO_INFO.name not in there:
-        raise SetupError(
-            f"The database {engine.url.database!r} already has {', '.join(strangers)}, which the demo did not make; "
-            "give it an empty database."
+    existing = set(inspect(engine).get_table_names())
+    same_names = sorted(existing & METADATA.tables.keys())
+    if same_names and SAMPLE_INFO.name not in existing:
+        raise SampleError(
+            f"The database {engine.url.database!r} already has tables that are not the sample's: "
+            f"{', '.join(same_names)}; use an empty database."
         )
     METADATA.drop_all(engine)
     # Indexes come after the rows: building them once is several times faster than keeping them up.
@@ -158,5 +168,5 @@ def _replace_tables(engine: Engine) -> None:
 
 
 def _unsynced(connection: object, _record: object) -> None:
-    # A demo database is made anew in seconds; waiting for the disk at each commit buys nothing.
+    # The sample is written again in seconds; waiting for the disk at each commit buys nothing.
     connection.execute("PRAGMA synchronous = OFF")  # type: ignore[attr-defined]  # a DB-API connection has no base type

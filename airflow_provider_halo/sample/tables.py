@@ -1,4 +1,4 @@
-"""The tables of the demo product (forms and scheduling), for any database that SQLAlchemy reaches."""
+"""The tables of the sample product (forms and scheduling), for any database that SQLAlchemy reaches."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ from typing import Final
 
 from sqlalchemy import Boolean, Column, Date, DateTime, Integer, MetaData, Numeric, String, Table
 from sqlalchemy.schema import SchemaItem
+
+__all__ = [
+    "AI_CREDITS",
+    "FORMS",
+    "INTEGRATIONS",
+    "MEETINGS",
+    "METADATA",
+    "ONBOARDING_EVENTS",
+    "SAMPLE_INFO",
+    "SUBMISSIONS",
+    "SUBSCRIPTIONS",
+    "TEAMS",
+    "USERS",
+]
 
 METADATA: Final = MetaData()
 
@@ -65,7 +79,7 @@ FORMS: Final = _table(
     Column("created_at", DateTime, nullable=False),
 )
 SUBMISSIONS: Final = _table(
-    "submissions",  # counted per form and month: a row per submission would only make the demo slow
+    "submissions",  # counted per form and month: a row per submission would only make the sample slow
     Column("form_id", Integer, primary_key=True, autoincrement=False),
     Column("month", Date, primary_key=True),
     Column("team_id", Integer, nullable=False, index=True),
@@ -102,8 +116,9 @@ ONBOARDING_EVENTS: Final = _table(
     Column("event", String(40), primary_key=True),
     Column("happened_at", DateTime, nullable=False),
 )
-# What was generated, and the sign by which a later run knows that these tables are the demo's and may be replaced.
-DEMO_INFO: Final = _table(
+# What was generated. By this table a later run knows that the others are the sample's and may be replaced; databases
+# that were filled by an earlier release have it under this name.
+SAMPLE_INFO: Final = _table(
     "halo_demo_info",
     Column("seed", Integer, primary_key=True, autoincrement=False),
     Column("companies", Integer, nullable=False),

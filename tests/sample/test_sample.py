@@ -1,20 +1,22 @@
-"""The demo's product: the same rows everywhere, as many as asked for, and nobody else's tables touched."""
+"""`halo sample`: the same rows everywhere, as many as asked for, and nobody else's tables touched."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import shlex
 
 import pytest
 import sqlalchemy as sa
 from inline_snapshot import snapshot
 
-from airflow_provider_halo.demo.__main__ import main
-from airflow_provider_halo.demo.change import break_integration, change_demo_data
-from airflow_provider_halo.demo.data import open_database, write_demo_data
-from airflow_provider_halo.demo.generate import bundles
-from airflow_provider_halo.demo.spread import sizes
-from airflow_provider_halo.demo.tables import METADATA
-from airflow_provider_halo.exceptions import SetupError
+from airflow_provider_halo.cli.main import main
+from airflow_provider_halo.plan.loader import load_plan
+from airflow_provider_halo.sample import PLAN
+from airflow_provider_halo.sample.data import SampleError, open_database, write_sample
+from airflow_provider_halo.sample.generate import generate_rows
+from airflow_provider_halo.sample.spread import spread_users
+from airflow_provider_halo.sample.tables import METADATA
 
 
 def one(engine, sql):
@@ -48,7 +50,7 @@ def test_another_seed_gives_other_people(product):
 
 def test_the_rows_are_the_same_on_every_python():
     # Only what random() promises is used; a digest that was written down once shows it on each Python that runs this.
-    made = [bundle.rows for bundle in bundles(sizes(5, 60, 2026), 2026)]
+    made = [team.rows for team in generate_rows(spread_users(5, 60, 2026), 2026)]
     assert hashlib.sha256(repr(made).encode()).hexdigest() == (
         "2e6aa503da81aa1d809b18ae80a17e621c486bf56b9dfdc679991b774b231e56"
     )
@@ -103,7 +105,7 @@ def test_milestones_follow_from_what_people_did(product):
 
 def test_a_second_run_replaces_the_first(product):
     engine = product(companies=5, users=60)
-    write_demo_data(engine, 2, 10)
+    write_sample(engine, 2, 10)
     assert rows(engine, "SELECT companies, users, changes FROM halo_demo_info") == [(2, 10, 0)]
     assert one(engine, "SELECT COUNT(*) FROM users") == 10
 
@@ -113,88 +115,66 @@ def test_tables_of_somebody_else_are_left_alone(tmp_path):
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE users (id INTEGER)")
         connection.exec_driver_sql("INSERT INTO users VALUES (17)")
-    with pytest.raises(SetupError) as raised:
-        write_demo_data(engine, 2, 10)
+    with pytest.raises(SampleError) as raised:
+        write_sample(engine, 2, 10)
     assert str(raised.value) == (
-        f"The database '{tmp_path}/real.db' already has users, which the demo did not make; give it an empty database."
+        f"The database '{tmp_path}/real.db' already has tables that are not the sample's: users; use an empty database."
     )
     assert rows(engine, "SELECT id FROM users") == [(17,)]
-
-
-def test_a_week_changes_what_it_says(product):
-    engine = product(companies=5, users=60)
-    assert change_demo_data(engine) == snapshot(
-        [
-            "hubspot of team 1 works again",
-            "team 1 received 153 more submissions: 2,000 now",
-            "user 61 signed up in team 1",
-            "team 6 was created, with user 62 as its owner",
-            "slack was removed from team 1",
-        ]
-    )
-    assert rows(engine, "SELECT service, status, error FROM integrations WHERE team_id = 1 ORDER BY service") == [
-        ("google_calendar", "connected", None),
-        ("hubspot", "connected", None),
-        ("zapier", "disconnected", None),
-    ]
-    assert rows(engine, "SELECT id, team_id, role FROM users WHERE id > 60 ORDER BY id") == [
-        (61, 1, "member"),
-        (62, 6, "owner"),
-    ]
-    assert one(engine, "SELECT SUM(total) FROM submissions WHERE team_id = 1") == 2_000
-    assert change_demo_data(engine)[2] == "user 63 signed up in team 1"
-
-
-def test_an_integration_breaks_in_the_middle_of_a_week(product):
-    engine = product(companies=1, users=20)
-    assert break_integration(engine) == snapshot(
-        "google_calendar of team 1 fails: Calendar access revoked: reconnect the account"
-    )
-    assert rows(engine, "SELECT status FROM integrations WHERE service = 'google_calendar'") == [("error",)]
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["data", "--url", "sqlite:///{}/a.db", "--companies", "0"], "companies must be 1 to 100,000, not 0."),
+        (["--url", "sqlite:///{}/a.db", "--companies", "0"], "companies must be 1 to 100,000, not 0."),
+        (["--url", "sqlite:///{}/a.db", "--companies", "1", "--users", "0"], "users must be at least 1, not 0."),
         (
-            ["data", "--url", "sqlite:///{}/a.db", "--companies", "1", "--users", "0"],
-            "users must be at least 1, not 0.",
-        ),
-        (
-            ["data", "--url", "somewhere", "--companies", "1"],
+            ["--url", "somewhere"],
             (
-                "The database URL can't be read; it looks like sqlite:///demo.db, postgresql+psycopg2://user@host/db "
+                "The database URL can't be read; it looks like sqlite:///forms.db, postgresql+psycopg2://user@host/db "
                 "or mysql+pymysql://user@host/db."
             ),
         ),
         (
-            ["data", "--url", "sqlite:///{}/no/folder/a.db", "--companies", "1"],
+            ["--url", "sqlite:///{}/no/folder/a.db"],
             "The sqlite database '{}/no/folder/a.db' refused: unable to open database file",
         ),
-        (
-            ["change", "--url", "sqlite:///{}/empty.db"],
-            (
-                "The database '{}/empty.db' holds no demo data; make it first: "
-                "python -m airflow_provider_halo.demo data --url URL --companies 200"
-            ),
-        ),
+        (["--url", "sqlite://"], "A database in memory is gone when the command ends; name a file: sqlite:///forms.db"),
     ],
 )
-def test_wrong_words_get_one_sentence_and_exit_code_2(tmp_path, capsys, words, said):
-    assert main([word.replace("{}", str(tmp_path)) for word in words]) == 2
-    assert capsys.readouterr().out == f"  ✗ {said.replace('{}', str(tmp_path))}\n"
+def test_wrong_arguments_get_one_sentence_and_exit_code_2(tmp_path, capsys, words, said):
+    assert main(["sample", *(word.replace("{}", str(tmp_path)) for word in words)]) == 2
+    assert capsys.readouterr().err == f"halo sample: {said.replace('{}', str(tmp_path))}\n"
 
 
 def test_a_password_in_the_url_is_not_shown(capsys):
-    assert main(["change", "--url", "postgresql+psycopg2://demo:geheim@127.0.0.1:1/forms"]) == 2
-    assert "geheim" not in capsys.readouterr().out
+    assert main(["sample", "--url", "postgresql+psycopg2://forms:geheim@127.0.0.1:1/forms"]) == 2
+    told = capsys.readouterr()
+    assert "geheim" not in told.out + told.err
 
 
-def test_data_and_change_from_the_command_line(tmp_path, capsys):
-    url = f"sqlite:///{tmp_path}/a.db"
-    assert main(["data", "--url", url, "--companies", "2"]) == 0
-    assert main(["change", "--url", url]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("  2 teams, 50 users, ")
-    assert said[1] == snapshot("  hubspot of team 1 works again")
+def test_the_command_tells_what_it_wrote_and_what_to_do_next(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["sample", "--url", "sqlite:///forms.db", "--companies", "2"]) == 0
+    export = f'export AIRFLOW_CONN_FORMS_APP=\'{{"conn_type": "sqlite", "host": "{tmp_path}/forms.db"}}\''
+    written, *steps = capsys.readouterr().out.splitlines()
+    assert written.startswith("Written to sqlite:///forms.db: 2 teams, 50 users, ")
+    assert steps == [
+        "",
+        "Next:",
+        "  1. Get the plan that reads it:   halo init my_dags",
+        f"  2. Tell Airflow where it is:     {export}",
+        "  3. See what would be sent:       halo sync my_dags/halo.yaml --dry-run",
+        "Without a HaloAgents account, `halo sandbox` runs the Halo API on this machine.",
+    ]
+    name, _, value = shlex.split(steps[3])[-1].partition("=")
+    assert name == f"AIRFLOW_CONN_{load_plan(PLAN).plan.source.upper()}"
+    assert open_database(f"sqlite:///{json.loads(value)['host']}").url.database == str(tmp_path / "forms.db")
+
+
+def test_a_path_with_an_apostrophe_can_be_pasted(tmp_path, capsys):
+    folder = tmp_path / "Ada's forms"
+    folder.mkdir()
+    assert main(["sample", "--url", f"sqlite:///{folder}/forms.db", "--companies", "1"]) == 0
+    step = next(line for line in capsys.readouterr().out.splitlines() if "export " in line)
+    assert json.loads(shlex.split(step)[-1].partition("=")[2])["host"] == f"{folder}/forms.db"

@@ -9,9 +9,11 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from airflow_provider_halo.api.client import HaloClient
-from airflow_provider_halo.demo.tables import USERS
 from airflow_provider_halo.records.payload import Payload, User, payload_of
+from airflow_provider_halo.sample.tables import USERS
 from airflow_provider_halo.settings import HaloSettings
+
+__all__ = ["be_present"]
 
 
 def be_present(engine: Engine, settings: HaloSettings, count: int) -> int:

@@ -1,16 +1,27 @@
-"""Who may call: the widget key and the signed tokens, checked by hand so that no library's leniency is inherited."""
+"""Who may call: the API by widget key and signed token, the page and the admin calls from this machine alone.
+
+Tokens are checked by hand, so that no library's leniency is inherited.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 from base64 import urlsafe_b64decode
-from collections.abc import Container
+from collections.abc import Awaitable, Callable, Container
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
 
-from airflow_provider_halo.sandbox.refusal import Refusal
+from airflow_provider_halo.sandbox.config import is_loopback
+from airflow_provider_halo.sandbox.rules import Refusal
+
+__all__ = ["Endpoint", "check_bulk_token", "check_user_token", "check_widget_key", "local_only"]
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 BULK_SCOPE: Final = "users.update"  # documented: the claim `scope` of a users/update token
 BULK_SECONDS: Final = 60 * 60  # documented: `exp` of a users/update token is at most 1 hour ahead
@@ -39,7 +50,7 @@ def check_user_token(token: object, user_id: str, *, secret: str, now: float, ex
     """
     claims = _claims(token, secret, now, expired)
     if "exp" in claims:  # documented: `exp` is recommended, so not required
-        _unexpired(claims["exp"], now)
+        _expiry(claims["exp"], now)
     named = claims["user_id"] if "user_id" in claims else claims.get("sub")
     if named != user_id:
         raise Refusal(403, "user_token is not for this user_id")
@@ -60,12 +71,42 @@ def check_bulk_token(token: object, *, secret: str, now: float, expired: Contain
         raise Refusal(403, "user_token of users/update must not carry user_id")
     if "exp" not in claims:
         raise Refusal(403, "user_token needs the claim exp")
-    expires = _unexpired(claims["exp"], now)
+    expires = _expiry(claims["exp"], now)
     if expires > now + BULK_SECONDS:
         raise Refusal(403, "user_token may expire at most 1 hour ahead")
 
 
-def _begun(claims: dict[str, Any], now: float) -> None:
+def local_only(endpoint: Endpoint, *, open_admin: bool) -> Endpoint:
+    """The endpoint for callers on this machine alone; the page and the admin calls have no key.
+
+    :param open_admin: whether other machines may call it, too.
+    """
+
+    async def checked(request: Request) -> Response:
+        _check_local(request, open_admin=open_admin)
+        return await endpoint(request)
+
+    return checked
+
+
+def _check_local(request: Request, *, open_admin: bool) -> None:
+    """Let a request through to the page or an admin call.
+
+    :raises Refusal: 403 for another machine, for a name that merely leads here (DNS rebinding), and for a form or
+        script of a foreign web page.
+    """
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise Refusal(403, "The sandbox answers no requests of other web pages")
+    if open_admin:
+        return
+    if request.client is None or not is_loopback(request.client.host):
+        raise Refusal(403, "The page and /_sandbox are for this machine only; --open-admin opens them to others")
+    if not is_loopback(request.url.hostname or ""):
+        raise Refusal(403, "Use the sandbox by 127.0.0.1 or localhost; --open-admin allows other names")
+
+
+def _check_begun(claims: dict[str, Any], now: float) -> None:
     """Refuse a token whose time has not come (RFC 7519): by ``nbf``, and by ``iat`` as many libraries do (assumed)."""
     for name in ("nbf", "iat"):
         begins = claims.get(name, now)
@@ -75,7 +116,8 @@ def _begun(claims: dict[str, Any], now: float) -> None:
             raise Refusal(403, f"user_token is not valid yet: its {name} is ahead")
 
 
-def _unexpired(expires: object, now: float) -> float:
+def _expiry(expires: object, now: float) -> float:
+    """When a token expires, refused where that has passed."""
     if isinstance(expires, bool) or not isinstance(expires, int | float):
         raise Refusal(403, "user_token has an exp that is no number")
     if expires <= now:
@@ -93,16 +135,16 @@ def _claims(token: object, secret: str, now: float, expired: Container[str]) -> 
         head, payload, signature = token.encode("ascii").split(b".")
         header = msgspec.json.decode(_unpadded(head), type=dict[str, Any])
         claims = msgspec.json.decode(_unpadded(payload), type=dict[str, Any])
-        given = _unpadded(signature)
+        sent_signature = _unpadded(signature)
     except (msgspec.DecodeError, ValueError):  # ValueError: not three parts, no ASCII, no base64
         raise Refusal(403, "user_token is no JWT") from None
     if header.get("alg") != "HS256":
         raise Refusal(403, "user_token must be signed with HS256")
-    if not hmac.compare_digest(given, hmac.digest(secret.encode(), head + b"." + payload, hashlib.sha256)):
+    if not hmac.compare_digest(sent_signature, hmac.digest(secret.encode(), head + b"." + payload, hashlib.sha256)):
         raise Refusal(403, "user_token has a wrong signature")
     if token in expired:
         raise Refusal(403, "user_token has expired")
-    _begun(claims, now)
+    _check_begun(claims, now)
     return claims
 
 
