@@ -7,12 +7,12 @@ from typing import TypeAlias
 
 from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.api.responses import Answer
-from airflow_provider_halo.delivery.outcome import SCOPES, Outcome, Status
+from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.delivery.users import Settled, Settlement, Streak, rejection
 from airflow_provider_halo.delivery.workers import Chunks, Workers
 from airflow_provider_halo.exceptions import PayloadTooLarge, RequestRefused, TransientError
 from airflow_provider_halo.records.payload import Payload
-from airflow_provider_halo.records.problem import Problem, Scope
+from airflow_provider_halo.records.problem import SCOPES, Problem, Scope, Status
 
 DecideLink: TypeAlias = "Callable[[Payload], bool | Problem]"
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, get_args
 
 import msgspec
 
 from airflow_provider_halo.records.payload import Payload
-from airflow_provider_halo.records.problem import Problem, Scope
-
-Status = Literal["stored", "unchanged", "skipped", "rejected", "failed"]
-STATUSES: tuple[Status, ...] = get_args(Status)
-SCOPES: tuple[Scope, ...] = get_args(Scope)
+from airflow_provider_halo.records.problem import Problem, Scope, Status
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from airflow_provider_halo.contract import COMPANY_RESERVED, CONTEXT_TYPES, ENUMERATIONS, USER_RESERVED
 from airflow_provider_halo.exceptions import PlanProblem
 from airflow_provider_halo.plan.messages import Problems, did_you_mean, listed, shown
-from airflow_provider_halo.plan.model import Entry, Query, Shape, Traits, ordering
+from airflow_provider_halo.plan.model import QUERY_SCOPES, Entry, Query, Shape, Traits, ordering
 from airflow_provider_halo.plan.yaml_text import KeyPath
 from airflow_provider_halo.records.values import Json
 
@@ -245,7 +245,7 @@ def check_questions(data: dict[str, Json], queries: Iterable[Query], problems: P
 def answer_names(data: dict[str, Json]) -> list[str]:
     """Everything in a plan that can answer a question: ``users.traits``, ``companies.context.integrations``."""
     names: list[str] = []
-    for scope in ("companies", "users"):
+    for scope in QUERY_SCOPES:
         block = data.get(scope)
         if isinstance(block, dict):
             names.append(f"{scope}.traits")

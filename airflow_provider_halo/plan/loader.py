@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,7 +14,17 @@ from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan import checks
 from airflow_provider_halo.plan.checks import check_questions
 from airflow_provider_halo.plan.messages import Problems, dotted, explain
-from airflow_provider_halo.plan.model import Entry, LoadedPlan, Nulls, Plan, Query, QueryScope, Statement, Traits
+from airflow_provider_halo.plan.model import (
+    QUERY_SCOPES,
+    Entry,
+    LoadedPlan,
+    Nulls,
+    Plan,
+    Query,
+    QueryScope,
+    Statement,
+    Traits,
+)
 from airflow_provider_halo.plan.sql_text import read_statement
 from airflow_provider_halo.plan.yaml_text import Document, KeyPath, Unreadable, read_text, read_yaml
 
@@ -22,7 +32,6 @@ if TYPE_CHECKING:
     from airflow_provider_halo.records.values import Json
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_SCOPES: tuple[QueryScope, ...] = get_args(QueryScope)
 _NAME_LENGTH = 100  # characters of a plan's name
 
 
@@ -95,15 +104,15 @@ class _Loader:
                 self._problems.at(("name",), f"has {len(name):,} characters, but may have {_NAME_LENGTH}")
         if self._source is not None:
             self._check_source(self._source, ("source",))
-        if not any(scope in self._data for scope in _SCOPES):
+        if not any(scope in self._data for scope in QUERY_SCOPES):
             self._problems.at((), "has neither companies nor users: add at least one of them")
-        for name in _SCOPES:
+        for name in QUERY_SCOPES:
             if name in self._data and self._data[name] is None:
                 self._problems.at((name,), f"is empty: write its key and traits, or take `{name}:` out")
         queries: list[Query] = []
         for scope in self._data:
             raw = self._data[scope]
-            if scope in _SCOPES and isinstance(raw, dict):
+            if scope in QUERY_SCOPES and isinstance(raw, dict):
                 queries.extend(self._scope(scope, raw))
         check_questions(self._data, queries, self._problems)
         self._tell_sources()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -93,6 +93,7 @@ class Plan(_Model):
 
 
 QueryScope = Literal["companies", "users"]
+QUERY_SCOPES: Final[tuple[QueryScope, ...]] = get_args(QueryScope)
 Shape = Literal["object", "array", "map", "scalar"]
 
 

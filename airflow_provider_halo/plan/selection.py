@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan.messages import did_you_mean, listed
-from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
+from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, Query, QueryScope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def select(plan: LoadedPlan, only: Sequence[str] = ()) -> Selection:
         ``companies.context.KEY``, and the same for users. Empty: everything, links included.
     :raises PlanError: for a name that the plan doesn't have; lists those that it has.
     """
-    scopes: tuple[QueryScope, ...] = tuple(scope for scope in _SCOPES if plan.traits(scope) is not None)
+    scopes: tuple[QueryScope, ...] = tuple(scope for scope in QUERY_SCOPES if plan.traits(scope) is not None)
     if not only:
         return Selection(
             companies="companies" in scopes,
@@ -74,9 +74,6 @@ def select(plan: LoadedPlan, only: Sequence[str] = ()) -> Selection:
         traits_of=traits_of,
         context=context,
     )
-
-
-_SCOPES: tuple[QueryScope, ...] = ("companies", "users")
 
 
 def _refuse_unknown(plan: LoadedPlan, scopes: Sequence[QueryScope], only: Sequence[str]) -> None:

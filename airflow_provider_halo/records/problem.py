@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
+__all__ = ["BROKEN_TEXT", "SCOPES", "STATUSES", "InvalidValue", "Problem", "Scope", "Status"]
+
 Scope = Literal["companies", "users", "links"]
+Status = Literal["stored", "unchanged", "skipped", "rejected", "failed"]  # what became of a record
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
 BROKEN_TEXT: Final = "holds text that is no Unicode (a lone surrogate)"
 

@@ -17,14 +17,14 @@ from airflow_provider_halo.delivery.chunks import Chunks
 from airflow_provider_halo.delivery.deliver import Delivery
 from airflow_provider_halo.delivery.dry_run import DryRun
 from airflow_provider_halo.delivery.links import KnownCompanies
-from airflow_provider_halo.delivery.outcome import SCOPES, Outcome, outcomes_of
+from airflow_provider_halo.delivery.outcome import Outcome, outcomes_of
 from airflow_provider_halo.delivery.report import Report, Tally
 from airflow_provider_halo.exceptions import HaloError, LedgerError, SecretMissing, SetupError
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import Selection, select
 from airflow_provider_halo.records.payload import Company, Payload
-from airflow_provider_halo.records.problem import Problem, Scope
+from airflow_provider_halo.records.problem import SCOPES, Problem, Scope
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources

@@ -12,15 +12,16 @@ from typing import Final
 import sqlalchemy as sa
 
 from airflow_provider_halo.delivery.outcome import outcomes_of
-from airflow_provider_halo.exceptions import SetupError, UnlikelyChange
+from airflow_provider_halo.exceptions import UnlikelyChange
 from airflow_provider_halo.ledger.ledger import PlanLedger, Run
-from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
+from airflow_provider_halo.limit import NO_LIMIT, Limit
+from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources, ask, engine_of
 from airflow_provider_halo.source.read import ReadStats, read_payloads
 from airflow_provider_halo.source.sql import unnarrowed
-from airflow_provider_halo.sync.ledger_session import SCOPES, LedgerSession
+from airflow_provider_halo.sync.ledger_session import LedgerSession
 
 log = logging.getLogger(__name__)
 
@@ -32,29 +33,12 @@ _EVERY: Final = 5.0  # seconds between two lines in the log
 class GuardOptions:
     """What a run must not do without being told to.
 
-    :param max_changed: which share of the records that Halo is known to have may change, or be missing; None for any.
+    :param max_changed: which share of the records that Halo is known to have may change, or be missing.
     :param force: do it all the same.
     """
 
-    max_changed: float | None = None
+    max_changed: Limit = NO_LIMIT
     force: bool = False
-
-
-def parse_max_changed(text: str | float | None) -> float | None:
-    """Read a limit for changed records: a share such as ``50%``, or none at all. Gives it as a number from 0 to 1.
-
-    :raises SetupError: for anything else.
-    """
-    word = "" if text is None else str(text).strip().lower()
-    if word in {"", "none"}:
-        return None
-    try:
-        share = float(word.removesuffix("%")) / 100 if word.endswith("%") else -1.0
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise SetupError(f"max_changed must be a share such as 50%, or none, not {text!r}.")
-    return share
 
 
 def guard(
@@ -79,7 +63,7 @@ def guard(
     if options.force:
         return
     _refuse_emptiness(plan, selection, sources, plan_ledger)
-    if options.max_changed is not None:
+    if options.max_changed != NO_LIMIT:
         _refuse_upheaval(plan, selection, batches, sources, plan_ledger, options.max_changed)
 
 
@@ -101,7 +85,7 @@ def _refuse_emptiness(plan: LoadedPlan, selection: Selection, sources: Sources, 
 
 def _queries(plan: LoadedPlan, selection: Selection) -> list[Query]:
     queries: list[Query] = []
-    for scope in SCOPES:
+    for scope in QUERY_SCOPES:
         driver = plan.traits(scope)
         if driver is not None and selection.reads(scope):
             queries += [driver, *selection.entries(scope)]
@@ -144,13 +128,13 @@ def _refuse_upheaval(  # noqa: PLR0917 (as of `guard`)
     batches: Sequence[Batch],
     sources: Sources,
     plan_ledger: PlanLedger,
-    most: float,
+    max_changed: Limit,
 ) -> None:
-    scopes: list[QueryScope] = [scope for scope in SCOPES if selection.sends(scope)]
+    scopes: list[QueryScope] = [scope for scope in QUERY_SCOPES if selection.sends(scope)]
     known = plan_ledger.acknowledged.counts(scopes)
     if known < LEAST_KNOWN:
         return
-    survey = _Survey(enough=known * (1 - most))
+    survey = _Survey(enough=known - max_changed.maximum(known))
     for batch in batches:
         for scope in scopes:
             if survey.is_over:
@@ -161,7 +145,7 @@ def _refuse_upheaval(  # noqa: PLR0917 (as of `guard`)
     differing = known - survey.unchanged
     raise UnlikelyChange(
         f"Of {known:,} records that Halo is known to have, {differing:,} ({differing / known:.0%}) would change or are "
-        f"no longer there; more than max_changed={most:.0%}. The source gives {survey.seen:,} records. Nothing was sent. "
+        f"no longer there; more than max_changed={max_changed}. The source gives {survey.seen:,} records. Nothing was sent. "
         "Look at a few of them with --dry-run; if it is right so, run it with force (--force)."
     )
 

@@ -16,7 +16,7 @@ from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Entry
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.ledger.runs import State
 from airflow_provider_halo.plan.digest import mappings, part_names, scope_digest
-from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.records.fingerprint import Fingerprinter, merged, only
 from airflow_provider_halo.records.payload import ContextEntry, Payload
@@ -133,9 +133,6 @@ class Recorder:
             plan_ledger.acknowledged.database.write(work)
 
 
-SCOPES: Final[tuple[QueryScope, ...]] = ("companies", "users")
-
-
 @final
 class LedgerSession:
     """The ledger's part in one batch, as a context manager that waits until every answer is written down.
@@ -169,9 +166,9 @@ class LedgerSession:
             "companies": COMPANIES_IDENTIFY,
             "users": USERS_IDENTIFY if activity else USERS_UPDATE,
         }
-        self._parts: dict[Scope, frozenset[str]] = {scope: frozenset(part_names(plan, scope)) for scope in SCOPES}
+        self._parts: dict[Scope, frozenset[str]] = {scope: frozenset(part_names(plan, scope)) for scope in QUERY_SCOPES}
         self._fingerprints = {
-            scope: Fingerprinter(endpoints[scope], mappings(selection, plan, scope)) for scope in SCOPES
+            scope: Fingerprinter(endpoints[scope], mappings(selection, plan, scope)) for scope in QUERY_SCOPES
         }
         self._diffs = {
             scope: Diff(
@@ -187,7 +184,7 @@ class LedgerSession:
                     writes=writes,
                 ),
             )
-            for scope in SCOPES
+            for scope in QUERY_SCOPES
         }
         has_rejects = writes and run.plan_ledger.rejects.any()
         self._recorder = Recorder(run, self._written, has_rejects=has_rejects) if writes else None

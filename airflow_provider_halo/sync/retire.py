@@ -20,13 +20,12 @@ from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Entry
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.ledger.retired import Retired
-from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, QueryScope
 from airflow_provider_halo.records.fingerprint import CONTEXT, TRAITS, without
 from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User, payload_of
 from airflow_provider_halo.records.values import Json
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.source.database import Sources, columns_of, engine_of
-from airflow_provider_halo.sync.ledger_session import SCOPES
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ def retirable(plan: LoadedPlan, retired: Sequence[Retired], sources: Sources) ->
     :raises SourceError: when a database can't be reached or refuses a query, of which the columns are asked.
     """
     present = {query.name for query in plan.queries}
-    for scope in SCOPES:
+    for scope in QUERY_SCOPES:
         driver = plan.traits(scope)
         if driver is not None and any(one.scope == scope and one.entry is None for one in retired):
             present |= {f"{scope}.traits.{column}" for column in columns_of(engine_of(driver, sources), driver)}
@@ -65,7 +64,7 @@ def retire(run: Run, retired: Sequence[Retired], settings: HaloSettings) -> Repo
 
             try:
                 delivery = Delivery(client, tally.emit)
-                for scope in SCOPES:
+                for scope in QUERY_SCOPES:
                     some = [one for one in retired if one.scope == scope]
                     async with aclosing(Chunks(_emptied(run, scope, some), USERS_PER_UPDATE, tally.emit)) as chunks:
                         await (delivery.companies(chunks) if scope == "companies" else delivery.users(chunks))
