@@ -171,13 +171,11 @@ def retire(arguments: argparse.Namespace) -> int:
     with _opened(arguments.ledger) as ledger:
         plan_ledger = ledger.of_plan(plan.name, settings)
         retired = _retired(plan, plan_ledger)
-        only = names_of(arguments.only)
-        unknown = [name for name in only if name not in {part.name for part in retired}]
+        chosen, unknown = _choose(retired, names_of(arguments.only))
         if unknown:
             known = listed([part.name for part in retired]) or "none"
             complain(f"halo retire: {', '.join(unknown)} is not retired in this plan. Retired: {known}.")
             return WRONG
-        chosen = [part for part in retired if not only or part.name in only]
         if not chosen:
             say("Nothing is retired: Halo has no trait or entry of this plan that the plan doesn't have.")
             return DONE
@@ -192,6 +190,12 @@ def retire(arguments: argparse.Namespace) -> int:
             return FAILED
         plan_ledger.retired_parts.forget([part.name for part in chosen])
     return DONE
+
+
+def _choose(retired: Sequence[Retired], only: Sequence[str]) -> tuple[list[Retired], list[str]]:
+    """The parts of these names, all without names; and the names that none of the parts has."""
+    known = {part.name for part in retired}
+    return [part for part in retired if not only or part.name in only], [name for name in only if name not in known]
 
 
 def _empty(parts: Sequence[Retired], plan: LoadedPlan, ledger: Ledger, settings: HaloSettings) -> str | None:
