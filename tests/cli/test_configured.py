@@ -57,11 +57,11 @@ def batches_of(plan, capsys, *arguments):
 
 
 def test_a_sync_cuts_batches_of_the_configured_size(plan, configure, capsys):
-    # One more than the companies make: the users without a company.
+    # Six companies of one user each, and one batch of users without a company.
     assert batches_of(plan, capsys) == 2
     configure("batch_size", "2")
-    assert batches_of(plan, capsys) == 4
-    assert batches_of(plan, capsys, "--batch-size", "3") == 3
+    assert batches_of(plan, capsys) == 7
+    assert batches_of(plan, capsys, "--batch-size", "6") == 3
 
 
 def test_a_sync_allows_as_many_rejects_as_configured(make_plan, configure, capsys):
