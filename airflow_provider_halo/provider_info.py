@@ -8,6 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_halo import __version__
+from airflow_provider_halo.contract import DEFAULT_BASE_URL
+from airflow_provider_halo.settings import DEFAULTS, LEAST_PER_SECOND, HaloSettings
+
+__all__ = ["get_provider_info"]
 
 _INTEGRATION = "HaloAgents"
 
@@ -18,7 +22,7 @@ _CONNECTION: dict[str, Any] = {
     "ui-field-behaviour": {
         "hidden-fields": ["schema", "port", "login"],
         "relabeling": {"password": "Widget key", "host": "Base URL"},
-        "placeholders": {"password": "ab_live_…", "host": "https://api.haloagents.ai/api/sdk"},
+        "placeholders": {"password": "ab_live_…", "host": DEFAULT_BASE_URL},
     },
     "conn-fields": {
         "identity_secret": {
@@ -35,37 +39,41 @@ _CONNECTION: dict[str, Any] = {
         "timeout": {
             "label": "Timeout (seconds)",
             "description": "For one request, connecting included.",
-            "schema": {"type": ["number", "null"], "default": 30, "minimum": 1},
+            "schema": {"type": ["number", "null"], "default": HaloSettings.timeout, "minimum": 1},
         },
         "max_in_flight": {
             "label": "Requests in flight",
             "description": "Requests on the way at once, at most, in each task.",
-            "schema": {"type": ["integer", "null"], "default": 8, "minimum": 1},
+            "schema": {"type": ["integer", "null"], "default": HaloSettings.max_in_flight, "minimum": 1},
         },
         "requests_per_second": {
             "label": "Requests per second",
             "description": "Requests started per second, at most, by all tasks together: counted by the ledger where there "
             "is one, else divided by the slots of the pool. Empty: no limit but Halo's own.",
-            "schema": {"type": ["number", "null"], "minimum": 0.001},
+            "schema": {"type": ["number", "null"], "minimum": LEAST_PER_SECOND},
         },
         "max_retry_seconds": {
             "label": "Retry for (seconds)",
             "description": "How long a task waits for Halo to come back before it fails.",
-            "schema": {"type": ["number", "null"], "default": 300, "minimum": 1},
+            "schema": {"type": ["number", "null"], "default": HaloSettings.max_retry_seconds, "minimum": 1},
         },
     },
 }
 
 
 def _option(
-    description: str, default: str | None, *, kind: str = "string", example: str | None = None
+    description: str, default: str | int | None, *, kind: str = "string", example: str | None = None
 ) -> dict[str, Any]:
+    """An option as Airflow describes it.
+
+    :param default: Airflow takes it as text, in which Python's configparser reads a percent sign as a reference.
+    """
     return {
         "description": description,
         "version_added": "0.1.0",
         "type": kind,
         "example": example,
-        "default": default,
+        "default": None if default is None else str(default).replace("%", "%%"),
     }
 
 
@@ -76,40 +84,46 @@ _CONFIG: dict[str, Any] = {
             "plan": _option(
                 "Path of the plan file, as the workers see it.", None, example="/opt/airflow/plans/halo.yaml"
             ),
-            "conn_id": _option("Airflow connection of HaloAgents.", "halo_default"),
+            "conn_id": _option("Airflow connection of HaloAgents.", DEFAULTS.conn_id),
             "ledger_conn_id": _option(
                 "Airflow connection of the database that keeps the ledger: what Halo has acknowledged, so that only what "
                 "changed is sent. SQLite, PostgreSQL, MySQL or MariaDB; its tables are made on first use. Empty: no ledger, "
                 "and every sync sends everything.",
-                "",
+                DEFAULTS.ledger_conn_id,
                 example="halo_ledger",
             ),
             "ledger_keep_days": _option(
-                "Days after which the ledger's runs and rejections are deleted; 0 keeps them.", "90", kind="integer"
+                "Days after which the ledger's runs and rejections are deleted; 0 keeps them.",
+                DEFAULTS.ledger_keep_days,
+                kind="integer",
             ),
             "max_changed": _option(
                 "With a ledger, the weekly sync stops before it sends anything when more of the records that Halo has would "
                 "change, or are no longer there: a share (50%), or none. In airflow.cfg a percent sign is written twice.",
-                "50%%",
+                DEFAULTS.max_changed,
             ),
-            "pool": _option("Pool that bounds how many batches talk to Halo at once, in the shipped DAGs.", "halo_api"),
+            "pool": _option(
+                "Pool that bounds how many batches talk to Halo at once, in the shipped DAGs.", DEFAULTS.pool
+            ),
             "pool_slots": _option(
                 "Slots of that pool. It is made with so many; one that exists is never changed, so whoever resizes it sets "
                 "this, too: without a ledger a task gets the part of its slots of the connection's requests per second.",
-                "4",
+                DEFAULTS.pool_slots,
                 kind="integer",
             ),
             "create_pool": _option(
                 "Make the pool when the scheduler starts and finds none of that name. False: make it by hand with "
                 "`airflow pools set`.",
-                "True",
+                DEFAULTS.create_pool,
                 kind="boolean",
             ),
-            "batch_size": _option("Users in one batch, about: one mapped task each.", "5000", kind="integer"),
+            "batch_size": _option(
+                "Users in one batch, about: one mapped task each.", DEFAULTS.batch_size, kind="integer"
+            ),
             "max_rejected": _option(
                 "A run fails when more records are rejected: a count (20) or a share of the run (1%). In airflow.cfg a "
                 "percent sign is written twice: 1%%.",
-                "1%%",
+                DEFAULTS.max_rejected,
             ),
         },
     }

@@ -1,4 +1,4 @@
-"""How to reach Halo, read once at the edge into a frozen value. Secrets don't print."""
+"""How to reach Halo, read once at the edge into a frozen value, and the default of every option. Secrets don't print."""
 
 from __future__ import annotations
 
@@ -10,8 +10,50 @@ from urllib.parse import urlsplit
 from airflow_provider_halo.contract import DEFAULT_BASE_URL
 from airflow_provider_halo.exceptions import SetupError
 
+__all__ = [
+    "DEFAULTS",
+    "LEAST_PER_SECOND",
+    "MOST_IN_FLIGHT",
+    "POOL_DESCRIPTION",
+    "Defaults",
+    "HaloSettings",
+    "is_loopback",
+]
+
 MOST_IN_FLIGHT: Final = 1_000  # each is a coroutine, and perhaps a connection; more than a few dozen only queue up
 LEAST_PER_SECOND: Final = 0.001  # one in a quarter of an hour; less is a sync that never ends
+POOL_DESCRIPTION: Final = "Batches that talk to HaloAgents at once"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """The default of every option of ``[halo]`` in airflow.cfg, by the option's name, and of the `halo` command.
+
+    :param conn_id: Airflow connection of HaloAgents.
+    :param ledger_conn_id: Airflow connection of the ledger's database; empty for no ledger.
+    :param ledger_keep_days: days after which the ledger's runs and rejections are deleted; 0 keeps them.
+    :param max_changed: share of the known records that may change or be missing.
+    :param max_rejected: count or share of the records that may be rejected.
+    :param pool: pool of the shipped DAGs.
+    :param pool_slots: its slots.
+    :param create_pool: whether the scheduler makes the pool when it starts.
+    :param batch_size: users in one batch, about.
+    :param jobs: batches at once in `halo sync`.
+    """
+
+    conn_id: str = "halo_default"
+    ledger_conn_id: str = ""
+    ledger_keep_days: int = 90
+    max_changed: str = "50%"
+    max_rejected: str = "1%"
+    pool: str = "halo_api"
+    pool_slots: int = 4
+    create_pool: bool = True
+    batch_size: int = 5_000
+    jobs: int = 1
+
+
+DEFAULTS: Final = Defaults()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +76,11 @@ class HaloSettings:
     base_url: str = DEFAULT_BASE_URL
     identity_secret: str | None = field(default=None, repr=False)
     verify_identity: bool | None = None
-    timeout: float = 30.0
+    timeout: float = 30
     max_in_flight: int = 8
     requests_per_second: float | None = None
-    max_retry_seconds: float = 300.0
-    conn_id: str = "halo_default"
+    max_retry_seconds: float = 300
+    conn_id: str = DEFAULTS.conn_id
 
     def __post_init__(self) -> None:
         where = f"Halo connection {self.conn_id!r}"

@@ -7,13 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_provider_halo.delivery.outcome import SCOPES
 from airflow_provider_halo.delivery.report import Report, merge
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.records.payload import Payload
+from airflow_provider_halo.records.problem import SCOPES
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.planning import plan_batches
@@ -23,7 +23,6 @@ from airflow_provider_halo.sync.run import sync_plan
 
 WIDGET_KEY = "ab_live_benchmark"
 IDENTITY_SECRET = "ha_secret_of_a_benchmark_that_is_long"
-_SCOPES: tuple[QueryScope, ...] = ("companies", "users")
 
 
 class Work:
@@ -85,7 +84,7 @@ class Work:
         """What a sync does before anything of the ledger: read with all checks, joined by key, encoded, limits held."""
         count = 0
         for batch in self.batches():
-            for scope in _SCOPES:
+            for scope in QUERY_SCOPES:
                 blocks = read_payloads(scope, self.plan, self.selection, batch, self._sources, lambda *_: None)
                 count += sum(isinstance(made, Payload) for block in blocks for made in block)
         return {"records": count}
@@ -98,7 +97,7 @@ def _counted(report: Report) -> dict[str, int]:
     if report.total("failed") or report.total("rejected") or report.total("skipped"):
         raise SystemExit(report.to_text())
     return {
-        "records": sum(report.counts(scope).total for scope in _SCOPES),
+        "records": sum(report.counts(scope).total for scope in QUERY_SCOPES),
         "requests": report.requests,
         "bytes": report.bytes,
         **{f"{scope}_stored": report.counts(scope).stored for scope in SCOPES},

@@ -57,7 +57,7 @@ with DAG(
             section="How to send it",
         ),
         "batch_size": Param(
-            conf.getint("halo", "batch_size", fallback=5000),
+            conf.getint("halo", "batch_size"),
             type="integer",
             minimum=1,
             maximum=1_000_000,
@@ -80,7 +80,7 @@ with DAG(
             section="How to send it",
         ),
         "max_rejected": Param(
-            conf.get("halo", "max_rejected", fallback="1%"),
+            conf.get("halo", "max_rejected"),
             type="string",
             pattern=r"^\d+(\.\d+)?\s*%?$|^none$",
             title="Rejected records allowed",
@@ -106,7 +106,7 @@ with DAG(
         full=dag.param("full", default=False),
         retry_rejected=dag.param("retry_rejected", default=False),
         link_users=True,
-        pool=conf.get("halo", "pool", fallback="halo_api"),
+        pool=conf.get("halo", "pool"),
     ).expand(batch=plan_batches.output)
     ReportOperator(
         task_id="report",

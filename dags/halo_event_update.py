@@ -75,6 +75,6 @@ with DAG(
         user_id=dag.param("user_id", default=None),
         only=dag.param("only", default=None),
         activity=dag.param("activity", default=False),
-        pool=conf.get("halo", "pool", fallback="halo_api"),
+        pool=conf.get("halo", "pool"),
         priority_weight=1000,
     )

@@ -52,11 +52,11 @@ with DAG(
     # Every param with its default: without, Airflow 3.2.0 and 3.2.1 can't store the DAG.
     plan_batches = PlanBatchesOperator(
         task_id="plan_batches",
-        max_changed=conf.get("halo", "max_changed", fallback="50%"),
+        max_changed=conf.get("halo", "max_changed"),
         force=dag.param("force", default=False),
     )
     sync = SyncOperator.partial(
         task_id="sync",
-        pool=conf.get("halo", "pool", fallback="halo_api"),
+        pool=conf.get("halo", "pool"),
     ).expand(batch=plan_batches.output)
     ReportOperator(task_id="report", reports=sync.output, expected=plan_batches.output)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from airflow_provider_halo.delivery.report import Report
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.ledger.ledger import Ledger, PlanLedger, Run
+from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.plan.selection import select
@@ -130,7 +131,7 @@ class App:
         company_ids: Any = None,
         jobs: int = 1,
         key: str | None = None,
-        max_changed: float | None = None,
+        max_changed: str | None = None,
         force: bool = False,
         **options: Any,
     ) -> Report:
@@ -144,7 +145,7 @@ class App:
             company_ids=company_ids,
             jobs=jobs,
             run=self.run(key=key, whole=whole, dry_run=options.get("dry_run", False)),
-            guarding=GuardOptions(max_changed=max_changed, force=force),
+            guarding=GuardOptions(max_changed=Limit.parse(max_changed, share_only=True), force=force),
         )
 
     def sync_batch(self, batch: Batch, *, run: Run | None = None, **options: Any) -> Report:

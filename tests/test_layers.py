@@ -43,8 +43,8 @@ def test_check_and_sandbox_start_without_airflow():
             sys.executable,
             "-c",
             (
-                "import sys; import airflow_provider_halo.cli.main, airflow_provider_halo.cli.check, "
-                "airflow_provider_halo.cli.init, airflow_provider_halo.sandbox.server; "
+                "import sys; import airflow_provider_halo.cli.main, airflow_provider_halo.cli.starter, "
+                "airflow_provider_halo.sandbox.server; "
                 "print([name for name in sys.modules if name == 'airflow' or name.startswith('airflow.')])"
             ),
         ],

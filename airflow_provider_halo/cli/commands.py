@@ -8,6 +8,9 @@ from typing import Any
 
 from airflow_provider_halo.sample.spread import DEFAULT_SEED, MAX_COMPANIES, USERS_PER_COMPANY
 from airflow_provider_halo.sandbox.command import add_arguments
+from airflow_provider_halo.settings import DEFAULTS
+
+__all__ = ["COMMANDS", "Argument", "Command", "command"]
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,27 @@ def _argument(*flags: str, **options: Any) -> Argument:
     return Argument(flags, options)
 
 
+def _configured(option: str) -> str:
+    """An option of ``[halo]`` and its default, as argparse's help takes it: a percent sign twice."""
+    return f"[halo] {option}, {getattr(DEFAULTS, option)}".replace("%", "%%")
+
+
+_PLAN = _argument(
+    "plan", metavar="PLAN", nargs="?", default=None, help="the plan file, for example halo.yaml (default: [halo] plan)"
+)
+
 _HALO_CONN = _argument(
     "--halo-conn",
     metavar="CONN_ID",
-    default="halo_default",
-    help="Airflow connection of type halo (default: %(default)s)",
+    default=None,
+    help=f"Airflow connection of type halo (default: {_configured('conn_id')})",
 )
 
 _LEDGER = _argument(
     "--ledger",
     metavar="CONN_ID",
     default=None,
-    help="Airflow connection of the ledger's database; none for no ledger (default: [halo] ledger_conn_id)",
+    help="Airflow connection of the ledger's database; none for no ledger (default: [halo] ledger_conn_id, no ledger)",
 )
 
 _EXIT = "Exit code: 0 done, 1 the run failed, 2 the plan or the arguments are wrong."
@@ -76,7 +88,7 @@ COMMANDS: tuple[Command, ...] = (
         help="check a plan and hold it against the guide's checklist",
         description="Check a plan: every mistake at once, with its line, and the checklist of what an AI needs to know. "
         "Needs no Airflow, no database and no account. " + _EXIT,
-        run="airflow_provider_halo.cli.check:run",
+        run="airflow_provider_halo.cli.starter:check",
         arguments=(
             _argument("plan", metavar="PLAN", help="the plan file, for example halo.yaml"),
             _argument("--strict", action="store_true", help="exit 1 when the checklist has a ✗"),
@@ -85,11 +97,11 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         name="sync",
         help="bring a plan's data to Halo, without a scheduler",
-        description="Read the plan's queries and send what they give to Halo: the same engine and batches as the DAGs. "
+        description="Read the plan's queries and send their rows to Halo: the same engine and batches as the DAGs. "
         "Connections come from Airflow (environment, secrets backend or metadata database). " + _EXIT,
-        run="airflow_provider_halo.cli.sync:run",
+        run="airflow_provider_halo.cli.sync:sync",
         arguments=(
-            _argument("plan", metavar="PLAN", help="the plan file, for example halo.yaml"),
+            _PLAN,
             _argument(
                 "--only",
                 metavar="KEY,…",
@@ -113,14 +125,14 @@ COMMANDS: tuple[Command, ...] = (
             _argument(
                 "--max-changed",
                 metavar="P%",
-                default="50%",
+                default=None,
                 help="with a ledger: stop before anything is sent when more of the records that Halo has would change or "
-                "are no longer there; none for no limit (default: 50 percent)",
+                f"are missing; none for no limit (default: {_configured('max_changed')})",
             ),
             _argument(
                 "--force",
                 action="store_true",
-                help="send also when a query gives nothing any more, or when more would change than --max-changed",
+                help="send even when a query no longer returns rows, or when more would change than --max-changed",
             ),
             _argument("--dry-run", action="store_true", help="read, check and count, but send nothing"),
             _argument(
@@ -134,8 +146,9 @@ COMMANDS: tuple[Command, ...] = (
             _argument(
                 "--max-rejected",
                 metavar="N|P%",
-                default="1%",
-                help="how many records may be rejected, or which share of them; none for no limit (default: 1 percent)",
+                default=None,
+                help="how many records may be rejected, or which share of them; none for no limit (default: "
+                f"{_configured('max_rejected')})",
             ),
             _argument("--allow-empty", action="store_true", help="a run that reads no record at all is fine"),
             _HALO_CONN,
@@ -143,10 +156,12 @@ COMMANDS: tuple[Command, ...] = (
                 "--batch-size",
                 metavar="N",
                 type=int,
-                default=5_000,
-                help="users of a batch, about (default: %(default)s)",
+                default=None,
+                help=f"users of a batch, about (default: {_configured('batch_size')})",
             ),
-            _argument("--jobs", metavar="N", type=int, default=1, help="batches at once (default: %(default)s)"),
+            _argument(
+                "--jobs", metavar="N", type=int, default=DEFAULTS.jobs, help="batches at once (default: %(default)s)"
+            ),
             _argument(
                 "--report", metavar="FILE", default=None, help="write the report there as JSON; - for standard output"
             ),
@@ -157,7 +172,7 @@ COMMANDS: tuple[Command, ...] = (
         help="show what the ledger knows: runs, counts, rejected records, age",
         description="Show the last runs of each plan in the ledger, what became of its records, which were rejected and why, "
         "and how old the oldest acknowledgement is. Needs no Halo connection. " + _EXIT,
-        run="airflow_provider_halo.cli.status:run",
+        run="airflow_provider_halo.cli.ledger:status",
         arguments=(
             _argument(
                 "plan", metavar="PLAN", nargs="?", default=None, help="only this plan (default: all in the ledger)"
@@ -172,11 +187,11 @@ COMMANDS: tuple[Command, ...] = (
         name="retire",
         help="empty in Halo what was sent and the plan no longer has",
         description="A trait or entry that leaves the plan stays in Halo, where the AI goes on reading it. This sends its empty "
-        "value (null for a trait) to every record that the ledger knows. Only what a run of the whole plan has reported as "
-        "retired. " + _EXIT,
-        run="airflow_provider_halo.cli.retire:run",
+        "value (null for a trait) to every record that the ledger knows. It takes only what a run of the whole plan has "
+        "reported as retired. " + _EXIT,
+        run="airflow_provider_halo.cli.ledger:retire",
         arguments=(
-            _argument("plan", metavar="PLAN", help="the plan file, for example halo.yaml"),
+            _PLAN,
             _argument(
                 "--only",
                 metavar="NAME,…",
@@ -190,13 +205,13 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         name="ledger",
-        help="forget records, or sweep out old runs",
+        help="forget records, or delete old runs",
         description="forget: the next sync sends these records again, whatever Halo has. prune: delete runs and rejections "
         "that are older than so many days. " + _EXIT,
-        run="airflow_provider_halo.cli.ledger:run",
+        run="airflow_provider_halo.cli.ledger:forget_or_prune",
         arguments=(
             _argument("action", metavar="ACTION", choices=("forget", "prune"), help="forget or prune"),
-            _argument("plan", metavar="PLAN", help="the plan file, for example halo.yaml"),
+            _PLAN,
             _argument("--company", metavar="ID", action="append", default=[], help="forget this company"),
             _argument("--user", metavar="ID", action="append", default=[], help="forget this user and its link"),
             _argument("--all", action="store_true", help="forget all records"),
@@ -205,7 +220,7 @@ COMMANDS: tuple[Command, ...] = (
                 metavar="N",
                 type=int,
                 default=None,
-                help="prune: older than (default: [halo] ledger_keep_days)",
+                help="prune: older than (default: " + _configured("ledger_keep_days") + ")",
             ),
             _LEDGER,
         ),
@@ -213,10 +228,10 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         name="init",
         help="copy the DAGs and a first plan into a folder",
-        description="Copy the three DAGs and a starter plan into a folder, for example your DAG folder. Files that are "
-        "there already are left alone. " + _EXIT,
-        run="airflow_provider_halo.cli.init:run",
-        arguments=(_argument("folder", metavar="FOLDER", help="where to put them; made when it isn't there"),),
+        description="Copy the three DAGs and a starter plan into a folder, for example your DAG folder. Files that "
+        "already exist are left alone. " + _EXIT,
+        run="airflow_provider_halo.cli.starter:init",
+        arguments=(_argument("folder", metavar="FOLDER", help="where to put them; created when it does not exist"),),
     ),
     Command(
         name="sample",
@@ -267,4 +282,4 @@ def command(name: str) -> Command:
 
     :raises StopIteration: when there is none.
     """
-    return next(found for found in COMMANDS if found.name == name)
+    return next(entry for entry in COMMANDS if entry.name == name)

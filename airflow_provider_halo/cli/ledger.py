@@ -1,52 +1,238 @@
-"""`halo ledger`: forget records, so that they are sent again; sweep out old runs."""
+"""What asks and changes the ledger: `halo status`, `halo retire`, `halo ledger forget` and `halo ledger prune`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from typing import Any
 
-from airflow_provider_halo.cli.main import DONE, WRONG, complain, say
-from airflow_provider_halo.exceptions import SetupError
+import msgspec
+
+from airflow_provider_halo.cli.main import DONE, FAILED, WRONG, complain, names_of, plan_of, say
+from airflow_provider_halo.delivery.report import Report, failure_of
+from airflow_provider_halo.exceptions import HaloError, SetupError
 from airflow_provider_halo.ledger.ledger import Ledger, PlanLedger
+from airflow_provider_halo.ledger.retired import Retired
+from airflow_provider_halo.ledger.runs import RunRow
+from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.plan.loader import load_plan
+from airflow_provider_halo.plan.messages import join_names
+from airflow_provider_halo.plan.model import LoadedPlan
+from airflow_provider_halo.records.problem import SCOPES, STATUSES
+from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.sync.retire import retirable
+from airflow_provider_halo.sync.retire import retire as send_empty_values
+from airflow_provider_halo.sync.run import close_run
+from airflow_provider_halo.sync.stopped import SyncStopped
+
+__all__ = ["forget_or_prune", "retire", "run_key_of", "status"]
 
 
 @contextmanager
-def opened(conn_id: str | None) -> Iterator[Ledger]:
-    """The ledger that was named or is configured.
+def _opened(conn_id: str | None) -> Iterator[Ledger]:
+    """The ledger that the command line names, or else the configuration.
 
     :raises SetupError: when there is none.
     """
-    # Airflow takes seconds to import, and wrong words are told without it.
+    # Airflow takes seconds to import, and wrong arguments are reported without it.
     from airflow_provider_halo.hooks.ledger import airflow_ledger  # noqa: PLC0415 (slow, see above)
 
     with airflow_ledger(conn_id) as ledger:
         if ledger is None:
             raise SetupError(
-                "There is no ledger: name its connection by --ledger, or set AIRFLOW__HALO__LEDGER_CONN_ID."
+                "There is no ledger: name its connection with --ledger, or set AIRFLOW__HALO__LEDGER_CONN_ID."
             )
         yield ledger
 
 
 def run_key_of(command: str) -> str:
-    """What the ledger knows a run of a command by."""
+    """The key of one run of a command in the ledger."""
     return f"{command} {datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {secrets.token_hex(2)}"
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked for, in every workspace that the plan was brought to."""
+def status(arguments: argparse.Namespace) -> int:
+    """Show what the ledger knows, as a table or as JSON."""
+    if arguments.runs < 1 or arguments.rejects < 0:
+        complain("halo status: --runs must be 1 or more, --rejects 0 or more")
+        return WRONG
+    name = None if arguments.plan is None else load_plan(arguments.plan).name
+    with _opened(arguments.ledger) as ledger:
+        statuses = [_status(plan_ledger, arguments.runs, arguments.rejects) for plan_ledger in ledger.plans(name=name)]
+    if arguments.json:
+        say(json.dumps(statuses, indent=2))
+    elif statuses:
+        say("\n\n".join(_text(plan_status) for plan_status in statuses))
+    else:
+        say(f"The ledger knows nothing of {'any plan' if name is None else f'the plan {name!r}'} yet.")
+    return DONE
+
+
+def _status(plan_ledger: PlanLedger, runs: int, rejects: int) -> dict[str, Any]:
+    """One plan, as `--json` shows it. Moments are UTC."""
+    oldest = plan_ledger.acknowledged.oldest()
+    count, rejects_shown = plan_ledger.rejects.listed(rejects)
+    return {
+        "plan": plan_ledger.plan,
+        "workspace": plan_ledger.workspace,
+        "acknowledged": {scope: plan_ledger.acknowledged.counts([scope]) for scope in SCOPES},
+        "oldest_acknowledgement": None if oldest is None else _moment(oldest),
+        "oldest_age_days": None if oldest is None else round(_age(oldest), 2),
+        "rejected": count,
+        "rejects": [
+            {
+                **msgspec.to_builtins(reject.problem),
+                "attempts": reject.attempts,
+                "first_seen": _moment(reject.first_seen),
+                "last_seen": _moment(reject.last_seen),
+                "size": reject.size,
+            }
+            for reject in rejects_shown
+        ],
+        "retired": [{"name": part.name, "since": _moment(part.since)} for part in plan_ledger.retired_parts.retired()],
+        "runs": [_run(row) for row in plan_ledger.runs.last(runs)],
+    }
+
+
+def _run(row: RunRow) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(row)
+    plain["started_at"] = _moment(row.started_at)
+    plain["ended_at"] = None if row.ended_at is None else _moment(row.ended_at)
+    return plain
+
+
+def _text(status: dict[str, Any]) -> str:
+    known = ", ".join(f"{count:,} {scope}" for scope, count in status["acknowledged"].items())
+    age = (
+        ""
+        if status["oldest_acknowledgement"] is None
+        else f"; the oldest acknowledgement is {status['oldest_age_days']:.1f} days old ({status['oldest_acknowledgement']})"
+    )
+    return "\n".join(
+        [
+            f"Plan {status['plan']} (workspace {status['workspace']})",
+            f"Halo is known to have {known}{age}",
+            *_run_lines(status["runs"]),
+            *_reject_lines(status["rejected"], status["rejects"]),
+            *(
+                f"retired: {part['name']}, since {part['since']}; it stays in Halo until `halo retire` empties it"
+                for part in status["retired"]
+            ),
+        ]
+    )
+
+
+def _run_lines(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
+    if not runs:
+        return
+    yield ""
+    yield (
+        f"{'started (UTC)':<21}{'state':<9}" + "".join(f"{name:>10}" for name in STATUSES) + f"{'requests':>10}  run"
+    )
+    for run in runs:
+        counts = "".join(f"{run[name]:>10,}" for name in STATUSES)
+        batches = "" if run["state"] != "running" else f" ({run['batches_done']} of {run['batches']} batches ended)"
+        yield f"{run['started_at']:<21}{run['state']:<9}{counts}{run['requests']:>10,}  {run['run_key']}{batches}"
+        if run["reason"]:
+            yield f"{'':<21}{run['reason']}"
+
+
+def _reject_lines(total: int, rejects: Sequence[dict[str, Any]]) -> Iterator[str]:
+    if not total:
+        return
+    yield ""
+    yield f"{total:,} rejected"
+    for reject in rejects:
+        where = f"{reject['scope']} {reject['key']}" + (f": {reject['field']}" if reject["field"] else "")
+        size = "" if reject["size"] is None else f", {reject['size']:,} bytes"
+        yield f"  {where}: {reject['reason']} ({reject['attempts']} attempts since {reject['first_seen']}{size})"
+    if total > len(rejects):
+        yield f"  and {total - len(rejects):,} more"
+
+
+def _moment(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _age(moment: datetime) -> float:
+    """Days since."""
+    return (datetime.now(timezone.utc).replace(tzinfo=None) - moment).total_seconds() / 86_400
+
+
+def retire(arguments: argparse.Namespace) -> int:
+    """Say what is retired, and empty it in Halo."""
+    plan = load_plan(plan_of(arguments))
+    # Airflow takes seconds to import, and a plan's mistakes are reported without it.
+    from airflow_provider_halo.hooks.halo import HaloHook  # noqa: PLC0415 (slow, see above)
+
+    settings = HaloHook(arguments.halo_conn).settings
+    with _opened(arguments.ledger) as ledger:
+        plan_ledger = ledger.of_plan(plan.name, settings)
+        retired = _retired(plan, plan_ledger)
+        chosen, unknown = _choose(retired, names_of(arguments.only))
+        if unknown:
+            known = join_names([part.name for part in retired]) or "none"
+            complain(f"halo retire: {', '.join(unknown)} is not retired in this plan. Retired: {known}.")
+            return WRONG
+        if not chosen:
+            say("Nothing is retired: Halo has no trait or entry of this plan that the plan doesn't have.")
+            return DONE
+        for part in chosen:
+            count = plan_ledger.acknowledged.size(part.scope)
+            say(f"{part.name}: {'would be' if arguments.dry_run else 'is being'} emptied in {count:,} {part.scope}")
+        if arguments.dry_run:
+            return DONE
+        reason = _empty(chosen, plan, ledger, settings)
+        if reason:
+            complain(f"halo retire: {reason}")
+            return FAILED
+        plan_ledger.retired_parts.forget([part.name for part in chosen])
+    return DONE
+
+
+def _choose(retired: Sequence[Retired], only: Sequence[str]) -> tuple[list[Retired], list[str]]:
+    """The parts of these names, all without names; and the names that none of the parts has."""
+    known = {part.name for part in retired}
+    return [part for part in retired if not only or part.name in only], [name for name in only if name not in known]
+
+
+def _empty(parts: Sequence[Retired], plan: LoadedPlan, ledger: Ledger, settings: HaloSettings) -> str | None:
+    """Send the empty values as one run of the ledger; why it failed."""
+    ledger_run = ledger.open_run(plan.name, settings, run_key_of("halo retire"), whole=False)
+    try:
+        report = send_empty_values(ledger_run, parts, settings)
+    except HaloError as error:
+        report = error.report if isinstance(error, SyncStopped) else Report(stopped=str(error))
+        say(report.to_text())
+        close_run(ledger_run, report, reason=str(error))
+        raise
+    say(report.to_text())
+    reason = failure_of(report, max_rejected=Limit(count=0), allow_empty=True)
+    close_run(ledger_run, report, reason=reason)
+    return reason
+
+
+def _retired(plan: LoadedPlan, plan_ledger: PlanLedger) -> list[Retired]:
+    from airflow_provider_halo.hooks.databases import airflow_sources  # noqa: PLC0415 (imports Airflow)
+
+    with airflow_sources() as sources:
+        return retirable(plan, plan_ledger.retired_parts.retired(), sources)
+
+
+def forget_or_prune(arguments: argparse.Namespace) -> int:
+    """Forget records or delete old runs, in every workspace that the plan was brought to."""
     named = bool(arguments.company or arguments.user)
     if arguments.action == "forget" and named == arguments.all:
-        complain("halo ledger forget: give --company and --user of what is to be forgotten, or --all")
+        complain("halo ledger forget: name the records with --company and --user, or give --all")
         return WRONG
     if arguments.action == "prune" and (named or arguments.all):
-        complain("halo ledger prune: takes --days only; records are forgotten by halo ledger forget")
+        complain("halo ledger prune: takes only --days; to forget records, use halo ledger forget")
         return WRONG
-    plan = load_plan(arguments.plan)
-    with opened(arguments.ledger) as ledger:
+    plan = load_plan(plan_of(arguments))
+    with _opened(arguments.ledger) as ledger:
         plan_ledgers = ledger.plans(name=plan.name)
         if not plan_ledgers:
             say(f"The ledger knows nothing of the plan {plan.name!r}.")
@@ -70,10 +256,10 @@ def _forget(plan_ledger: PlanLedger, arguments: argparse.Namespace) -> None:
 
 
 def _prune(plan_ledger: PlanLedger, arguments: argparse.Namespace) -> None:
-    from airflow_provider_halo.hooks import config  # noqa: PLC0415 (imports Airflow, see above)
+    from airflow_provider_halo.hooks import config  # noqa: PLC0415 (imports Airflow)
 
     days = config.ledger_keep_days() if arguments.days is None else arguments.days
     if not days:
         say(f"{plan_ledger.plan}: nothing to delete, [halo] ledger_keep_days is 0.")
         return
-    say(f"{plan_ledger.plan}: deleted {plan_ledger.runs.prune(days):,} runs of more than {days} days ago.")
+    say(f"{plan_ledger.plan}: deleted {plan_ledger.runs.prune(days):,} runs that are older than {days} days.")

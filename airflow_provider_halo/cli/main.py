@@ -1,4 +1,4 @@
-"""Parses the words of `halo`, runs the command, and turns errors into one human line and an exit code."""
+"""Parses the arguments of `halo`, runs the command, and turns errors into one human line and an exit code."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from airflow_provider_halo.cli.commands import COMMANDS, Command
 from airflow_provider_halo.exceptions import HaloError, PlanError
 from airflow_provider_halo.sync.stopped import SyncStopped
 
-DONE, FAILED, WRONG = 0, 1, 2
+__all__ = ["DONE", "FAILED", "WRONG", "complain", "main", "names_of", "plan_of", "run", "say"]
+
+DONE, FAILED, WRONG = 0, 1, 2  # exit codes
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run `halo WORDS…`; without words those of the command line.
+    """Run `halo` with these arguments; None takes those of the command line.
 
     :return: the exit code.
     """
@@ -26,9 +28,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def run(command: Command, arguments: argparse.Namespace) -> int:
-    """Run one command. What it has to say about errors goes to standard error.
+    """Run one command. Errors are printed on standard error.
 
-    :return: the exit code: 0 done, 1 failed, 2 the plan or the words are wrong.
+    :return: the exit code: 0 done, 1 failed, 2 the plan or the arguments are wrong.
     """
     module, _, name = command.run.partition(":")
     function: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module), name)
@@ -38,7 +40,7 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
         except HaloError as error:
             return _explain(command, error)
         except KeyboardInterrupt:
-            complain(f"halo {command.name}: stopped by you. What Halo has stored stays; run it again to go on.")
+            complain(f"halo {command.name}: interrupted. What Halo has stored stays; run it again to continue.")
             return FAILED
 
 
@@ -56,13 +58,30 @@ def _explain(command: Command, error: HaloError) -> int:
 
 
 def complain(text: str) -> None:
-    """Say something to the person on standard error."""
+    """Print a line on standard error."""
     sys.stderr.write(text + "\n")
 
 
 def say(text: str) -> None:
-    """Say something to the person on standard output."""
+    """Print a line on standard output."""
     sys.stdout.write(text + "\n")
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """The names in a text with commas between them."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def plan_of(arguments: argparse.Namespace) -> str:
+    """Path of the plan that the command line names, or else the configuration.
+
+    :raises SetupError: when neither does.
+    """
+    if arguments.plan is not None:
+        return str(arguments.plan)
+    from airflow_provider_halo.hooks import config  # noqa: PLC0415 (imports Airflow, which takes seconds)
+
+    return config.plan_path()
 
 
 def _parser() -> argparse.ArgumentParser:

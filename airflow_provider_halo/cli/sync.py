@@ -4,37 +4,51 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_provider_halo.cli.ledger import run_key_of
-from airflow_provider_halo.cli.main import DONE, FAILED, WRONG, complain, say
-from airflow_provider_halo.delivery.report import Report, failure_of, parse_max_rejected
+from airflow_provider_halo.cli.main import DONE, FAILED, WRONG, complain, names_of, plan_of, say
+from airflow_provider_halo.delivery.report import Report, failure_of
 from airflow_provider_halo.exceptions import HaloError, LedgerError, SetupError
 from airflow_provider_halo.ledger.ledger import Ledger, Run
+from airflow_provider_halo.limit import NO_LIMIT, Limit
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.batch import SyncOptions
-from airflow_provider_halo.sync.guard import GuardOptions, parse_max_changed
+from airflow_provider_halo.sync.guard import GuardOptions
 from airflow_provider_halo.sync.run import close_run, sync_plan
 from airflow_provider_halo.sync.stopped import SyncStopped
 
+__all__ = ["sync"]
 
-def run(arguments: argparse.Namespace) -> int:
+
+@dataclass(frozen=True, kw_only=True)
+class _Configured:
+    """What the command line gives, or else ``[halo]``."""
+
+    batch_size: int
+    max_rejected: Limit
+    max_changed: Limit
+    ledger_keep_days: int
+
+
+def sync(arguments: argparse.Namespace) -> int:
     """Sync the plan, print the report, and say whether the run counts as done."""
-    wrong = _wrong_words(arguments)
+    wrong = _argument_error(arguments)
     if wrong:
         complain(f"halo sync: {wrong}")
         return WRONG
-    plan = load_plan(arguments.plan)
-    # Airflow takes seconds to import, and a plan's mistakes are told without it.
-    from airflow_provider_halo.hooks import config  # noqa: PLC0415 (slow, see above)
+    plan = load_plan(plan_of(arguments))
+    # Airflow takes seconds to import, and a plan's mistakes are reported without it.
     from airflow_provider_halo.hooks.databases import airflow_sources  # noqa: PLC0415 (slow, see above)
     from airflow_provider_halo.hooks.halo import HaloHook  # noqa: PLC0415 (slow, see above)
     from airflow_provider_halo.hooks.ledger import airflow_ledger  # noqa: PLC0415 (slow, see above)
 
+    configured = _configured(arguments)
     options = SyncOptions(
-        only=tuple(name.strip() for name in arguments.only.split(",") if name.strip()),
+        only=names_of(arguments.only),
         full=arguments.full,
         dry_run=arguments.dry_run,
         link_users=arguments.link_users,
@@ -47,10 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
 
         def end(report: Report) -> str | None:
             reason = report.stopped or failure_of(
-                report, max_rejected=arguments.max_rejected, allow_empty=arguments.allow_empty
+                report, max_rejected=configured.max_rejected, allow_empty=arguments.allow_empty
             )
             if ledger_run is not None and ledger_run.id:
-                close_run(ledger_run, report, reason=reason, keep_days=config.ledger_keep_days())
+                close_run(ledger_run, report, reason=reason, keep_days=configured.ledger_keep_days)
             _show(report, arguments.report)
             return reason
 
@@ -60,17 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
                 sources=sources,
                 settings=settings,
                 options=options,
-                batch_size=arguments.batch_size,
+                batch_size=configured.batch_size,
                 company_ids=arguments.company,
                 jobs=arguments.jobs,
                 run=ledger_run,
-                guarding=GuardOptions(
-                    # Whoever asks for everything, or for one company, knows that much will change.
-                    max_changed=None
-                    if arguments.full or arguments.company
-                    else parse_max_changed(arguments.max_changed),
-                    force=arguments.force,
-                ),
+                guarding=GuardOptions(max_changed=configured.max_changed, force=arguments.force),
             )
         except SyncStopped as stopped:
             if isinstance(stopped.cause, LedgerError):
@@ -100,17 +108,46 @@ def _open(ledger: Ledger, plan: LoadedPlan, settings: HaloSettings, arguments: a
     )
 
 
-def _wrong_words(arguments: argparse.Namespace) -> str | None:
+def _configured(arguments: argparse.Namespace) -> _Configured:
+    """The options that have a default in ``[halo]``.
+
+    :raises SetupError: when a value can't be used.
+    """
+    from airflow_provider_halo.hooks import config  # noqa: PLC0415 (imports Airflow)
+
+    if arguments.full or arguments.company:
+        # Whoever asks for everything, or for one company, knows that much will change.
+        max_changed = NO_LIMIT
+    else:
+        max_changed = config.max_changed() if arguments.max_changed is None else _max_changed(arguments.max_changed)
+    return _Configured(
+        batch_size=config.batch_size() if arguments.batch_size is None else arguments.batch_size,
+        max_rejected=config.max_rejected() if arguments.max_rejected is None else _max_rejected(arguments.max_rejected),
+        max_changed=max_changed,
+        ledger_keep_days=config.ledger_keep_days(),
+    )
+
+
+def _max_rejected(text: str | None) -> Limit:
+    return Limit.parse(text, "--max-rejected")
+
+
+def _max_changed(text: str | None) -> Limit:
+    return Limit.parse(text, "--max-changed", share_only=True)
+
+
+def _argument_error(arguments: argparse.Namespace) -> str | None:
+    """What is wrong with the arguments, before anything is read or imported for the run."""
     try:
-        parse_max_rejected(arguments.max_rejected)
-        parse_max_changed(arguments.max_changed)
-    except (ValueError, SetupError) as error:
+        _max_rejected(arguments.max_rejected)
+        _max_changed(arguments.max_changed)
+    except SetupError as error:
         return str(error)
-    for name in ("batch_size", "jobs"):
-        if getattr(arguments, name) < 1:
-            return f"--{name.replace('_', '-')} must be 1 or more"
+    for name, value in (("--batch-size", arguments.batch_size), ("--jobs", arguments.jobs)):
+        if value is not None and value < 1:
+            return f"{name} must be 1 or more"
     if arguments.report not in {None, "-"} and not Path(arguments.report).absolute().parent.is_dir():
-        return f"--report: there is no folder {Path(arguments.report).parent}"
+        return f"--report: the folder {Path(arguments.report).parent} does not exist"
     return None
 
 

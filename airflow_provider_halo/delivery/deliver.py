@@ -8,12 +8,12 @@ from airflow_provider_halo.api.client import HaloClient
 from airflow_provider_halo.api.responses import Answer
 from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.delivery.links import DecideLink
-from airflow_provider_halo.delivery.outcome import SCOPES, Outcome, Status
+from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.delivery.refusals import RefusalStreak, refusal_problem
 from airflow_provider_halo.delivery.users import ChunkResult, UserDelivery
 from airflow_provider_halo.delivery.workers import ChunkStream, Workers
 from airflow_provider_halo.exceptions import PayloadTooLarge, RequestRefused, TransientError
-from airflow_provider_halo.records.problem import Problem, Scope
+from airflow_provider_halo.records.problem import SCOPES, Problem, Scope, Status
 
 __all__ = ["Delivery"]
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, get_args
 
 import msgspec
 
 from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.records.payload import Payload
-from airflow_provider_halo.records.problem import Problem, Scope
+from airflow_provider_halo.records.problem import Problem, Scope, Status
 
-__all__ = ["SCOPES", "STATUSES", "Outcome", "Status", "as_change", "as_changes", "rejection_of"]
-
-Status = Literal["stored", "unchanged", "skipped", "rejected", "failed"]
-STATUSES: tuple[Status, ...] = get_args(Status)
-SCOPES: tuple[Scope, ...] = get_args(Scope)
+__all__ = ["Outcome", "as_change", "as_changes", "rejection_of"]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_halo.delivery.outcome import SCOPES, STATUSES, Outcome, Status
-from airflow_provider_halo.records.problem import Problem, Scope
+from airflow_provider_halo.delivery.outcome import Outcome
+from airflow_provider_halo.limit import Limit
+from airflow_provider_halo.records.problem import SCOPES, STATUSES, Problem, Scope, Status
 
-__all__ = ["REJECTS_SHOWN", "Counts", "Report", "Tally", "failure_of", "merge", "parse_max_rejected"]
+__all__ = ["REJECTS_SHOWN", "Counts", "Report", "Tally", "failure_of", "merge"]
 
 REJECTS_SHOWN = 20  # a report travels through XCom; the counts say how many there were in all
 
@@ -192,31 +193,10 @@ def merge(reports: Iterable[Report]) -> Report:
     return total
 
 
-def parse_max_rejected(text: str | int | None) -> int | str | None:
-    """Read a limit for rejected records: a count (``20``), a share of the run (``1%``), or none at all.
-
-    :raises ValueError: for anything else; its text says what is taken.
-    """
-    if text is None or (isinstance(text, str) and text.strip().lower() in {"", "none"}):
-        return None
-    word = str(text).strip()
-    digits = word.removesuffix("%").strip()
-    try:
-        number = float(digits)
-    except ValueError:
-        number = -1.0
-    whole = number == int(number) if number >= 0 and number != float("inf") else False
-    if word.endswith("%") and 0 <= number <= 100:
-        return word
-    if not word.endswith("%") and whole:
-        return int(number)
-    raise ValueError(f"max_rejected must be a count such as 20, or a share such as 1%, not {text!r}")
-
-
-def failure_of(report: Report, *, max_rejected: int | str | None = "1%", allow_empty: bool = False) -> str | None:
+def failure_of(report: Report, *, max_rejected: Limit, allow_empty: bool = False) -> str | None:
     """Why a run counts as failed, in one sentence; None when it did what it should.
 
-    :param max_rejected: what `parse_max_rejected` takes; None allows any number.
+    :param max_rejected: how many of its records may be rejected.
     :param allow_empty: whether a run that read no record at all is fine.
     """
     if report.stopped:
@@ -225,17 +205,11 @@ def failure_of(report: Report, *, max_rejected: int | str | None = "1%", allow_e
     if failed:
         first = f", the first: {report.failures[0]}" if report.failures else ""
         return f"{failed:,} of {report.records:,} records could not be delivered{first}; run it again to send them"
-    limit = parse_max_rejected(max_rejected)
     rejected = report.total("rejected")
-    if limit is not None and rejected:
-        share = isinstance(limit, str)
-        allowed = float(limit.rstrip("% ")) * report.records / 100 if isinstance(limit, str) else limit
-        if rejected > allowed:
-            first = f"; the first: {report.rejects[0]}" if report.rejects else ""
-            of = f" ({rejected / report.records:.2%})" if share else ""
-            return (
-                f"{rejected:,} of {report.records:,} records were rejected{of}, more than max_rejected={limit}{first}"
-            )
+    if not max_rejected.allows(rejected, report.records):
+        first = f"; the first: {report.rejects[0]}" if report.rejects else ""
+        share = f" ({rejected / report.records:.2%})" if max_rejected.percent is not None else ""
+        return f"{rejected:,} of {report.records:,} records were rejected{share}, more than max_rejected={max_rejected}{first}"
     if not report.records and not allow_empty:
         return "the plan's queries gave no record at all, so nothing was sent; check the source database and the SQL"
     return None

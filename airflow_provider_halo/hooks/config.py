@@ -1,4 +1,4 @@
-"""Airflow's configuration section ``[halo]``: what operators take where an argument is left out."""
+"""Airflow's configuration section ``[halo]``: what operators and the `halo` command take where an argument is left out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,20 @@ from configparser import InterpolationError
 from airflow.sdk import conf
 
 from airflow_provider_halo.exceptions import SetupError
+from airflow_provider_halo.limit import Limit
+from airflow_provider_halo.settings import DEFAULTS
+
+__all__ = [
+    "batch_size",
+    "conn_id",
+    "ledger_conn_id",
+    "ledger_keep_days",
+    "max_changed",
+    "max_rejected",
+    "plan_path",
+    "pool",
+    "pool_slots",
+]
 
 
 def plan_path() -> str:
@@ -18,19 +32,19 @@ def plan_path() -> str:
     if not path:
         raise SetupError(
             "No plan file is configured: set AIRFLOW__HALO__PLAN (or `plan` under [halo] in airflow.cfg) to its path as "
-            "the workers see it, or give the operator plan=…"
+            "the workers see it, or name the plan (plan=… of an operator, PLAN of the halo command)."
         )
     return path
 
 
 def conn_id() -> str:
     """Id of the Halo connection."""
-    return _text("conn_id", "halo_default")
+    return _text("conn_id")
 
 
 def ledger_conn_id() -> str:
     """Id of the connection of the ledger's database; empty for no ledger."""
-    return _text("ledger_conn_id", "")
+    return _text("ledger_conn_id")
 
 
 def ledger_keep_days() -> int:
@@ -38,15 +52,12 @@ def ledger_keep_days() -> int:
 
     :raises SetupError: when it is no whole number from 0.
     """
-    days = _text("ledger_keep_days", "90")
-    if not days.isdecimal():
-        raise SetupError(f"[halo] ledger_keep_days must be a whole number from 0, not {days!r}.")
-    return int(days)
+    return _whole_number("ledger_keep_days", minimum=0)
 
 
 def pool() -> str:
     """Name of the pool of the shipped DAGs."""
-    return _text("pool", "halo_api")
+    return _text("pool")
 
 
 def pool_slots() -> int:
@@ -54,27 +65,43 @@ def pool_slots() -> int:
 
     :raises SetupError: when it is no whole number from 1.
     """
-    slots = _text("pool_slots", "4")
-    if not slots.isdecimal() or not int(slots):
-        raise SetupError(
-            f"[halo] pool_slots must be a whole number from 1, not {slots!r}: without a ledger requests_per_second is "
-            "divided by it."
-        )
-    return int(slots)
+    return _whole_number("pool_slots", minimum=1, because=": without a ledger requests_per_second is divided by it")
 
 
-def batch_size() -> str:
-    """Users in one batch, about; as a text, for whoever reads it to check."""
-    return _text("batch_size", "5000")
+def batch_size() -> int:
+    """Users in one batch, about.
+
+    :raises SetupError: when it is no whole number from 1.
+    """
+    return _whole_number("batch_size", minimum=1)
 
 
-def max_rejected() -> str:
-    """How many rejected records a run may have: a count or a share."""
-    return _text("max_rejected", "1%")
+def max_rejected() -> Limit:
+    """How many records of a run may be rejected: a count or a share.
+
+    :raises SetupError: when it is neither.
+    """
+    return Limit.parse(_text("max_rejected"), "[halo] max_rejected")
 
 
-def _text(option: str, otherwise: str) -> str:
+def max_changed() -> Limit:
+    """Which share of the records that Halo is known to have may change or be missing.
+
+    :raises SetupError: when it is no share.
+    """
+    return Limit.parse(_text("max_changed"), "[halo] max_changed", share_only=True)
+
+
+def _whole_number(option: str, *, minimum: int, because: str = "") -> int:
+    text = _text(option)
+    if not text.isdecimal() or int(text) < minimum:
+        raise SetupError(f"[halo] {option} must be a whole number from {minimum}, not {text!r}{because}.")
+    return int(text)
+
+
+def _text(option: str) -> str:
+    default = str(getattr(DEFAULTS, option))
     try:
-        return (conf.get("halo", option, fallback=otherwise) or otherwise).strip()
+        return (conf.get("halo", option, fallback=default) or default).strip()
     except InterpolationError:  # a file of Python's configparser, where a percent sign begins a reference
         raise SetupError(f"[halo] {option} in airflow.cfg holds a single %: write it twice, as in 1%%.") from None

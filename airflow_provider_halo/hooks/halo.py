@@ -27,7 +27,7 @@ from airflow_provider_halo.hooks.sending import send
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem, Scope
-from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.settings import DEFAULTS, HaloSettings
 
 
 class HaloHook(BaseHook):
@@ -43,7 +43,7 @@ class HaloHook(BaseHook):
     """
 
     conn_name_attr = "halo_conn_id"
-    default_conn_name = "halo_default"
+    default_conn_name = DEFAULTS.conn_id
     conn_type = "halo"
     hook_name = "HaloAgents"
 

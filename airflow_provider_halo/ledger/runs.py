@@ -14,12 +14,12 @@ from airflow_provider_halo.ledger.acknowledged import utc_now
 from airflow_provider_halo.ledger.database import Database
 from airflow_provider_halo.ledger.schema import BATCHES, REJECTS, RUNS, kept_key, kept_text
 from airflow_provider_halo.ledger.statements import Upsert
+from airflow_provider_halo.records.problem import SCOPES, STATUSES
 
 __all__ = ["RunRow", "Runs", "State"]
 
 _ONE: Final[sa.ColumnElement[int]] = sa.literal_column("1")
 State = Literal["running", "done", "failed"]
-_STATUSES: Final = ("stored", "unchanged", "skipped", "rejected", "failed")
 _SUMS: Final = ("requests", "retries", "bytes", "seconds")  # of a batch they add up over its attempts
 _LABEL: Final = 255
 _REASON: Final = 10_000
@@ -78,7 +78,7 @@ class Runs:
             "whole": whole,
             "state": "running",
             "started_at": utc_now(),
-            **dict.fromkeys((*_STATUSES, *_SUMS), 0),
+            **dict.fromkeys((*STATUSES, *_SUMS), 0),
         }
 
         run_id = self._database.id_of(RUNS, query, values)
@@ -98,7 +98,7 @@ class Runs:
             "attempts": 1,
             "started_at": utc_now(),
             "ended_at": None,
-            **dict.fromkeys((*_STATUSES, *_SUMS), 0),
+            **dict.fromkeys((*STATUSES, *_SUMS), 0),
             "report": None,
             "found": None,
         }
@@ -181,7 +181,7 @@ class Runs:
             BATCHES.c.run_id,
             sa.func.count().label("batches"),
             sa.func.sum(sa.case((BATCHES.c.state == "done", 1), else_=0)).label("batches_done"),
-            *(sa.func.sum(BATCHES.c[name]).label(name) for name in (*_STATUSES, *_SUMS)),
+            *(sa.func.sum(BATCHES.c[name]).label(name) for name in (*STATUSES, *_SUMS)),
         ).group_by(BATCHES.c.run_id)
         newest = sa.select(RUNS).where(RUNS.c.plan_id == self._plan_id).order_by(RUNS.c.id.desc()).limit(count)
 
@@ -228,7 +228,7 @@ class Runs:
 
 
 def _totals(report: Mapping[str, Any]) -> dict[str, int]:
-    return {status: sum(report[scope][status] for scope in ("companies", "users", "links")) for status in _STATUSES}
+    return {status: sum(report[scope][status] for scope in SCOPES) for status in STATUSES}
 
 
 def _row(run: Any, sums: Any) -> RunRow:
@@ -244,7 +244,7 @@ def _row(run: Any, sums: Any) -> RunRow:
         batches_done=0 if sums is None else int(sums.batches_done),
         report=None if run.report is None else msgspec.json.decode(run.report),
         seconds=float(source.seconds or 0),
-        **{name: int(getattr(source, name) or 0) for name in (*_STATUSES, *_SUMS[:-1])},
+        **{name: int(getattr(source, name) or 0) for name in (*STATUSES, *_SUMS[:-1])},
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 
+from airflow_provider_halo.records.problem import STATUSES
+
 __all__ = [
     "BATCHES",
     "DIALECTS",
@@ -117,7 +119,7 @@ REJECTS: Final = sa.Table(
 
 
 def _counts() -> list[sa.Column[Any]]:
-    names = ("stored", "unchanged", "skipped", "rejected", "failed", "requests", "retries", "bytes")
+    names = (*STATUSES, "requests", "retries", "bytes")
     return [sa.Column(name, sa.BigInteger, nullable=False, default=0) for name in names]
 
 

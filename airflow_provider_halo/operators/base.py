@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow_provider_halo.api.blocking import stop_running
 from airflow_provider_halo.api.client import Stats
 from airflow_provider_halo.delivery.outcome import Outcome
-from airflow_provider_halo.delivery.report import Report, Tally, failure_of, parse_max_rejected
+from airflow_provider_halo.delivery.report import Report, Tally, failure_of
 from airflow_provider_halo.exceptions import (
     AuthError,
     ConnectionMissing,
@@ -34,6 +34,7 @@ from airflow_provider_halo.exceptions import (
 )
 from airflow_provider_halo.hooks.ledger import airflow_ledger, limiter_of
 from airflow_provider_halo.hooks.sending import send
+from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.stopped import SyncStopped
 
@@ -202,10 +203,7 @@ class DeliveryOperator(DataOperator):
             return send(settings, emit, ledger=ledger, limiter=limiter, **records)
 
     def _judge(self, report: Report) -> str | None:
-        try:
-            limit = parse_max_rejected(self.max_rejected)
-        except ValueError as error:
-            raise SetupError(str(error)) from None
+        limit = Limit.parse(self.max_rejected, "max_rejected")
         reason = failure_of(report, max_rejected=limit, allow_empty=True)
         if reason is None:
             return None

@@ -13,15 +13,17 @@ from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.databases import airflow_sources
 from airflow_provider_halo.hooks.halo import HaloHook
 from airflow_provider_halo.hooks.ledger import airflow_ledger
+from airflow_provider_halo.limit import NO_LIMIT, Limit
 from airflow_provider_halo.operators.arguments import as_boolean, as_count, as_keys, as_names, is_empty
 from airflow_provider_halo.operators.base import StoppableOperator, airflow_failures, run_key_of
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.plan.selection import Selection, select
+from airflow_provider_halo.settings import DEFAULTS, POOL_DESCRIPTION
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources
 from airflow_provider_halo.source.planning import plan_batches
-from airflow_provider_halo.sync.guard import GuardOptions, guard, parse_max_changed
+from airflow_provider_halo.sync.guard import GuardOptions, guard
 from airflow_provider_halo.sync.run import close_run
 
 if TYPE_CHECKING:
@@ -112,7 +114,9 @@ class PlanBatchesOperator(StoppableOperator):
         self, context: Context, plan: LoadedPlan, selection: Selection, batches: Sequence[Batch], sources: Sources
     ) -> None:
         options = GuardOptions(
-            max_changed=None if is_empty(self.max_changed) else parse_max_changed(self.max_changed),
+            max_changed=NO_LIMIT
+            if is_empty(self.max_changed)
+            else Limit.parse(self.max_changed, "max_changed", share_only=True),
             force=as_boolean(self.force, "force") or False,
         )
         with airflow_ledger(self.ledger_conn_id) as ledger:
@@ -133,7 +137,9 @@ class PlanBatchesOperator(StoppableOperator):
         for pool in sorted({task.pool for task in tasks} - {"default_pool"}):
             self.log.info(
                 "The batches run in the pool %r. If they stay in the state `scheduled`, the pool is missing: "
-                'airflow pools set %s 4 "Batches that talk to HaloAgents at once"',
+                'airflow pools set %s %d "%s"',
                 pool,
                 pool,
+                DEFAULTS.pool_slots,
+                POOL_DESCRIPTION,
             )

@@ -10,13 +10,14 @@ from airflow.sdk import Asset
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_halo.delivery.outcome import SCOPES
-from airflow_provider_halo.delivery.report import Report, failure_of, merge, parse_max_rejected
+from airflow_provider_halo.delivery.report import Report, failure_of, merge
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.ledger import airflow_ledger
+from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.operators.arguments import is_empty
 from airflow_provider_halo.operators.base import DataOperator, airflow_failures, run_key_of
+from airflow_provider_halo.records.problem import SCOPES
 from airflow_provider_halo.sync.run import close_run
 
 if TYPE_CHECKING:
@@ -114,8 +115,5 @@ class ReportOperator(DataOperator):
             return f"{missing} of {expected} batches gave no report: see the tasks upstream that failed"
         return None
 
-    def _limit(self) -> int | str | None:
-        try:
-            return parse_max_rejected(config.max_rejected() if is_empty(self.max_rejected) else self.max_rejected)
-        except ValueError as error:
-            raise SetupError(str(error)) from None
+    def _limit(self) -> Limit:
+        return config.max_rejected() if is_empty(self.max_rejected) else Limit.parse(self.max_rejected, "max_rejected")

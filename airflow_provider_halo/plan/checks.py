@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from airflow_provider_halo.contract import COMPANY_RESERVED, CONTEXT_TYPES, ENUMERATIONS, USER_RESERVED
 from airflow_provider_halo.exceptions import PlanProblem
 from airflow_provider_halo.plan.messages import Problems, did_you_mean, format_value, join_names
-from airflow_provider_halo.plan.model import SCOPES, Entry, Query, Shape, Traits, ordering
+from airflow_provider_halo.plan.model import QUERY_SCOPES, Entry, Query, Shape, Traits, ordering
 from airflow_provider_halo.plan.yaml_text import KeyPath
 from airflow_provider_halo.records.values import Json
 
@@ -303,7 +303,7 @@ def query_of(answer: str, names: Iterable[str]) -> tuple[str | None, str]:
 def _answer_names(data: dict[str, Json]) -> list[str]:
     """Everything in a plan that can answer a question: ``users.traits``, ``companies.context.integrations``."""
     names: list[str] = []
-    for scope in SCOPES:
+    for scope in QUERY_SCOPES:
         block = data.get(scope)
         if isinstance(block, dict):
             names.append(f"{scope}.traits")

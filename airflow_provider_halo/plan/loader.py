@@ -15,7 +15,7 @@ from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan import checks
 from airflow_provider_halo.plan.messages import Problems, dotted_path, explain_validation
 from airflow_provider_halo.plan.model import (
-    SCOPES,
+    QUERY_SCOPES,
     Entry,
     LoadedPlan,
     Nulls,
@@ -105,7 +105,7 @@ class _Loader:
         queries: list[Query] = []
         for scope in self._data:
             block = self._data[scope]
-            if scope in SCOPES and isinstance(block, dict):
+            if scope in QUERY_SCOPES and isinstance(block, dict):
                 queries.extend(self._scope(scope, block))
         checks.check_questions(self._data, queries, self._problems)
         self._report_missing_sources()
@@ -121,9 +121,9 @@ class _Loader:
             )
 
     def _check_scopes(self) -> None:
-        if not any(scope in self._data for scope in SCOPES):
+        if not any(scope in self._data for scope in QUERY_SCOPES):
             self._problems.at((), "the plan has neither companies nor users. Add at least one of them.")
-        for scope in SCOPES:
+        for scope in QUERY_SCOPES:
             if scope in self._data and self._data[scope] is None:
                 self._problems.at((scope,), f"empty. Write its key and traits, or remove `{scope}:`.")
 

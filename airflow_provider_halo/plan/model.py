@@ -12,7 +12,7 @@ from airflow_provider_halo.exceptions import PlanProblem
 from airflow_provider_halo.records.values import Json
 
 __all__ = [
-    "SCOPES",
+    "QUERY_SCOPES",
     "Companies",
     "Entry",
     "LoadedPlan",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 QueryScope = Literal["companies", "users"]
-SCOPES: tuple[QueryScope, ...] = get_args(QueryScope)
+QUERY_SCOPES: tuple[QueryScope, ...] = get_args(QueryScope)
 Shape = Literal["object", "array", "map", "scalar"]
 Nulls = Literal["send", "omit"]
 _Strings = Annotated[tuple[str, ...], Field(strict=False)]  # YAML gives lists, which strict tuples would refuse

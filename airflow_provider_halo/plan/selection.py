@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan.messages import did_you_mean, join_names
-from airflow_provider_halo.plan.model import SCOPES, LoadedPlan, Query, QueryScope
+from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, Query, QueryScope
 
 __all__ = ["Selection", "select"]
 
@@ -51,10 +51,10 @@ def select(plan: LoadedPlan, only: Sequence[str] = ()) -> Selection:
         ``companies.context.KEY``, and the same for users. Empty: everything, links included.
     :raises PlanError: for a name that the plan doesn't have; lists those that it has.
     """
-    scopes = [scope for scope in SCOPES if plan.traits(scope) is not None]
+    scopes = [scope for scope in QUERY_SCOPES if plan.traits(scope) is not None]
     if only:
         _refuse_unknown(plan, only)
-    wanted = set(only or (*SCOPES, "links"))
+    wanted = set(only or (*QUERY_SCOPES, "links"))
     traits_of = frozenset(scope for scope in scopes if wanted & {scope, f"{scope}.traits"})
     context = _wanted_entries(plan, wanted)
     sent = traits_of | {query.scope for query in context}
@@ -88,7 +88,7 @@ def _refuse_unknown(plan: LoadedPlan, only: Sequence[str]) -> None:
 
 def _known_names(plan: LoadedPlan) -> Iterator[str]:
     """Every name that `only` may give for a plan."""
-    for scope in SCOPES:
+    for scope in QUERY_SCOPES:
         if plan.traits(scope) is None:
             continue
         yield scope

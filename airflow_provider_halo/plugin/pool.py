@@ -10,9 +10,11 @@ from airflow.listeners import hookimpl
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-log = logging.getLogger(__name__)
+from airflow_provider_halo.settings import DEFAULTS, POOL_DESCRIPTION
 
-_DESCRIPTION = "Batches that talk to HaloAgents at once"
+__all__ = ["PoolMaker", "make_pool"]
+
+log = logging.getLogger(__name__)
 
 
 class PoolMaker:
@@ -27,12 +29,12 @@ class PoolMaker:
         """
         if type(component).__name__ != "Job":
             return
-        name = "halo_api"
+        name = DEFAULTS.pool
         try:
             name = conf.get("halo", "pool", fallback=name) or name
-            if not conf.getboolean("halo", "create_pool", fallback=True):
+            if not conf.getboolean("halo", "create_pool", fallback=DEFAULTS.create_pool):
                 return
-            slots = conf.getint("halo", "pool_slots", fallback=4)
+            slots = conf.getint("halo", "pool_slots", fallback=DEFAULTS.pool_slots)
             if make_pool(name, slots):
                 log.info("Made the pool %r with %d slots for Halo's batches ([halo] create_pool)", name, slots)
         except IntegrityError:
@@ -41,11 +43,12 @@ class PoolMaker:
             # Whatever is wrong with a pool, Airflow must start. The database's own text would hold SQL and parameters.
             log.warning(
                 "The pool %r for Halo's batches could not be made (%s). Until it is there, they wait in the state "
-                '`scheduled`: airflow pools set %s 4 "%s"',
+                '`scheduled`: airflow pools set %s %d "%s"',
                 name,
                 type(error).__name__,
                 name,
-                _DESCRIPTION,
+                DEFAULTS.pool_slots,
+                POOL_DESCRIPTION,
             )
 
 
@@ -63,5 +66,5 @@ def make_pool(name: str, slots: int) -> bool:
     with create_session() as session:
         if session.scalar(select(Pool.id).where(Pool.pool == name)) is not None:
             return False
-        session.add(Pool(pool=name, slots=slots, description=_DESCRIPTION, include_deferred=False))
+        session.add(Pool(pool=name, slots=slots, description=POOL_DESCRIPTION, include_deferred=False))
     return True

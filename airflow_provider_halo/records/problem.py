@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
-__all__ = ["BROKEN_TEXT", "InvalidRecords", "InvalidValue", "Problem", "Scope", "not_among"]
+__all__ = [
+    "BROKEN_TEXT",
+    "SCOPES",
+    "STATUSES",
+    "InvalidRecords",
+    "InvalidValue",
+    "Problem",
+    "Scope",
+    "Status",
+    "not_among",
+]
 
 Scope = Literal["companies", "users", "links"]
+Status = Literal["stored", "unchanged", "skipped", "rejected", "failed"]  # what became of a record
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
 BROKEN_TEXT: Final = "holds text that is no Unicode (a lone surrogate)"
 

@@ -13,15 +13,15 @@ from sqlalchemy.engine import Dialect
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
+from airflow_provider_halo.settings import DEFAULTS
 from airflow_provider_halo.source.batch import Batch, KeyType
 from airflow_provider_halo.source.database import Sources, ask, engine_of
 from airflow_provider_halo.source.errors import CollationsDiffer
 from airflow_provider_halo.source.keys import bound_of, coerce_key, key_type_of, type_of_key
 from airflow_provider_halo.source.sql import unnarrowed
 
-__all__ = ["BATCH_SIZE", "MAX_BATCHES", "batch_for", "bounds", "plan_batches"]
+__all__ = ["MAX_BATCHES", "batch_for", "bounds", "plan_batches"]
 
-BATCH_SIZE = 5_000
 MAX_BATCHES = 1_000  # below Airflow's max_map_length of 1,024: more would fail the task that maps over them
 _COMPANIES_AT_ONCE = 500
 
@@ -31,7 +31,7 @@ def plan_batches(
     selection: Selection,
     sources: Sources,
     *,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int = DEFAULTS.batch_size,
     max_batches: int = MAX_BATCHES,
     company_ids: Sequence[str | int] | None = None,
 ) -> list[Batch]:

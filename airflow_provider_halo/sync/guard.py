@@ -13,17 +13,18 @@ import sqlalchemy as sa
 
 from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.delivery.outcome import Outcome
-from airflow_provider_halo.exceptions import SetupError, UnlikelyChange
+from airflow_provider_halo.exceptions import UnlikelyChange
 from airflow_provider_halo.ledger.ledger import PlanLedger, Run
-from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
+from airflow_provider_halo.limit import NO_LIMIT, Limit
+from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources, ask, engine_of
 from airflow_provider_halo.source.read import read_payloads
 from airflow_provider_halo.source.sql import unnarrowed
-from airflow_provider_halo.sync.ledger_session import RECORD_SCOPES, read_only_finder
+from airflow_provider_halo.sync.ledger_session import read_only_finder
 
-__all__ = ["LEAST_KNOWN", "GuardOptions", "guard", "parse_max_changed"]
+__all__ = ["LEAST_KNOWN", "GuardOptions", "guard"]
 
 log = logging.getLogger(__name__)
 
@@ -35,29 +36,12 @@ _INTERVAL: Final = 5.0  # seconds between two lines in the log
 class GuardOptions:
     """What a run must not do without being told to.
 
-    :param max_changed: which share of the records that Halo is known to have may change, or be missing; None for any.
+    :param max_changed: which share of the records that Halo is known to have may change, or be missing.
     :param force: do it all the same.
     """
 
-    max_changed: float | None = None
+    max_changed: Limit = NO_LIMIT
     force: bool = False
-
-
-def parse_max_changed(text: str | float | None) -> float | None:
-    """Read a limit for changed records: a share such as ``50%``, or none at all. Gives it as a number from 0 to 1.
-
-    :raises SetupError: for anything else.
-    """
-    word = "" if text is None else str(text).strip().lower()
-    if word in {"", "none"}:
-        return None
-    try:
-        share = float(word.removesuffix("%")) / 100 if word.endswith("%") else -1.0
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise SetupError(f"max_changed must be a share such as 50%, or none, not {text!r}.")
-    return share
 
 
 def guard(
@@ -105,7 +89,7 @@ def _refuse_empty_queries(plan: LoadedPlan, selection: Selection, sources: Sourc
 
 def _queries(plan: LoadedPlan, selection: Selection) -> list[Query]:
     queries: list[Query] = []
-    for scope in RECORD_SCOPES:
+    for scope in QUERY_SCOPES:
         traits = plan.traits(scope)
         if traits is not None and selection.reads(scope):
             queries += [traits, *selection.entries(scope)]
@@ -129,16 +113,16 @@ class _Comparison:
         self._unchanged = 0
         self._last_line = time.monotonic()
 
-    def refuse_too_many_changes(self, batches: Sequence[Batch], max_changed: float) -> None:
+    def refuse_too_many_changes(self, batches: Sequence[Batch], max_changed: Limit) -> None:
         """Read until enough records are known to be unchanged.
 
         :raises UnlikelyChange: when there aren't as many.
         """
-        scopes: list[QueryScope] = [scope for scope in RECORD_SCOPES if self._selection.sends(scope)]
+        scopes: list[QueryScope] = [scope for scope in QUERY_SCOPES if self._selection.sends(scope)]
         known = self._plan_ledger.acknowledged.counts(scopes)
         if known < LEAST_KNOWN:
             return
-        enough = known * (1 - max_changed)
+        enough = known - max_changed.maximum(known)
         for batch in batches:
             for scope in scopes:
                 if self._unchanged < enough:
@@ -148,7 +132,7 @@ class _Comparison:
         differing = known - self._unchanged
         raise UnlikelyChange(
             f"Of {known:,} records that Halo is known to have, {differing:,} ({differing / known:.0%}) would change or are "
-            f"no longer there; more than max_changed={max_changed:.0%}. The source returns {self._read:,} records. Nothing "
+            f"no longer there; more than max_changed={max_changed}. The source returns {self._read:,} records. Nothing "
             "was sent. Look at a few of them with --dry-run; if they are right, run it with force (--force)."
         )
 

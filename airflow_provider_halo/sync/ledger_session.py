@@ -12,7 +12,7 @@ from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.delivery.report import Report
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.ledger.runs import State
-from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.records.payload import ContextEntry, Payload
 from airflow_provider_halo.records.problem import Problem
@@ -23,9 +23,8 @@ from airflow_provider_halo.sync.changes import ChangeFinder, ChangeOptions, chan
 from airflow_provider_halo.sync.ledger_writer import LedgerWriter
 from airflow_provider_halo.sync.options import SyncOptions
 
-__all__ = ["RECORD_SCOPES", "LedgerSession", "read_only_finder"]
+__all__ = ["LedgerSession", "read_only_finder"]
 
-RECORD_SCOPES: Final[tuple[QueryScope, ...]] = ("companies", "users")
 _ENDPOINTS: Final[Mapping[QueryScope, str]] = {"companies": COMPANIES_IDENTIFY, "users": USERS_UPDATE}
 _WRITTEN: Final = frozenset({"stored", "rejected", "failed"})
 
@@ -125,7 +124,7 @@ def _finders(
     run: Run, plan: LoadedPlan, selection: Selection, options: SyncOptions, *, links: bool
 ) -> dict[QueryScope, ChangeFinder]:
     finders: dict[QueryScope, ChangeFinder] = {}
-    for scope in RECORD_SCOPES:
+    for scope in QUERY_SCOPES:
         # Whoever is sent by users/identify is marked as active by it, whatever the ledger has.
         identifies = options.activity and scope == "users"
         change_options = ChangeOptions(

@@ -7,9 +7,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from airflow_provider_halo.delivery.outcome import SCOPES
 from airflow_provider_halo.delivery.report import Report
-from airflow_provider_halo.records.problem import Scope
+from airflow_provider_halo.records.problem import SCOPES, Scope
 from airflow_provider_halo.source.batch import Batch
 
 __all__ = ["Progress"]

@@ -20,14 +20,13 @@ from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.ledger.acknowledged import AT_ONCE, Acknowledgement
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.ledger.retired import Retired
-from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, QueryScope
 from airflow_provider_halo.records.fingerprint import CONTEXT, TRAITS, drop_part
 from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User, payload_of
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.records.values import Json
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.source.database import Sources, columns_of, engine_of
-from airflow_provider_halo.sync.ledger_session import RECORD_SCOPES
 from airflow_provider_halo.sync.stopped import SyncStopped
 
 __all__ = ["retirable", "retire"]
@@ -42,7 +41,7 @@ def retirable(plan: LoadedPlan, retired: Sequence[Retired], sources: Sources) ->
     :raises SourceError: when a database can't be reached or refuses a query, of which the columns are asked.
     """
     present = {query.name for query in plan.queries}
-    for scope in RECORD_SCOPES:
+    for scope in QUERY_SCOPES:
         traits = plan.traits(scope)
         if traits is not None and any(part.scope == scope and part.entry is None for part in retired):
             present |= {f"{scope}.traits.{column}" for column in columns_of(engine_of(traits, sources), traits)}
@@ -65,7 +64,7 @@ def retire(run: Run, retired: Sequence[Retired], settings: HaloSettings) -> Repo
         async with HaloClient(settings, limiter=run.limiter(settings)) as client:
             delivery = Delivery(client, tally.emit)
             try:
-                for scope in RECORD_SCOPES:
+                for scope in QUERY_SCOPES:
                     parts = [part for part in retired if part.scope == scope]
                     async with aclosing(Chunks(_emptied(run, scope, parts), USERS_PER_UPDATE, tally.emit)) as chunks:
                         await (delivery.companies(chunks) if scope == "companies" else delivery.users(chunks))

@@ -11,7 +11,7 @@ from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.plan.selection import select
-from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.settings import DEFAULTS, HaloSettings
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources
 from airflow_provider_halo.source.planning import plan_batches
@@ -51,7 +51,7 @@ def sync_plan(
     sources: Sources,
     settings: HaloSettings,
     options: SyncOptions | None = None,
-    batch_size: int = 5_000,
+    batch_size: int = DEFAULTS.batch_size,
     company_ids: Sequence[str | int] | None = None,
     jobs: int = 1,
     run: Run | None = None,

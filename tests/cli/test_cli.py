@@ -150,18 +150,19 @@ def test_a_wrong_key_is_told_and_is_not_shown(plan, monkeypatch, sandbox, capsys
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("arguments", "sentence"),
     [
         (
             ["--max-rejected", "lots"],
-            "halo sync: max_rejected must be a count such as 20, or a share such as 1%, not 'lots'",
+            "halo sync: --max-rejected must be a count such as 20, or a share such as 1%, or none, not 'lots'.",
         ),
+        (["--batch-size", "0"], "halo sync: --batch-size must be 1 or more"),
         (["--jobs", "0"], "halo sync: --jobs must be 1 or more"),
-        (["--report", "nowhere/report.json"], "halo sync: --report: there is no folder nowhere"),
+        (["--report", "nowhere/report.json"], "halo sync: --report: the folder nowhere does not exist"),
     ],
 )
-def test_wrong_words_end_with_2_before_anything_is_read(plan, sandbox, capsys, words, sentence):
-    assert main(["sync", plan, *words]) == 2
+def test_wrong_arguments_end_with_2_before_anything_is_read(plan, sandbox, capsys, arguments, sentence):
+    assert main(["sync", plan, *arguments]) == 2
     assert capsys.readouterr().err.splitlines() == [sentence]
     assert sandbox.requests.describe()["total"] == 0
 
@@ -186,5 +187,5 @@ def test_init_copies_the_dags_and_a_plan_that_passes_and_never_overwrites(tmp_pa
     Path(folder / "halo.yaml").write_text("mine", encoding="utf-8")
     capsys.readouterr()
     assert main(["init", str(folder)]) == 0
-    assert f"left alone: {folder / 'halo.yaml'} (it is there already)" in capsys.readouterr().out
+    assert f"left alone: {folder / 'halo.yaml'} (it already exists)" in capsys.readouterr().out
     assert (folder / "halo.yaml").read_text() == "mine"

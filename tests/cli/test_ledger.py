@@ -118,7 +118,7 @@ def test_without_a_ledger_the_way_to_name_one_is_told(plan, monkeypatch, capsys)
     monkeypatch.delenv("AIRFLOW__HALO__LEDGER_CONN_ID")
     assert main(["status"]) == 1
     assert capsys.readouterr().err == snapshot(
-        "halo status: There is no ledger: name its connection by --ledger, or set AIRFLOW__HALO__LEDGER_CONN_ID.\n"
+        "halo status: There is no ledger: name its connection with --ledger, or set AIRFLOW__HALO__LEDGER_CONN_ID.\n"
     )
     assert main(["sync", str(plan)]) == 0  # everything is sent
     assert main(["sync", str(plan), "--ledger", "ledger"]) == 0
@@ -154,12 +154,12 @@ def test_forgotten_records_are_sent_again(plan, capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["forget"], "halo ledger forget: give --company and --user of what is to be forgotten, or --all"),
+        (["forget"], "halo ledger forget: name the records with --company and --user, or give --all"),
         (
             ["forget", "--all", "--user", "1"],
-            "halo ledger forget: give --company and --user of what is to be forgotten, or --all",
+            "halo ledger forget: name the records with --company and --user, or give --all",
         ),
-        (["prune", "--all"], "halo ledger prune: takes --days only; records are forgotten by halo ledger forget"),
+        (["prune", "--all"], "halo ledger prune: takes only --days; to forget records, use halo ledger forget"),
     ],
 )
 def test_wrong_words_end_with_2(plan, capsys, words, sentence):
@@ -176,9 +176,9 @@ def test_old_runs_are_swept_out_but_for_the_last_whole_one(plan, capsys):
     database.close()
     capsys.readouterr()
     assert main(["ledger", "prune", str(plan), "--days", "30"]) == 0
-    assert capsys.readouterr().out == snapshot("shop: deleted 2 runs of more than 30 days ago.\n")
+    assert capsys.readouterr().out == snapshot("shop: deleted 2 runs that are older than 30 days.\n")
     assert main(["ledger", "prune", str(plan)]) == 0
-    assert capsys.readouterr().out == snapshot("shop: deleted 0 runs of more than 90 days ago.\n")
+    assert capsys.readouterr().out == snapshot("shop: deleted 0 runs that are older than 90 days.\n")
 
 
 def test_what_left_the_plan_is_emptied_on_demand(plan, sandbox, capsys):
@@ -217,5 +217,5 @@ def test_a_run_that_would_send_nothing_of_a_query_is_stopped_and_force_lets_it(p
     assert main(["sync", str(plan), "--force"]) == 0
     assert main(["sync", str(plan), "--max-changed", "lots"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == snapshot(
-        "halo sync: max_changed must be a share such as 50%, or none, not 'lots'."
+        "halo sync: --max-changed must be a share such as 50%, or none, not 'lots'."
     )

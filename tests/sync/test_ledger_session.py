@@ -274,7 +274,7 @@ def test_a_run_stops_when_more_would_change_than_is_likely(large, change_made, d
     before = large.server.requests.describe()["total"]
     change(large, change_made)
     with pytest.raises(UnlikelyChange) as stopped:
-        large.sync(max_changed=0.5, batch_size=300)
+        large.sync(max_changed="50%", batch_size=300)
     assert f"Of 2,000 records that Halo is known to have, {differing} ({share}) would change" in str(stopped.value)
     assert large.server.requests.describe()["total"] == before
     assert large.sync(max_changed=0.5, force=True, link_users=False).stopped == ""
@@ -290,7 +290,7 @@ def test_a_run_stops_when_more_would_change_than_is_likely(large, change_made, d
 )
 def test_a_run_goes_on_when_the_change_is_a_likely_one(large, change_made):
     change(large, change_made)
-    assert large.sync(max_changed=0.5, batch_size=300, link_users=False).total("stored") in {900, 1_900}
+    assert large.sync(max_changed="50%", batch_size=300, link_users=False).total("stored") in {900, 1_900}
 
 
 def test_what_leaves_the_plan_is_reported_and_can_be_emptied_and_come_back(remembering):
