@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
 
@@ -12,11 +13,14 @@ from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.delivery.chunks import Chunks
 from airflow_provider_halo.delivery.deliver import Delivery
 from airflow_provider_halo.delivery.outcome import Outcome, outcome_of
+from airflow_provider_halo.delivery.report import Report, Tally, failure_of
 from airflow_provider_halo.hooks.ledger import Forgetting
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.settings import HaloSettings
+
+__all__ = ["failure_with_rejects", "send", "sum_up"]
 
 
 def send(
@@ -44,25 +48,25 @@ def send(
     """
     forgetting = None if ledger is None else Forgetting(ledger, settings)
 
-    def told(outcome: Outcome) -> None:
+    def emit_sent(outcome: Outcome) -> None:
         emit(outcome)
         if forgetting is not None:
             forgetting.sent(outcome)
 
-    def made(records: Iterable[Payload | Problem]) -> Iterator[Payload | Outcome]:
-        found = map(outcome_of, records)
-        return found if forgetting is None else forgetting.before(found)
+    def checked(records: Iterable[Payload | Problem]) -> Iterator[Payload | Outcome]:
+        outcomes = map(outcome_of, records)
+        return outcomes if forgetting is None else forgetting.before(outcomes)
 
     def decide_link(user: Payload) -> bool:
         return user.company_id is not None
 
     async def run() -> Stats:
         async with HaloClient(settings, limiter=limiter) as client:
-            delivery = Delivery(client, told, update_only=update_only)
+            delivery = Delivery(client, emit_sent, update_only=update_only)
             try:
-                async with aclosing(Chunks(made(companies), USERS_PER_UPDATE, emit)) as chunks:
+                async with aclosing(Chunks(checked(companies), USERS_PER_UPDATE, emit)) as chunks:
                     await delivery.companies(chunks)
-                async with aclosing(Chunks(made(users), USERS_PER_UPDATE, emit)) as chunks:
+                async with aclosing(Chunks(checked(users), USERS_PER_UPDATE, emit)) as chunks:
                     store = delivery.identify if activity else delivery.users
                     await store(chunks, decide_link=decide_link if link_users else None)
             finally:
@@ -71,3 +75,24 @@ def send(
             return client.stats
 
     return run_blocking(run())
+
+
+def sum_up(tally: Tally, warnings: Counter[str], stats: Stats) -> Report:
+    """The report of a delivery that came to its end.
+
+    :param warnings: what was mended in values, by kind.
+    """
+    for kind, count in warnings.items():
+        tally.warn(kind, count)
+    return tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes)
+
+
+def failure_with_rejects(report: Report, max_rejected: int | str | None) -> str | None:
+    """Why a delivery counts as failed, with the first rejected records; None when it did what it should.
+
+    :param max_rejected: a limit as `parse_max_rejected` gives it.
+    """
+    failure = failure_of(report, max_rejected=max_rejected, allow_empty=True)
+    if failure is None:
+        return None
+    return "; ".join([failure, *(str(problem) for problem in report.rejects[1:])])
