@@ -31,6 +31,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+__all__ = [
+    "ApiError",
+    "AuthError",
+    "ConnectionMissing",
+    "ContextRefused",
+    "DeliveryStopped",
+    "HaloError",
+    "HaloUnavailable",
+    "LedgerError",
+    "PayloadTooLarge",
+    "PlanError",
+    "PlanProblem",
+    "QueryRefused",
+    "RecordsNotStored",
+    "RequestRefused",
+    "SecretMissing",
+    "SetupError",
+    "SourceError",
+    "SystemicRefusal",
+    "TokenRefused",
+    "TransientError",
+    "UnexpectedAnswer",
+    "UnlikelyChange",
+    "Unreachable",
+    "WidgetKeyRefused",
+]
+
 
 class HaloError(Exception):
     """Base of every error that this package raises on purpose. Its text never holds a secret or a trait.

@@ -9,6 +9,8 @@ from typing import Any
 
 from airflow_provider_halo import __version__
 
+__all__ = ["get_provider_info"]
+
 _INTEGRATION = "HaloAgents"
 
 _CONNECTION: dict[str, Any] = {

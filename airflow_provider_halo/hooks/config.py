@@ -8,6 +8,17 @@ from airflow.sdk import conf
 
 from airflow_provider_halo.exceptions import SetupError
 
+__all__ = [
+    "batch_size",
+    "conn_id",
+    "ledger_conn_id",
+    "ledger_keep_days",
+    "max_rejected",
+    "plan_path",
+    "pool",
+    "pool_slots",
+]
+
 
 def plan_path() -> str:
     """Path of the plan.

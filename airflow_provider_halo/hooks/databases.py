@@ -37,7 +37,7 @@ def airflow_sources() -> Iterator[Sources]:
     """What gives the engine of a connection id; at the end, engines are disposed of.
 
     The engine is made on first use, from any thread, and keeps no pool: a batch runs a handful of long queries at once,
-    each on a connection of its own. Where a connection can't be used, a `SetupError` names what is missing and the mend.
+    each on a connection of its own. Where a connection can't be used, a `SetupError` names what is missing and how to fix it.
     """
     import sqlalchemy
 
@@ -73,7 +73,7 @@ def engine_of(conn_id: str, what: str, **engine_options: Any) -> sqlalchemy.Engi
 
     :param what: what the connection is for, as the start of a sentence.
     :param engine_options: for SQLAlchemy.
-    :raises SetupError: naming what is missing and the mend.
+    :raises SetupError: naming what is missing and how to fix it.
     """
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 

@@ -23,6 +23,10 @@ from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Scope
 from airflow_provider_halo.settings import HaloSettings
 
+__all__ = ["Forgetting", "airflow_ledger", "current_task", "limiter_of", "share_of", "unpooled_ledger"]
+
+log = logging.getLogger(__name__)
+
 NONE: Final = "none"  # in place of a connection id: no ledger, whatever is configured
 
 
@@ -33,15 +37,15 @@ def airflow_ledger(conn_id: str | None = None) -> Iterator[Ledger | None]:
     :param conn_id: the connection; None or an empty text takes ``[halo] ledger_conn_id``, ``none`` takes no ledger.
     :raises SetupError: when the connection is missing, or its database can't hold a ledger.
     """
-    wanted = _wanted(conn_id)
-    if wanted is None:
+    ledger_conn_id = _ledger_conn_id(conn_id)
+    if ledger_conn_id is None:
         yield None
         return
     # Connections are kept: a batch asks the ledger once for each thousand records. One that broke while it waited is
     # found out when it is used, and the question is asked again.
-    engine = engine_of(wanted, "The ledger connection")
+    engine = engine_of(ledger_conn_id, "The ledger connection")
     try:
-        yield Ledger(engine, wanted)
+        yield Ledger(engine, ledger_conn_id)
     finally:
         engine.dispose()
 
@@ -52,15 +56,16 @@ def unpooled_ledger(conn_id: str | None = None) -> Ledger | None:
     :param conn_id: as of `airflow_ledger`.
     :raises SetupError: when the connection is missing, or its database can't hold a ledger.
     """
-    wanted = _wanted(conn_id)
-    if wanted is None:
+    ledger_conn_id = _ledger_conn_id(conn_id)
+    if ledger_conn_id is None:
         return None
-    return Ledger(engine_of(wanted, "The ledger connection", poolclass=sqlalchemy.NullPool), wanted)
+    return Ledger(engine_of(ledger_conn_id, "The ledger connection", poolclass=sqlalchemy.NullPool), ledger_conn_id)
 
 
-def _wanted(conn_id: str | None) -> str | None:
-    wanted = (conn_id or "").strip() or config.ledger_conn_id()
-    return wanted if wanted and wanted != NONE else None
+def _ledger_conn_id(conn_id: str | None) -> str | None:
+    """The connection to use; None for no ledger."""
+    ledger_conn_id = (conn_id or "").strip() or config.ledger_conn_id()
+    return ledger_conn_id if ledger_conn_id and ledger_conn_id != NONE else None
 
 
 @final
@@ -77,22 +82,22 @@ class Forgetting:
         self._sent: dict[Scope, list[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def before(self, made: Iterator[Payload | Outcome]) -> Iterator[Payload | Outcome]:
-        """Pass records on, forgotten, block by block."""
-        while block := list(islice(made, AT_ONCE)):
+    def before(self, records: Iterator[Payload | Outcome]) -> Iterator[Payload | Outcome]:
+        """Pass records on, block by block, when the ledger has forgotten them."""
+        while block := list(islice(records, AT_ONCE)):
             payloads = [record for record in block if isinstance(record, Payload)]
-            for scope, keys in _touched(payloads).items():
+            for scope, keys in _keys_by_scope(payloads).items():
                 self._ledger.forget(self._settings, scope, keys)
             yield from block
 
     def sent(self, outcome: Outcome) -> None:
         """Note what was sent, well or not. Called in the event loop's thread, while requests are on the way."""
-        for scope, keys in _touched(outcome.payloads).items():
-            waiting = self._sent.setdefault(scope, [])
-            waiting += keys
-            if len(waiting) >= AT_ONCE:
+        for scope, keys in _keys_by_scope(outcome.payloads).items():
+            pending = self._sent.setdefault(scope, [])
+            pending += keys
+            if len(pending) >= AT_ONCE:
                 self._sent[scope] = []
-                self._tasks.add(asyncio.create_task(asyncio.to_thread(self._forget, scope, waiting)))
+                self._tasks.add(asyncio.create_task(asyncio.to_thread(self._forget, scope, pending)))
 
     async def finish(self) -> None:
         """Forget the rest, and wait until all is forgotten."""
@@ -104,17 +109,14 @@ class Forgetting:
         self._ledger.forget(self._settings, scope, keys)
 
 
-def _touched(payloads: tuple[Payload, ...] | list[Payload]) -> dict[Scope, list[str]]:
+def _keys_by_scope(payloads: tuple[Payload, ...] | list[Payload]) -> dict[Scope, list[str]]:
     """The keys of records, and of the links that may be sent with them."""
-    touched: dict[Scope, list[str]] = {}
+    keys: dict[Scope, list[str]] = {}
     for payload in payloads:
-        touched.setdefault(payload.scope, []).append(payload.key)
+        keys.setdefault(payload.scope, []).append(payload.key)
         if payload.company_id is not None:
-            touched.setdefault("links", []).append(payload.key)
-    return touched
-
-
-log = logging.getLogger(__name__)
+            keys.setdefault("links", []).append(payload.key)
+    return keys
 
 
 class Pooled(Protocol):
@@ -141,7 +143,7 @@ def limiter_of(settings: HaloSettings, ledger: Ledger | None, task: Pooled | Non
 
 
 def share_of(settings: HaloSettings, task: Pooled | None) -> float:
-    """The part of a connection's requests per second that a task may send where no ledger counts for all of them.
+    """The part of a connection's requests per second that a task may send where no ledger counts for all of them, 0 to 1.
 
     A task knows its pool's name and how many slots it takes, not how many there are (no Airflow API tells it): that is
     ``[halo] pool_slots``. Of a task in another pool nobody knows how many run beside it. It gets the part of one slot,
@@ -155,7 +157,7 @@ def share_of(settings: HaloSettings, task: Pooled | None) -> float:
     slots = config.pool_slots()
     if task.pool == config.pool():
         return min(1.0, task.pool_slots / slots)
-    _warn(task.pool, config.pool(), settings.conn_id, settings.requests_per_second / slots)
+    _warn_of_pool(task.pool, config.pool(), settings.conn_id, settings.requests_per_second / slots)
     return 1.0 / slots
 
 
@@ -169,10 +171,10 @@ def current_task() -> Pooled | None:
 
 
 @cache  # once in a process, which may make a hook for each record
-def _warn(pool: str, wanted: str, conn_id: str, rate: float) -> None:
+def _warn_of_pool(pool: str, halo_pool: str, conn_id: str, rate: float) -> None:
     log.warning(
         "This task runs in the pool %r, so it sends %g requests per second at most, on top of those of the pool %r. For "
         "all tasks together to hold requests_per_second of the connection %r, give it pool=%r, or set [halo] "
         "ledger_conn_id.",
-        *(pool, rate, wanted, conn_id, wanted),
+        *(pool, rate, halo_pool, conn_id, halo_pool),
     )

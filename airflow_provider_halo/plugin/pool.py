@@ -10,6 +10,8 @@ from airflow.listeners import hookimpl
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+__all__ = ["PoolMaker", "make_pool"]
+
 log = logging.getLogger(__name__)
 
 _DESCRIPTION = "Batches that talk to HaloAgents at once"
