@@ -82,22 +82,22 @@ class Forgetting:
         self._sent: dict[Scope, list[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def before(self, records: Iterator[Payload | Outcome]) -> Iterator[Payload | Outcome]:
-        """Pass records on, block by block, when the ledger has forgotten them."""
-        while block := list(islice(records, AT_ONCE)):
+    def before(self, made: Iterator[Payload | Outcome]) -> Iterator[Payload | Outcome]:
+        """Pass records on, forgotten, block by block."""
+        while block := list(islice(made, AT_ONCE)):
             payloads = [record for record in block if isinstance(record, Payload)]
-            for scope, keys in _keys_by_scope(payloads).items():
+            for scope, keys in _touched(payloads).items():
                 self._ledger.forget(self._settings, scope, keys)
             yield from block
 
     def sent(self, outcome: Outcome) -> None:
         """Note what was sent, well or not. Called in the event loop's thread, while requests are on the way."""
-        for scope, keys in _keys_by_scope(outcome.payloads).items():
-            pending = self._sent.setdefault(scope, [])
-            pending += keys
-            if len(pending) >= AT_ONCE:
+        for scope, keys in _touched(outcome.payloads).items():
+            waiting = self._sent.setdefault(scope, [])
+            waiting += keys
+            if len(waiting) >= AT_ONCE:
                 self._sent[scope] = []
-                self._tasks.add(asyncio.create_task(asyncio.to_thread(self._forget, scope, pending)))
+                self._tasks.add(asyncio.create_task(asyncio.to_thread(self._forget, scope, waiting)))
 
     async def finish(self) -> None:
         """Forget the rest, and wait until all is forgotten."""
@@ -109,14 +109,14 @@ class Forgetting:
         self._ledger.forget(self._settings, scope, keys)
 
 
-def _keys_by_scope(payloads: tuple[Payload, ...] | list[Payload]) -> dict[Scope, list[str]]:
+def _touched(payloads: tuple[Payload, ...] | list[Payload]) -> dict[Scope, list[str]]:
     """The keys of records, and of the links that may be sent with them."""
-    keys: dict[Scope, list[str]] = {}
+    touched: dict[Scope, list[str]] = {}
     for payload in payloads:
-        keys.setdefault(payload.scope, []).append(payload.key)
+        touched.setdefault(payload.scope, []).append(payload.key)
         if payload.company_id is not None:
-            keys.setdefault("links", []).append(payload.key)
-    return keys
+            touched.setdefault("links", []).append(payload.key)
+    return touched
 
 
 class Pooled(Protocol):

@@ -48,25 +48,25 @@ def send(
     """
     forgetting = None if ledger is None else Forgetting(ledger, settings)
 
-    def emit_sent(outcome: Outcome) -> None:
+    def told(outcome: Outcome) -> None:
         emit(outcome)
         if forgetting is not None:
             forgetting.sent(outcome)
 
-    def checked(records: Iterable[Payload | Problem]) -> Iterator[Payload | Outcome]:
-        outcomes = map(outcome_of, records)
-        return outcomes if forgetting is None else forgetting.before(outcomes)
+    def made(records: Iterable[Payload | Problem]) -> Iterator[Payload | Outcome]:
+        found = map(outcome_of, records)
+        return found if forgetting is None else forgetting.before(found)
 
     def decide_link(user: Payload) -> bool:
         return user.company_id is not None
 
     async def run() -> Stats:
         async with HaloClient(settings, limiter=limiter) as client:
-            delivery = Delivery(client, emit_sent, update_only=update_only)
+            delivery = Delivery(client, told, update_only=update_only)
             try:
-                async with aclosing(Chunks(checked(companies), USERS_PER_UPDATE, emit)) as chunks:
+                async with aclosing(Chunks(made(companies), USERS_PER_UPDATE, emit)) as chunks:
                     await delivery.companies(chunks)
-                async with aclosing(Chunks(checked(users), USERS_PER_UPDATE, emit)) as chunks:
+                async with aclosing(Chunks(made(users), USERS_PER_UPDATE, emit)) as chunks:
                     store = delivery.identify if activity else delivery.users
                     await store(chunks, decide_link=decide_link if link_users else None)
             finally:
