@@ -17,20 +17,45 @@ HaloError
 │   ├── TransientError        429, 5xx, an unreadable answer: worth another try
 │   │   └── Unreachable           no answer at all: refused, reset, timed out
 │   └── UnexpectedAnswer      a status that the API doesn't document (404, a redirect): the base URL is likely wrong
-└── DeliveryStopped           a run that can't go on, for a cause that is no single answer
-    ├── HaloUnavailable       no request succeeded for the whole time budget
-    ├── SystemicRefusal       many single records refused, all for one cause
-    ├── ContextRefused        Halo takes no `context` in users/update
-    └── UnlikelyChange        a run would change more than a run should; nothing was sent
-
-A sync that had begun raises one of them inside of a `SyncStopped` (in ``sync.stopped``), which brings the report along.
-Operators and commands take it out, so whoever calls them never meets it.
+├── DeliveryStopped           a run that can't go on, for a cause that is no single answer
+│   ├── HaloUnavailable       no request succeeded for the whole time budget
+│   ├── SystemicRefusal       many single records refused, all for one cause
+│   ├── ContextRefused        Halo takes no `context` in users/update
+│   └── UnlikelyChange        a run would change more than a run should; nothing was sent
+└── RecordsNotStored          a call of the hook went to its end, and not every record is stored
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+__all__ = [
+    "ApiError",
+    "AuthError",
+    "ConnectionMissing",
+    "ContextRefused",
+    "DeliveryStopped",
+    "HaloError",
+    "HaloUnavailable",
+    "LedgerError",
+    "PayloadTooLarge",
+    "PlanError",
+    "PlanProblem",
+    "QueryRefused",
+    "RecordsNotStored",
+    "RequestRefused",
+    "SecretMissing",
+    "SetupError",
+    "SourceError",
+    "SystemicRefusal",
+    "TokenRefused",
+    "TransientError",
+    "UnexpectedAnswer",
+    "UnlikelyChange",
+    "Unreachable",
+    "WidgetKeyRefused",
+]
 
 
 class HaloError(Exception):
@@ -169,3 +194,15 @@ class ContextRefused(DeliveryStopped):
 
 class UnlikelyChange(DeliveryStopped):
     """A run would change more than a run should: the plan or the source is likely wrong. Nothing was sent."""
+
+
+class RecordsNotStored(HaloError):
+    """A call of `HaloHook` went to its end, and more records were rejected than allowed, or some couldn't be delivered.
+
+    :param message: how many, and why.
+    :param report: what became of all records, as `ReportDict`: counts and keys, never traits.
+    """
+
+    def __init__(self, message: str, report: Mapping[str, Any]) -> None:
+        self.report: dict[str, Any] = dict(report)
+        super().__init__(message)

@@ -13,6 +13,8 @@ from airflow_provider_halo.settings import DEFAULTS, LEAST_PER_SECOND, HaloSetti
 
 __all__ = ["get_provider_info"]
 
+__all__ = ["get_provider_info"]
+
 _INTEGRATION = "HaloAgents"
 
 _CONNECTION: dict[str, Any] = {

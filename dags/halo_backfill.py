@@ -15,22 +15,14 @@
 - The report of the run is the XCom of `report`, a batch's own that of its `sync` task.
 """
 
-from datetime import timedelta
-
 from airflow.sdk import DAG, Param, conf
 
-from airflow_provider_halo.operators import PlanBatchesOperator, ReportOperator, SyncOperator
+from airflow_provider_halo.operators import halo_sync
 
 with DAG(
     dag_id="halo_backfill",
     schedule=None,
     max_active_runs=1,
-    default_args={
-        "retries": 5,  # over half an hour in all: as long as a database may be away
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=30),
-    },
     params={
         "dry_run": Param(
             False, type="boolean", title="Dry run", description="Read, check and count, but send nothing."
@@ -91,26 +83,16 @@ with DAG(
     doc_md=__doc__,
     tags=["halo"],
 ) as dag:
-    # Every param with its default: without, Airflow 3.2.0 and 3.2.1 can't store the DAG.
-    plan_batches = PlanBatchesOperator(
-        task_id="plan_batches",
+    # The tasks plan_batches, sync and report, with retries over half an hour. Every param with its default: without, Airflow
+    # 3.2.0 and 3.2.1 can't store the DAG.
+    halo_sync(
         only=dag.param("only", default=None),
-        batch_size=dag.param("batch_size", default=dag.params["batch_size"]),
         company_ids=dag.param("company_ids", default=None),
-        force=dag.param("force", default=False),
-    )
-    sync = SyncOperator.partial(
-        task_id="sync",
-        only=dag.param("only", default=None),
-        dry_run=dag.param("dry_run", default=False),
+        batch_size=dag.param("batch_size", default=dag.params["batch_size"]),
         full=dag.param("full", default=False),
+        dry_run=dag.param("dry_run", default=False),
         retry_rejected=dag.param("retry_rejected", default=False),
-        link_users=True,
-        pool=conf.get("halo", "pool"),
-    ).expand(batch=plan_batches.output)
-    ReportOperator(
-        task_id="report",
-        reports=sync.output,
-        expected=plan_batches.output,
+        force=dag.param("force", default=False),
+        max_changed="none",  # a backfill may change everything
         max_rejected=dag.param("max_rejected", default=dag.params["max_rejected"]),
     )

@@ -21,23 +21,15 @@ With a ledger, `plan_batches` looks first: a query that gives no row any more, o
 the records changed at once, look like a broken source or a wrong plan. If it is right so, trigger the DAG with *force*.
 """
 
-from datetime import timedelta
+from airflow.sdk import DAG, Param
 
-from airflow.sdk import DAG, Param, conf
-
-from airflow_provider_halo.operators import PlanBatchesOperator, ReportOperator, SyncOperator
+from airflow_provider_halo.operators import halo_sync
 
 with DAG(
     dag_id="halo_weekly_sync",
     schedule="@weekly",
     catchup=False,  # a sync sends what is true now; there is nothing to catch up
     max_active_runs=1,
-    default_args={
-        "retries": 5,  # over half an hour in all: as long as a database may be away
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=30),
-    },
     params={
         "force": Param(
             False,
@@ -49,14 +41,6 @@ with DAG(
     doc_md=__doc__,
     tags=["halo"],
 ) as dag:
-    # Every param with its default: without, Airflow 3.2.0 and 3.2.1 can't store the DAG.
-    plan_batches = PlanBatchesOperator(
-        task_id="plan_batches",
-        max_changed=conf.get("halo", "max_changed"),
-        force=dag.param("force", default=False),
-    )
-    sync = SyncOperator.partial(
-        task_id="sync",
-        pool=conf.get("halo", "pool"),
-    ).expand(batch=plan_batches.output)
-    ReportOperator(task_id="report", reports=sync.output, expected=plan_batches.output)
+    # The tasks plan_batches, sync and report, with retries over half an hour. The param with its default: without, Airflow
+    # 3.2.0 and 3.2.1 can't store the DAG.
+    halo_sync(force=dag.param("force", default=False))

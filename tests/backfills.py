@@ -15,6 +15,7 @@ import httpx
 import sqlalchemy as sa
 from clusters import Cluster
 from recording import KEY, SECRET, RecordingSandbox
+from shipped_dags import with_default_args
 
 from airflow_provider_halo.ledger.schema import RECORDS, RUNS
 from airflow_provider_halo.plan.loader import load_plan
@@ -150,11 +151,11 @@ class Backfills:
         self._plan = load_plan(folder / "halo.yaml")
         self.dags = folder / "dags"
         self.dags.mkdir()
-        text = DAG.read_text(encoding="utf-8")
         # The retries as they are shipped; only the waits between them are seconds in place of minutes.
-        for old, new in (("timedelta(minutes=1)", "timedelta(seconds=3)"), ("minutes=30)", "seconds=90)")):
-            assert text.count(old) == 1
-            text = text.replace(old, new)
+        text = with_default_args(
+            DAG.read_text(encoding="utf-8"),
+            '{"retry_delay": timedelta(seconds=3), "max_retry_delay": timedelta(seconds=90)}',
+        )
         (self.dags / DAG.name).write_text(text, encoding="utf-8")
         self.environment = {
             "AIRFLOW__HALO__PLAN": str(folder / "halo.yaml"),

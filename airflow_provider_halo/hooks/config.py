@@ -22,6 +22,17 @@ __all__ = [
     "pool_slots",
 ]
 
+__all__ = [
+    "batch_size",
+    "conn_id",
+    "ledger_conn_id",
+    "ledger_keep_days",
+    "max_rejected",
+    "plan_path",
+    "pool",
+    "pool_slots",
+]
+
 
 def plan_path() -> str:
     """Path of the plan.

@@ -14,6 +14,8 @@ from airflow_provider_halo.settings import HaloSettings
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+__all__ = ["settings_of"]
+
 log = logging.getLogger(__name__)
 
 _NUMBERS = ("timeout", "requests_per_second", "max_retry_seconds")
@@ -36,18 +38,18 @@ def settings_of(connection: Connection, conn_id: str) -> HaloSettings:
             "are used; leave port, schema and login empty."
         )
     extras = _extras(connection, where)
-    given: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if "identity_secret" in extras:
-        given["identity_secret"] = _word(extras["identity_secret"], where, "identity_secret")
+        fields["identity_secret"] = _text(extras["identity_secret"], where, "identity_secret")
     if "verify_identity" in extras:
-        given["verify_identity"] = _boolean(extras["verify_identity"], where, "verify_identity")
+        fields["verify_identity"] = _boolean(extras["verify_identity"], where, "verify_identity")
     for name in _NUMBERS:
         if name in extras:
-            given[name] = _number(extras[name], where, name)
+            fields[name] = _number(extras[name], where, name)
     if "max_in_flight" in extras:
-        given["max_in_flight"] = _whole(extras["max_in_flight"], where, "max_in_flight")
+        fields["max_in_flight"] = _whole(extras["max_in_flight"], where, "max_in_flight")
     return HaloSettings(
-        widget_key=(connection.password or "").strip(), base_url=_base_url(connection.host), conn_id=conn_id, **given
+        widget_key=(connection.password or "").strip(), base_url=_base_url(connection.host), conn_id=conn_id, **fields
     )
 
 
@@ -71,7 +73,7 @@ def _extras(connection: Connection, where: str) -> dict[str, Any]:
     return {name: value for name, value in extras.items() if name in _EXTRAS and value not in (None, "")}
 
 
-def _word(value: Any, where: str, name: str) -> str:
+def _text(value: Any, where: str, name: str) -> str:
     if not isinstance(value, str):
         raise SetupError(f"{where}: {name} must be a text.")
     return value.strip()
@@ -80,10 +82,10 @@ def _word(value: Any, where: str, name: str) -> str:
 def _boolean(value: Any, where: str, name: str) -> bool:
     if isinstance(value, bool):
         return value
-    found = _BOOLEANS.get(str(value).strip().lower())
-    if found is None:
+    boolean = _BOOLEANS.get(str(value).strip().lower())
+    if boolean is None:
         raise SetupError(f"{where}: {name} must be true or false, or left empty.")
-    return found
+    return boolean
 
 
 def _number(value: Any, where: str, name: str) -> float:

@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy
-from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowOptionalProviderFeatureException
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from airflow_provider_halo.exceptions import ConnectionMissing, SetupError
-from airflow_provider_halo.source.database import Sources
 
 if TYPE_CHECKING:
+    import sqlalchemy
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Connection
+
+    from airflow_provider_halo.source.database import Sources
+
+__all__ = ["airflow_sources", "engine_of", "missing_connection"]
 
 # Connection types whose provider package isn't named after them.
 _PACKAGES = {
@@ -35,8 +37,10 @@ def airflow_sources() -> Iterator[Sources]:
     """What gives the engine of a connection id; at the end, engines are disposed of.
 
     The engine is made on first use, from any thread, and keeps no pool: a batch runs a handful of long queries at once,
-    each on a connection of its own. Where a connection can't be used, a `SetupError` names what is missing and the mend.
+    each on a connection of its own. Where a connection can't be used, a `SetupError` names what is missing and how to fix it.
     """
+    import sqlalchemy
+
     engines: dict[str, sqlalchemy.Engine] = {}
     lock = threading.Lock()
 
@@ -69,8 +73,10 @@ def engine_of(conn_id: str, what: str, **engine_options: Any) -> sqlalchemy.Engi
 
     :param what: what the connection is for, as the start of a sentence.
     :param engine_options: for SQLAlchemy.
-    :raises SetupError: naming what is missing and the mend.
+    :raises SetupError: naming what is missing and how to fix it.
     """
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
@@ -89,6 +95,8 @@ def engine_of(conn_id: str, what: str, **engine_options: Any) -> sqlalchemy.Engi
 
 
 def _sql_hook(connection: Connection, conn_id: str, what: str) -> DbApiHook:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
     kind = connection.conn_type
     if not kind or kind in {"generic", "email", "mesos_framework-id"}:
         raise SetupError(

@@ -23,6 +23,10 @@ from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.records.problem import Scope
 from airflow_provider_halo.settings import HaloSettings
 
+__all__ = ["Forgetting", "airflow_ledger", "current_task", "limiter_of", "share_of", "unpooled_ledger"]
+
+log = logging.getLogger(__name__)
+
 NONE: Final = "none"  # in place of a connection id: no ledger, whatever is configured
 
 
@@ -33,15 +37,15 @@ def airflow_ledger(conn_id: str | None = None) -> Iterator[Ledger | None]:
     :param conn_id: the connection; None or an empty text takes ``[halo] ledger_conn_id``, ``none`` takes no ledger.
     :raises SetupError: when the connection is missing, or its database can't hold a ledger.
     """
-    wanted = _wanted(conn_id)
-    if wanted is None:
+    ledger_conn_id = _ledger_conn_id(conn_id)
+    if ledger_conn_id is None:
         yield None
         return
     # Connections are kept: a batch asks the ledger once for each thousand records. One that broke while it waited is
     # found out when it is used, and the question is asked again.
-    engine = engine_of(wanted, "The ledger connection")
+    engine = engine_of(ledger_conn_id, "The ledger connection")
     try:
-        yield Ledger(engine, wanted)
+        yield Ledger(engine, ledger_conn_id)
     finally:
         engine.dispose()
 
@@ -52,15 +56,16 @@ def unpooled_ledger(conn_id: str | None = None) -> Ledger | None:
     :param conn_id: as of `airflow_ledger`.
     :raises SetupError: when the connection is missing, or its database can't hold a ledger.
     """
-    wanted = _wanted(conn_id)
-    if wanted is None:
+    ledger_conn_id = _ledger_conn_id(conn_id)
+    if ledger_conn_id is None:
         return None
-    return Ledger(engine_of(wanted, "The ledger connection", poolclass=sqlalchemy.NullPool), wanted)
+    return Ledger(engine_of(ledger_conn_id, "The ledger connection", poolclass=sqlalchemy.NullPool), ledger_conn_id)
 
 
-def _wanted(conn_id: str | None) -> str | None:
-    wanted = (conn_id or "").strip() or config.ledger_conn_id()
-    return wanted if wanted and wanted != NONE else None
+def _ledger_conn_id(conn_id: str | None) -> str | None:
+    """The connection to use; None for no ledger."""
+    ledger_conn_id = (conn_id or "").strip() or config.ledger_conn_id()
+    return ledger_conn_id if ledger_conn_id and ledger_conn_id != NONE else None
 
 
 @final
@@ -115,9 +120,6 @@ def _touched(changes: Iterable[Change]) -> dict[Scope, list[str]]:
     return touched
 
 
-log = logging.getLogger(__name__)
-
-
 class Pooled(Protocol):
     """A task, as far as its pool goes."""
 
@@ -142,7 +144,7 @@ def limiter_of(settings: HaloSettings, ledger: Ledger | None, task: Pooled | Non
 
 
 def share_of(settings: HaloSettings, task: Pooled | None) -> float:
-    """The part of a connection's requests per second that a task may send where no ledger counts for all of them.
+    """The part of a connection's requests per second that a task may send where no ledger counts for all of them, 0 to 1.
 
     A task knows its pool's name and how many slots it takes, not how many there are (no Airflow API tells it): that is
     ``[halo] pool_slots``. Of a task in another pool nobody knows how many run beside it. It gets the part of one slot,
@@ -156,7 +158,7 @@ def share_of(settings: HaloSettings, task: Pooled | None) -> float:
     slots = config.pool_slots()
     if task.pool == config.pool():
         return min(1.0, task.pool_slots / slots)
-    _warn(task.pool, config.pool(), settings.conn_id, settings.requests_per_second / slots)
+    _warn_of_pool(task.pool, config.pool(), settings.conn_id, settings.requests_per_second / slots)
     return 1.0 / slots
 
 
@@ -170,10 +172,10 @@ def current_task() -> Pooled | None:
 
 
 @cache  # once in a process, which may make a hook for each record
-def _warn(pool: str, wanted: str, conn_id: str, rate: float) -> None:
+def _warn_of_pool(pool: str, halo_pool: str, conn_id: str, rate: float) -> None:
     log.warning(
         "This task runs in the pool %r, so it sends %g requests per second at most, on top of those of the pool %r. For "
         "all tasks together to hold requests_per_second of the connection %r, give it pool=%r, or set [halo] "
         "ledger_conn_id.",
-        *(pool, rate, wanted, conn_id, wanted),
+        *(pool, rate, halo_pool, conn_id, halo_pool),
     )

@@ -25,6 +25,8 @@ from airflow_provider_halo.source.errors import source_error
 from airflow_provider_halo.source.sql import unnarrowed, without_rows
 from airflow_provider_halo.source.streams import Stream, Streams
 
+__all__ = ["Records", "payload_from", "records_of"]
+
 _RECORD = frozenset({"user_id", "company_id", "traits", "context"})
 _ENTRY = frozenset({"label", "type", "value"})
 
@@ -56,17 +58,17 @@ def payload_from(data: Any, warnings: Warnings) -> Payload | Problem:
 
 
 def _traits(data: Any, warnings: Warnings) -> dict[str, Json]:
-    given = _object({} if data is None else data, "traits", "must be an object of names and values")
+    values = _object({} if data is None else data, "traits", "must be an object of names and values")
     traits: dict[str, Json] = {}
-    for name, value in given.items():
+    for name, value in values.items():
         convert = to_moment if name in MOMENT_TRAITS else to_json_value
         traits[str(name)] = _value(convert, value, warnings, f"traits.{name}")
     return traits
 
 
 def _context(data: Any, warnings: Warnings) -> dict[str, ContextEntry]:
-    given = _object({} if data is None else data, "context", "must be an object of keys and entries")
-    return {str(name): _entry(entry, f"context.{name}", warnings) for name, entry in given.items()}
+    entries = _object({} if data is None else data, "context", "must be an object of keys and entries")
+    return {str(name): _entry(entry, f"context.{name}", warnings) for name, entry in entries.items()}
 
 
 def _entry(data: Any, field: str, warnings: Warnings) -> ContextEntry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
 
@@ -12,12 +13,15 @@ from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.delivery.chunks import Chunks
 from airflow_provider_halo.delivery.deliver import Delivery
-from airflow_provider_halo.delivery.outcome import Outcome, as_change
+from airflow_provider_halo.delivery.outcome import Outcome, outcome_of
+from airflow_provider_halo.delivery.report import Report, Tally, failure_of
 from airflow_provider_halo.hooks.ledger import Forgetting
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.settings import HaloSettings
+
+__all__ = ["failure_with_rejects", "send", "sum_up"]
 
 
 def send(
@@ -72,3 +76,24 @@ def send(
             return client.stats
 
     return run_blocking(run())
+
+
+def sum_up(tally: Tally, warnings: Counter[str], stats: Stats) -> Report:
+    """The report of a delivery that came to its end.
+
+    :param warnings: what was mended in values, by kind.
+    """
+    for kind, count in warnings.items():
+        tally.warn(kind, count)
+    return tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes)
+
+
+def failure_with_rejects(report: Report, max_rejected: int | str | None) -> str | None:
+    """Why a delivery counts as failed, with the first rejected records; None when it did what it should.
+
+    :param max_rejected: a limit as `parse_max_rejected` gives it.
+    """
+    failure = failure_of(report, max_rejected=max_rejected, allow_empty=True)
+    if failure is None:
+        return None
+    return "; ".join([failure, *(str(problem) for problem in report.rejects[1:])])

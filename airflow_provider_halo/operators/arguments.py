@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
+
+from airflow.sdk import XComArg
+from airflow.sdk.definitions.param import DagParam
 
 from airflow_provider_halo.exceptions import SetupError
+
+__all__ = ["Resolvable", "as_boolean", "as_count", "as_key", "as_keys", "as_names", "is_empty"]
+
+T = TypeVar("T")
+# A value, or what gives it when the task runs: another task's output (`task.output`), or `dag.param(…)`.
+Resolvable: TypeAlias = T | XComArg | DagParam
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})

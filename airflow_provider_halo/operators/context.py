@@ -6,16 +6,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_halo.api.client import Stats
-from airflow_provider_halo.delivery.report import Tally
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks.halo import HaloHook
-from airflow_provider_halo.hooks.records import payload_from
-from airflow_provider_halo.operators.arguments import as_key
-from airflow_provider_halo.operators.base import DeliveryOperator
+from airflow_provider_halo.hooks.typed_dicts import ContextEntry
+from airflow_provider_halo.operators.arguments import Resolvable, as_key
+from airflow_provider_halo.operators.delivery import DeliveryOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_halo.api.client import Stats
+    from airflow_provider_halo.delivery.report import Tally
+
+__all__ = ["ContextOperator"]
 
 
 class ContextOperator(DeliveryOperator):
@@ -39,7 +42,8 @@ class ContextOperator(DeliveryOperator):
     :param ledger_conn_id: the ledger that forgets what is sent here, so that the next sync of a plan restores the plan's
         truth; None takes ``[halo] ledger_conn_id``, ``none`` no ledger. Templated.
     :param max_rejected: 0 (the default) fails the task when the entry is rejected.
-    :param fail_open: a delivery that fails is a warning and ``{"delivered": False}``.
+    :param fail_open: a delivery that fails is a warning and ``{"delivered": False, "reason": …}``, for flows that must not
+        break.
     """
 
     template_fields: Sequence[str] = (
@@ -57,26 +61,29 @@ class ContextOperator(DeliveryOperator):
     def __init__(
         self,
         *,
-        user_id: str | int | None = None,
-        company_id: str | int | None = None,
-        key: str | None = None,
-        label: str | None = None,
-        type: str | None = None,  # noqa: A002 (the API's word for it)
+        user_id: Resolvable[str | int | None] = None,
+        company_id: Resolvable[str | int | None] = None,
+        key: Resolvable[str | None] = None,
+        label: Resolvable[str | None] = None,
+        type: Resolvable[str | None] = None,  # noqa: A002 (the API's word for it)
         value: Any = None,
-        entries: Mapping[str, Any] | None = None,
-        halo_conn_id: str | None = None,
+        entries: Resolvable[Mapping[str, ContextEntry] | Mapping[str, Mapping[str, Any]] | None] = None,
+        halo_conn_id: Resolvable[str | None] = None,
         activity: bool = False,
+        ledger_conn_id: Resolvable[str | None] = None,
+        max_rejected: int | str | None = 0,
+        fail_open: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(ledger_conn_id=ledger_conn_id, max_rejected=max_rejected, fail_open=fail_open, **kwargs)
         self.user_id = user_id
         self.company_id = company_id
         self.key = key
         self.entry_label = label  # Airflow shows `label`, a property of every operator, in the graph
         self.type = type
         self.value = value
-        self.entries = entries
-        self.halo_conn_id = halo_conn_id
+        self.entries: Any = entries
+        self.halo_conn_id: Any = halo_conn_id
         self.activity = activity
         if (user_id is None) == (company_id is None):
             raise ValueError("Give either user_id or company_id.")
@@ -91,14 +98,16 @@ class ContextOperator(DeliveryOperator):
         return self.deliver(self._send)
 
     def _send(self, tally: Tally, warnings: Counter[str]) -> Stats:
+        from airflow_provider_halo.hooks.records import payload_from
+
         user_id, company_id = as_key(self.user_id, "user_id"), as_key(self.company_id, "company_id")
         entries = self.entries
         if entries is None:
             entries = {str(self.key): {"label": self.entry_label, "type": self.type or None, "value": self.value}}
         if not isinstance(entries, Mapping) or not entries:
             raise SetupError("entries must hold at least one entry: {key: {label, type, value}}.")
-        made = payload_from({"user_id": user_id, "company_id": company_id, "context": entries}, warnings)
+        payload = payload_from({"user_id": user_id, "company_id": company_id, "context": entries}, warnings)
         if self.activity:
             self.log.warning("activity=True: users/identify marks 1 person as active now")
-        records: dict[str, Any] = {made.scope: [made]}
+        records: dict[str, Any] = {payload.scope: [payload]}
         return self.send(HaloHook(self.halo_conn_id).settings, tally.emit, activity=self.activity, **records)

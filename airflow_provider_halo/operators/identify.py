@@ -6,19 +6,22 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_halo.api.client import Stats
-from airflow_provider_halo.delivery.report import Tally
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks.databases import airflow_sources
 from airflow_provider_halo.hooks.halo import HaloHook
-from airflow_provider_halo.hooks.records import payload_from, records_of
-from airflow_provider_halo.operators.arguments import as_key
-from airflow_provider_halo.operators.base import DeliveryOperator
-from airflow_provider_halo.records.payload import Payload
-from airflow_provider_halo.records.problem import Problem
+from airflow_provider_halo.hooks.typed_dicts import ContextEntry, Record
+from airflow_provider_halo.operators.arguments import Resolvable, as_key
+from airflow_provider_halo.operators.delivery import DeliveryOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_halo.api.client import Stats
+    from airflow_provider_halo.delivery.report import Tally
+    from airflow_provider_halo.records.payload import Payload
+    from airflow_provider_halo.records.problem import Problem
+
+__all__ = ["IdentifyOperator"]
 
 
 class IdentifyOperator(DeliveryOperator):
@@ -30,7 +33,8 @@ class IdentifyOperator(DeliveryOperator):
       linked to the company;
     - ``records``: a list of ``{"user_id" or "company_id" or both, "traits": {…}, "context": {…}}``;
     - ``sql`` and ``source_conn_id``: a SELECT with a column ``user_id`` (and perhaps ``company_id``) or ``company_id``;
-      the other columns are traits.
+      the other columns are traits. ``sql="users.sql"`` reads the query from a file beside the DAG, or in the DAG's
+      ``template_searchpath``.
 
     What holds people's data (``traits``, ``context``, ``records``) takes Jinja and XComs, but is never shown in the UI
     or stored by Airflow. The task's XCom is the report: counts and keys.
@@ -40,7 +44,7 @@ class IdentifyOperator(DeliveryOperator):
     :param traits: names and values.
     :param context: ``{key: {"label": …, "type": …, "value": …}}``.
     :param records: many at once.
-    :param sql: a query. Templated.
+    :param sql: a query, or the name of a ``.sql`` file that holds it. Templated.
     :param source_conn_id: the connection of its database. Templated.
     :param halo_conn_id: connection of type ``halo``; None takes ``[halo] conn_id``. Templated.
     :param activity: send users by users/identify: **sets their last_seen to now** and may start automations. Only for
@@ -49,8 +53,9 @@ class IdentifyOperator(DeliveryOperator):
     :param link_users: link users that name a company to it, one call per user.
     :param ledger_conn_id: the ledger that forgets what is sent here, so that the next sync of a plan restores the plan's
         truth; None takes ``[halo] ledger_conn_id``, ``none`` no ledger. Templated.
-    :param max_rejected: how many records may be rejected, a count or a share, before the task fails.
-    :param fail_open: a delivery that fails is a warning and ``{"delivered": False}``.
+    :param max_rejected: how many records may be rejected, a count or a share (``1%``), before the task fails.
+    :param fail_open: a delivery that fails is a warning and ``{"delivered": False, "reason": …}``, for flows that must not
+        break.
     """
 
     template_fields: Sequence[str] = (
@@ -61,6 +66,7 @@ class IdentifyOperator(DeliveryOperator):
         "halo_conn_id",
         "ledger_conn_id",
     )
+    template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
     data_fields: ClassVar[tuple[str, ...]] = ("traits", "context", "records")
     ui_color = "#fef7e0"
@@ -68,28 +74,31 @@ class IdentifyOperator(DeliveryOperator):
     def __init__(
         self,
         *,
-        user_id: str | int | None = None,
-        company_id: str | int | None = None,
-        traits: Mapping[str, Any] | None = None,
-        context: Mapping[str, Any] | None = None,
-        records: Sequence[Mapping[str, Any]] | None = None,
-        sql: str | None = None,
-        source_conn_id: str | None = None,
-        halo_conn_id: str | None = None,
+        user_id: Resolvable[str | int | None] = None,
+        company_id: Resolvable[str | int | None] = None,
+        traits: Resolvable[Mapping[str, Any] | None] = None,
+        context: Resolvable[Mapping[str, ContextEntry] | Mapping[str, Mapping[str, Any]] | None] = None,
+        records: Resolvable[Sequence[Record] | Sequence[Mapping[str, Any]] | None] = None,
+        sql: Resolvable[str | None] = None,
+        source_conn_id: Resolvable[str | None] = None,
+        halo_conn_id: Resolvable[str | None] = None,
         activity: bool = False,
         update_only: bool = False,
         link_users: bool = True,
+        ledger_conn_id: Resolvable[str | None] = None,
+        max_rejected: int | str | None = 0,
+        fail_open: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(ledger_conn_id=ledger_conn_id, max_rejected=max_rejected, fail_open=fail_open, **kwargs)
         self.user_id = user_id
         self.company_id = company_id
         self.traits = traits
         self.context = context
-        self.records = records
+        self.records: Any = records
         self.sql = sql
         self.source_conn_id = source_conn_id
-        self.halo_conn_id = halo_conn_id
+        self.halo_conn_id: Any = halo_conn_id
         self.activity = activity
         self.update_only = update_only
         self.link_users = link_users
@@ -101,10 +110,10 @@ class IdentifyOperator(DeliveryOperator):
         return self.deliver(self._send_query if self.sql is not None else self._send_records)
 
     def _check_arguments(self) -> None:
-        by_id = self.user_id is not None or self.company_id is not None
-        if by_id + (self.records is not None) + (self.sql is not None) != 1:
+        is_single = self.user_id is not None or self.company_id is not None
+        if [is_single, self.records is not None, self.sql is not None].count(True) != 1:
             raise ValueError("Give one of: user_id or company_id with traits; records; sql with source_conn_id.")
-        if not by_id and (self.traits is not None or self.context is not None):
+        if not is_single and (self.traits is not None or self.context is not None):
             raise ValueError("traits and context belong to user_id or company_id; of many, give them inside records.")
         if (self.sql is None) != (self.source_conn_id is None):
             raise ValueError("sql and source_conn_id go together.")
@@ -115,20 +124,25 @@ class IdentifyOperator(DeliveryOperator):
             )
 
     def _send_records(self, tally: Tally, warnings: Counter[str]) -> Stats:
+        from airflow_provider_halo.hooks.records import payload_from
+        from airflow_provider_halo.records.payload import Payload
+
         records = [self._single()] if self.records is None else self.records
         if isinstance(records, (str, bytes, Mapping)) or not isinstance(records, Sequence):
             raise SetupError("records must be a list of records; of one record give user_id or company_id and traits.")
-        made = [payload_from(record, warnings) for record in records]
-        people = sum(isinstance(record, Payload) and record.scope == "users" for record in made)
+        payloads = [payload_from(record, warnings) for record in records]
+        people = sum(isinstance(payload, Payload) and payload.scope == "users" for payload in payloads)
         if self.activity and people:
             self.log.warning(
                 "activity=True: users/identify marks %d %s as active now, and may start automations in Halo",
                 people,
                 "person" if people == 1 else "people",
             )
-        return self._send(tally, companies=_of("companies", made), users=_of("users", made))
+        return self._send(tally, companies=_of_scope("companies", payloads), users=_of_scope("users", payloads))
 
     def _send_query(self, tally: Tally, warnings: Counter[str]) -> Stats:
+        from airflow_provider_halo.hooks.records import records_of
+
         with (
             airflow_sources() as sources,
             records_of(
@@ -162,5 +176,5 @@ class IdentifyOperator(DeliveryOperator):
         }
 
 
-def _of(scope: str, made: Sequence[Payload | Problem]) -> Iterator[Payload | Problem]:
-    return (record for record in made if record.scope == scope)
+def _of_scope(scope: str, payloads: Sequence[Payload | Problem]) -> Iterator[Payload | Problem]:
+    return (payload for payload in payloads if payload.scope == scope)

@@ -7,27 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
-from airflow_provider_halo.delivery.report import Report
 from airflow_provider_halo.exceptions import UnlikelyChange
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.databases import airflow_sources
 from airflow_provider_halo.hooks.halo import HaloHook
-from airflow_provider_halo.hooks.ledger import airflow_ledger
-from airflow_provider_halo.limit import NO_LIMIT, Limit
-from airflow_provider_halo.operators.arguments import as_boolean, as_count, as_keys, as_names, is_empty
+from airflow_provider_halo.operators.arguments import Resolvable, as_boolean, as_count, as_keys, as_names, is_empty
 from airflow_provider_halo.operators.base import StoppableOperator, airflow_failures, run_key_of
-from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.model import LoadedPlan
-from airflow_provider_halo.plan.selection import Selection, select
-from airflow_provider_halo.settings import DEFAULTS, POOL_DESCRIPTION
-from airflow_provider_halo.source.batch import Batch
-from airflow_provider_halo.source.database import Sources
-from airflow_provider_halo.source.planning import plan_batches
-from airflow_provider_halo.sync.guard import GuardOptions, guard
-from airflow_provider_halo.sync.run import close_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_halo.plan.model import LoadedPlan
+    from airflow_provider_halo.plan.selection import Selection
+    from airflow_provider_halo.source.batch import Batch
+    from airflow_provider_halo.source.database import Sources
+
+__all__ = ["PlanBatchesOperator"]
 
 _MOST_BATCHES = 1_000  # below Airflow's default [core] max_map_length
 
@@ -69,14 +64,14 @@ class PlanBatchesOperator(StoppableOperator):
     def __init__(
         self,
         *,
-        plan: str | None = None,
-        only: Sequence[str] | str | None = None,
-        batch_size: int | str | None = None,
-        company_ids: Sequence[str | int] | str | None = None,
-        ledger_conn_id: str | None = None,
-        halo_conn_id: str | None = None,
-        max_changed: str | float | None = None,
-        force: bool | str = False,
+        plan: Resolvable[str | None] = None,
+        only: Resolvable[Sequence[str] | str | None] = None,
+        batch_size: Resolvable[int | str | None] = None,
+        company_ids: Resolvable[Sequence[str | int] | Sequence[str] | Sequence[int] | str | None] = None,
+        ledger_conn_id: Resolvable[str | None] = None,
+        halo_conn_id: Resolvable[str | None] = None,
+        max_changed: Resolvable[str | float | None] = None,
+        force: Resolvable[bool | str] = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -84,13 +79,17 @@ class PlanBatchesOperator(StoppableOperator):
         self.only = only
         self.batch_size = batch_size
         self.company_ids = company_ids
-        self.ledger_conn_id = ledger_conn_id
-        self.halo_conn_id = halo_conn_id
-        self.max_changed = max_changed
+        self.ledger_conn_id: Any = ledger_conn_id
+        self.halo_conn_id: Any = halo_conn_id
+        self.max_changed: Any = max_changed
         self.force = force
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Plan the batches with one query in the source database, and look before the run."""
+        from airflow_provider_halo.plan.loader import load_plan
+        from airflow_provider_halo.plan.selection import select
+        from airflow_provider_halo.source.planning import plan_batches
+
         with airflow_failures():
             plan = load_plan(config.plan_path() if is_empty(self.plan) else str(self.plan))
             selection = select(plan, as_names(self.only, "only"))
@@ -113,6 +112,11 @@ class PlanBatchesOperator(StoppableOperator):
     def _guard(
         self, context: Context, plan: LoadedPlan, selection: Selection, batches: Sequence[Batch], sources: Sources
     ) -> None:
+        from airflow_provider_halo.delivery.report import Report
+        from airflow_provider_halo.hooks.ledger import airflow_ledger
+        from airflow_provider_halo.sync.guard import GuardOptions, guard, parse_max_changed
+        from airflow_provider_halo.sync.run import close_run
+
         options = GuardOptions(
             max_changed=NO_LIMIT
             if is_empty(self.max_changed)

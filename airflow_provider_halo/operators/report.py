@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import msgspec
 from airflow.sdk import Asset
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_halo.delivery.report import Report, failure_of, merge
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks import config
-from airflow_provider_halo.hooks.ledger import airflow_ledger
-from airflow_provider_halo.limit import Limit
-from airflow_provider_halo.operators.arguments import is_empty
+from airflow_provider_halo.operators.arguments import Resolvable, is_empty
 from airflow_provider_halo.operators.base import DataOperator, airflow_failures, run_key_of
-from airflow_provider_halo.records.problem import SCOPES
-from airflow_provider_halo.sync.run import close_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_halo.delivery.report import Report
+
+__all__ = ["ReportOperator"]
 
 
 class ReportOperator(DataOperator):
@@ -50,20 +48,20 @@ class ReportOperator(DataOperator):
     def __init__(
         self,
         *,
-        reports: Any,
-        expected: Any = None,
-        max_rejected: int | str | None = None,
+        reports: Resolvable[Sequence[Mapping[str, Any]] | Mapping[str, Any]],
+        expected: Resolvable[Sequence[Any] | int | None] = None,
+        max_rejected: Resolvable[int | str | None] = None,
         allow_empty: bool = False,
-        ledger_conn_id: str | None = None,
+        ledger_conn_id: Resolvable[str | None] = None,
         trigger_rule: str = "all_done",
         **kwargs: Any,
     ) -> None:
         super().__init__(trigger_rule=trigger_rule, **kwargs)
-        self.reports = reports
-        self.expected = expected
-        self.max_rejected = max_rejected
+        self.reports: Any = reports
+        self.expected: Any = expected
+        self.max_rejected: Any = max_rejected
         self.allow_empty = allow_empty
-        self.ledger_conn_id = ledger_conn_id
+        self.ledger_conn_id: Any = ledger_conn_id
         if "outlets" not in kwargs and self.has_dag():  # type: ignore[no-untyped-call]  # Airflow's
             self.outlets.append(Asset(f"halo://{self.dag_id}"))
         self._counts_batches = expected is not None
@@ -71,6 +69,8 @@ class ReportOperator(DataOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Judge the run; the merged report is the task's XCom, also when the task fails."""
+        from airflow_provider_halo.delivery.report import failure_of, merge
+
         with airflow_failures():
             reports = self._reports()
             limit = self._limit()
@@ -79,41 +79,58 @@ class ReportOperator(DataOperator):
             self._close(context, merged, reason)
         self.log.info("%d batches\n%s", len(reports), merged.to_text())
         if reason is None:
-            self._tell(context, merged)
+            self._announce(context, merged)
             return merged.to_dict()
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=merged.to_dict())
         raise AirflowFailException(reason)
 
     def _close(self, context: Context, report: Report, reason: str | None) -> None:
         """Write down how the run ended. A dry run has left no trace, and gets none."""
+        from airflow_provider_halo.hooks.ledger import airflow_ledger
+        from airflow_provider_halo.sync.run import close_run
+
         with airflow_ledger(self.ledger_conn_id) as ledger:
             if ledger is not None and not report.dry_run:
                 for run in ledger.runs_of(run_key_of(context)):
                     close_run(run, report, reason=reason, keep_days=config.ledger_keep_days())
 
-    def _tell(self, context: Context, report: Report) -> None:
-        counts: dict[str, Any] = {scope: msgspec.to_builtins(report.counts(scope)) for scope in SCOPES}
+    def _announce(self, context: Context, report: Report) -> None:
+        """Put the counts into the asset event that DAGs waiting for this run get."""
+        from airflow_provider_halo.delivery.outcome import SCOPES
+
+        summary = report.to_dict()
+        counts: dict[str, Any] = {scope: summary[scope] for scope in SCOPES}
         for asset in self.outlets:
             if isinstance(asset, Asset) and asset.uri.startswith("halo://"):
                 context["outlet_events"][asset].extra = {**counts, "requests": report.requests}
 
     def _reports(self) -> list[Report]:
-        given = [self.reports] if isinstance(self.reports, dict) else list(self.reports or ())
+        import msgspec
+
+        from airflow_provider_halo.delivery.report import Report
+
+        reports = [self.reports] if isinstance(self.reports, dict) else list(self.reports or ())
         try:
-            return [Report.from_dict(report) for report in given if report is not None]
+            return [Report.from_dict(report) for report in reports if report is not None]
         except (msgspec.ValidationError, TypeError, ValueError):
             raise SetupError("reports must be the output of SyncOperator tasks.") from None
 
-    def _missing(self, found: int) -> str | None:
+    def _missing(self, reports: int) -> str | None:
+        """Why reports are missing, of so many that are there; None when they are all there or aren't counted."""
         if not self._counts_batches:
             return None
         expected = len(self.expected) if isinstance(self.expected, Sized) else self.expected
         if expected is None:
             return "the batches were never planned, so nothing was sent: see the task upstream that failed"
-        if found < int(expected):
-            missing = int(expected) - found
+        missing = int(expected) - reports
+        if missing > 0:
             return f"{missing} of {expected} batches gave no report: see the tasks upstream that failed"
         return None
 
-    def _limit(self) -> Limit:
-        return config.max_rejected() if is_empty(self.max_rejected) else Limit.parse(self.max_rejected, "max_rejected")
+    def _limit(self) -> int | str | None:
+        from airflow_provider_halo.delivery.report import parse_max_rejected
+
+        try:
+            return parse_max_rejected(config.max_rejected() if is_empty(self.max_rejected) else self.max_rejected)
+        except ValueError as error:
+            raise SetupError(str(error)) from None

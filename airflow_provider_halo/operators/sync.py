@@ -5,33 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_provider_halo.delivery.report import Report, failure_of
-from airflow_provider_halo.exceptions import LedgerError, SetupError
+from airflow_provider_halo.exceptions import HaloError, LedgerError, SetupError
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.databases import airflow_sources
 from airflow_provider_halo.hooks.halo import HaloHook
-from airflow_provider_halo.hooks.ledger import airflow_ledger, limiter_of
-from airflow_provider_halo.ledger.ledger import Ledger, Run
-from airflow_provider_halo.limit import NO_LIMIT, Limit
-from airflow_provider_halo.operators.arguments import as_boolean, as_key, as_names, is_empty
+from airflow_provider_halo.operators.arguments import Resolvable, as_boolean, as_key, as_names, is_empty
 from airflow_provider_halo.operators.base import StoppableOperator, airflow_failures, run_key_of
-from airflow_provider_halo.plan.loader import load_plan
-from airflow_provider_halo.plan.model import LoadedPlan
-from airflow_provider_halo.settings import HaloSettings
-from airflow_provider_halo.source.batch import Batch
-from airflow_provider_halo.source.database import Sources
-from airflow_provider_halo.source.planning import batch_for
-from airflow_provider_halo.sync.batch import SyncOptions, sync_batch
-from airflow_provider_halo.sync.run import close_run
-from airflow_provider_halo.sync.stopped import SyncStopped
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
+
+    from airflow_provider_halo.delivery.report import Report
+    from airflow_provider_halo.ledger.ledger import Ledger, Run
+    from airflow_provider_halo.plan.model import LoadedPlan
+    from airflow_provider_halo.settings import HaloSettings
+    from airflow_provider_halo.source.batch import Batch
+    from airflow_provider_halo.source.database import Sources
+    from airflow_provider_halo.sync.batch import SyncOptions
+
+__all__ = ["SyncOperator"]
 
 _LABEL = "{{ task.batch_label }}"
 
@@ -84,24 +80,24 @@ class SyncOperator(StoppableOperator):
     def __init__(
         self,
         *,
-        plan: str | None = None,
-        batch: Mapping[str, Any] | None = None,
-        company_id: str | int | None = None,
-        user_id: str | int | None = None,
-        only: Sequence[str] | str | None = None,
-        full: bool | str = False,
-        dry_run: bool | str = False,
-        link_users: bool | str | None = None,
-        activity: bool | str = False,
-        retry_rejected: bool | str = False,
-        max_rejected: int | str | None = None,
-        halo_conn_id: str | None = None,
-        ledger_conn_id: str | None = None,
+        plan: Resolvable[str | None] = None,
+        batch: Resolvable[Mapping[str, Any] | None] = None,
+        company_id: Resolvable[str | int | None] = None,
+        user_id: Resolvable[str | int | None] = None,
+        only: Resolvable[Sequence[str] | str | None] = None,
+        full: Resolvable[bool | str] = False,
+        dry_run: Resolvable[bool | str] = False,
+        link_users: Resolvable[bool | str | None] = None,
+        activity: Resolvable[bool | str] = False,
+        retry_rejected: Resolvable[bool | str] = False,
+        max_rejected: Resolvable[int | str | None] = None,
+        halo_conn_id: Resolvable[str | None] = None,
+        ledger_conn_id: Resolvable[str | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.plan = plan
-        self.batch = batch
+        self.batch: Any = batch
         self.company_id = company_id
         self.user_id = user_id
         self.only = only
@@ -110,9 +106,9 @@ class SyncOperator(StoppableOperator):
         self.link_users = link_users
         self.activity = activity
         self.retry_rejected = retry_rejected
-        self.max_rejected = max_rejected
-        self.halo_conn_id = halo_conn_id
-        self.ledger_conn_id = ledger_conn_id
+        self.max_rejected: Any = max_rejected
+        self.halo_conn_id: Any = halo_conn_id
+        self.ledger_conn_id: Any = ledger_conn_id
 
     @property
     def batch_label(self) -> str:
@@ -148,6 +144,12 @@ class SyncOperator(StoppableOperator):
 
     def _sync(self, context: Context) -> tuple[Report, str | None]:
         """The batch's report, and why the task counts as failed."""
+        from airflow_provider_halo.delivery.report import Report, failure_of
+        from airflow_provider_halo.hooks.ledger import airflow_ledger, limiter_of
+        from airflow_provider_halo.plan.loader import load_plan
+        from airflow_provider_halo.sync.batch import SyncOptions, sync_batch
+        from airflow_provider_halo.sync.run import close_run
+
         plan = load_plan(config.plan_path() if is_empty(self.plan) else str(self.plan))
         options = SyncOptions(
             only=as_names(self.only, "only"),
@@ -196,6 +198,8 @@ class SyncOperator(StoppableOperator):
         options: SyncOptions,
         batch: Batch,
     ) -> Run:
+        import msgspec
+
         run = ledger.open_run(
             plan.name,
             settings,
@@ -206,6 +210,11 @@ class SyncOperator(StoppableOperator):
         return msgspec.structs.replace(run, task=self.task_id)
 
     def _batch(self, plan: LoadedPlan, sources: Sources) -> Batch:
+        import msgspec
+
+        from airflow_provider_halo.source.batch import Batch
+        from airflow_provider_halo.source.planning import batch_for
+
         company_id, user_id = as_key(self.company_id, "company_id"), as_key(self.user_id, "user_id")
         if company_id is not None or user_id is not None:
             if self.batch is not None:
@@ -221,10 +230,15 @@ class SyncOperator(StoppableOperator):
         except (msgspec.ValidationError, AttributeError, TypeError):
             raise SetupError("batch is not one of PlanBatchesOperator: give plan_batches.output to expand().") from None
 
-    def _limit(self, batch: Batch) -> Limit:
-        if not is_empty(self.max_rejected):
-            return Limit.parse(self.max_rejected, "max_rejected")
-        return NO_LIMIT if batch.of > 1 else config.max_rejected()
+    def _limit(self, batch: Batch) -> int | str | None:
+        from airflow_provider_halo.delivery.report import parse_max_rejected
+
+        if is_empty(self.max_rejected) and batch.of > 1:
+            return None
+        try:
+            return parse_max_rejected(config.max_rejected() if is_empty(self.max_rejected) else self.max_rejected)
+        except ValueError as error:
+            raise SetupError(str(error)) from None
 
     def _push(self, context: Context, report: dict[str, Any]) -> None:
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=report)

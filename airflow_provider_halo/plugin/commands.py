@@ -10,6 +10,8 @@ from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
 from airflow_provider_halo.cli.commands import COMMANDS, Argument, Command
 
+__all__ = ["get_commands"]
+
 
 def get_commands() -> list[GroupCommand]:
     """The group, as Airflow's ``cli`` key takes it. Called on every start of `airflow`: it imports no command."""
@@ -34,10 +36,10 @@ def _subcommand(command: Command) -> ActionCommand:
 
 
 def _argument(argument: Argument) -> Arg:
-    made = Arg(argument.flags)  # type: ignore[no-untyped-call]  # Airflow's class has no types
+    arg = Arg(argument.flags)  # type: ignore[no-untyped-call]  # Airflow's class has no types
     # Arg's own parameters lack some of argparse's (const, version); its kwargs go to argparse as they are.
-    made.kwargs.update(argument.options)
-    return made
+    arg.kwargs.update(argument.options)
+    return arg
 
 
 def _runner(command: Command) -> Callable[[argparse.Namespace], None]:

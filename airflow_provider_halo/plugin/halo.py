@@ -6,6 +6,8 @@ from airflow.plugins_manager import AirflowPlugin
 
 from airflow_provider_halo.plugin.pool import PoolMaker
 
+__all__ = ["HaloPlugin"]
+
 
 class HaloPlugin(AirflowPlugin):
     """Registers the listener that makes the pool of the shipped DAGs."""

@@ -10,7 +10,9 @@ from airflow.listeners import hookimpl
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from airflow_provider_halo.settings import DEFAULTS, POOL_DESCRIPTION
+__all__ = ["PoolMaker", "make_pool"]
+
+log = logging.getLogger(__name__)
 
 __all__ = ["PoolMaker", "make_pool"]
 

@@ -151,9 +151,9 @@ def test_with_a_ledger_all_who_share_it_hold_the_limit_in_whatever_pool(halo, ru
 
 def test_a_hook_asks_no_ledger_where_there_is_no_limit_or_it_is_told_to(halo, limit, monkeypatch):
     monkeypatch.setenv("AIRFLOW__HALO__LEDGER_CONN_ID", "nowhere")
-    assert HaloHook().identify_company("c1").status == "stored"
+    assert HaloHook().identify_company("c1")["companies"]["stored"] == 1
     limit(50)
-    assert HaloHook(ledger_conn_id="none").identify_company("c1").status == "stored"
+    assert HaloHook(ledger_conn_id="none").identify_company("c1")["companies"]["stored"] == 1
     assert HaloHook().test_connection() == snapshot((True, "The widget key and the identity secret both pass."))
     with pytest.raises(SetupError, match="The ledger connection 'nowhere' is not there"):
         HaloHook().identify_company("c1")

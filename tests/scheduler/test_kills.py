@@ -37,6 +37,7 @@ from typing import Any
 import psutil
 import pytest
 import sqlalchemy as sa
+from shipped_dags import with_default_args
 
 from airflow_provider_halo.ledger.ledger import Ledger, PlanLedger
 from airflow_provider_halo.plan.loader import load_plan
@@ -389,14 +390,10 @@ def airflow(tmp_path_factory, start_airflow, recording_sandbox, shop, ledger_url
     folder = tmp_path_factory.mktemp("kills")
     (folder / "halo.yaml").write_text(PLAN, encoding="utf-8")
     (folder / "dags").mkdir()
-    text = DAG.read_text(encoding="utf-8")
-    for old, new in (
-        ('"retries": 5', '"retries": 20'),
-        ('"retry_delay": timedelta(minutes=1)', '"retry_delay": timedelta(seconds=2)'),
-        ('"max_retry_delay": timedelta(minutes=30)', '"max_retry_delay": timedelta(seconds=2)'),
-    ):
-        assert text.count(old) == 1
-        text = text.replace(old, new)
+    text = with_default_args(
+        DAG.read_text(encoding="utf-8"),
+        '{"retries": 20, "retry_delay": timedelta(seconds=2), "max_retry_delay": timedelta(seconds=2)}',
+    )
     (folder / "dags" / DAG.name).write_text(text, encoding="utf-8")
     server = {"host": ledger_url.host, "port": ledger_url.port, "login": ledger_url.username}
     environment = {
