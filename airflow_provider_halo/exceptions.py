@@ -23,12 +23,16 @@ HaloError
 │   ├── ContextRefused        Halo takes no `context` in users/update
 │   └── UnlikelyChange        a run would change more than a run should; nothing was sent
 └── RecordsNotStored          a call of the hook went to its end, and not every record is stored
+
+A sync that had begun raises one of them inside of a `SyncStopped` (in ``sync.stopped``), which brings the report along.
+Operators and commands take it out, so whoever calls them never meets it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
     "ApiError",

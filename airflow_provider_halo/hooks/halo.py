@@ -16,6 +16,7 @@ from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.connection import settings_of
 from airflow_provider_halo.hooks.databases import missing_connection
 from airflow_provider_halo.hooks.typed_dicts import ContextEntry, ReportDict, UserRecord
+from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.records.problem import Problem, Scope
 from airflow_provider_halo.settings import DEFAULTS, HaloSettings
 
@@ -150,13 +151,12 @@ class HaloHook(BaseHook):
         :raises SecretMissing: when the connection has no identity secret.
         :raises HaloError: when sending can't go on: a wrong key, Halo being down. The log says what was stored until then.
         :raises TypeError: when ``users`` is no iterable of records.
-        :raises ValueError: when ``max_rejected`` is no limit.
+        :raises SetupError: when ``max_rejected`` is no limit.
         """
-        from airflow_provider_halo.delivery.report import parse_max_rejected
         from airflow_provider_halo.hooks.sending import failure_with_rejects, send
 
         _check_iterable(users)
-        limit = parse_max_rejected(max_rejected)
+        limit = Limit.parse(max_rejected, "max_rejected")
 
         def deliver(tally: Tally, warnings: Counter[str]) -> Stats:
             return send(

@@ -13,10 +13,11 @@ from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.delivery.chunks import Chunks
 from airflow_provider_halo.delivery.deliver import Delivery
-from airflow_provider_halo.delivery.outcome import Outcome, outcome_of
+from airflow_provider_halo.delivery.outcome import Outcome, as_change
 from airflow_provider_halo.delivery.report import Report, Tally, failure_of
 from airflow_provider_halo.hooks.ledger import Forgetting
 from airflow_provider_halo.ledger.ledger import Ledger
+from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.settings import HaloSettings
@@ -88,10 +89,10 @@ def sum_up(tally: Tally, warnings: Counter[str], stats: Stats) -> Report:
     return tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes)
 
 
-def failure_with_rejects(report: Report, max_rejected: int | str | None) -> str | None:
+def failure_with_rejects(report: Report, max_rejected: Limit) -> str | None:
     """Why a delivery counts as failed, with the first rejected records; None when it did what it should.
 
-    :param max_rejected: a limit as `parse_max_rejected` gives it.
+    :param max_rejected: how many records may be rejected.
     """
     failure = failure_of(report, max_rejected=max_rejected, allow_empty=True)
     if failure is None:

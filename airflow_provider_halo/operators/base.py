@@ -28,6 +28,7 @@ from airflow_provider_halo.exceptions import (
     UnexpectedAnswer,
     UnlikelyChange,
 )
+from airflow_provider_halo.sync.stopped import SyncStopped
 
 if TYPE_CHECKING:
     import jinja2

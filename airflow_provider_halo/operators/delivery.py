@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_provider_halo.exceptions import HaloError, SetupError
+from airflow_provider_halo.exceptions import HaloError
+from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.operators.base import DataOperator, airflow_failures
 
 if TYPE_CHECKING:
@@ -70,14 +71,9 @@ class DeliveryOperator(DataOperator):
             return send(settings, emit, ledger=ledger, limiter=limiter, **records)
 
     def _judge(self, report: Report) -> str | None:
-        from airflow_provider_halo.delivery.report import parse_max_rejected
         from airflow_provider_halo.hooks.sending import failure_with_rejects
 
-        try:
-            limit = parse_max_rejected(self.max_rejected)
-        except ValueError as error:
-            raise SetupError(str(error)) from None
-        return failure_with_rejects(report, limit)
+        return failure_with_rejects(report, Limit.parse(self.max_rejected, "max_rejected"))
 
     def _not_delivered(self, reason: str) -> dict[str, Any]:
         self.log.warning("Not delivered, and fail_open lets the flow go on: %s", reason)

@@ -11,8 +11,10 @@ from airflow_provider_halo.exceptions import UnlikelyChange
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.databases import airflow_sources
 from airflow_provider_halo.hooks.halo import HaloHook
+from airflow_provider_halo.limit import NO_LIMIT, Limit
 from airflow_provider_halo.operators.arguments import Resolvable, as_boolean, as_count, as_keys, as_names, is_empty
 from airflow_provider_halo.operators.base import StoppableOperator, airflow_failures, run_key_of
+from airflow_provider_halo.settings import DEFAULTS, POOL_DESCRIPTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -114,7 +116,7 @@ class PlanBatchesOperator(StoppableOperator):
     ) -> None:
         from airflow_provider_halo.delivery.report import Report
         from airflow_provider_halo.hooks.ledger import airflow_ledger
-        from airflow_provider_halo.sync.guard import GuardOptions, guard, parse_max_changed
+        from airflow_provider_halo.sync.guard import GuardOptions, guard
         from airflow_provider_halo.sync.run import close_run
 
         options = GuardOptions(

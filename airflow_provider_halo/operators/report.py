@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks import config
+from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.operators.arguments import Resolvable, is_empty
 from airflow_provider_halo.operators.base import DataOperator, airflow_failures, run_key_of
 
@@ -96,7 +97,7 @@ class ReportOperator(DataOperator):
 
     def _announce(self, context: Context, report: Report) -> None:
         """Put the counts into the asset event that DAGs waiting for this run get."""
-        from airflow_provider_halo.delivery.outcome import SCOPES
+        from airflow_provider_halo.records.problem import SCOPES
 
         summary = report.to_dict()
         counts: dict[str, Any] = {scope: summary[scope] for scope in SCOPES}
@@ -127,10 +128,5 @@ class ReportOperator(DataOperator):
             return f"{missing} of {expected} batches gave no report: see the tasks upstream that failed"
         return None
 
-    def _limit(self) -> int | str | None:
-        from airflow_provider_halo.delivery.report import parse_max_rejected
-
-        try:
-            return parse_max_rejected(config.max_rejected() if is_empty(self.max_rejected) else self.max_rejected)
-        except ValueError as error:
-            raise SetupError(str(error)) from None
+    def _limit(self) -> Limit:
+        return config.max_rejected() if is_empty(self.max_rejected) else Limit.parse(self.max_rejected, "max_rejected")

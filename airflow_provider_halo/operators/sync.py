@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_provider_halo.exceptions import HaloError, LedgerError, SetupError
+from airflow_provider_halo.exceptions import LedgerError, SetupError
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.databases import airflow_sources
 from airflow_provider_halo.hooks.halo import HaloHook
+from airflow_provider_halo.limit import NO_LIMIT, Limit
 from airflow_provider_halo.operators.arguments import Resolvable, as_boolean, as_key, as_names, is_empty
 from airflow_provider_halo.operators.base import StoppableOperator, airflow_failures, run_key_of
+from airflow_provider_halo.sync.stopped import SyncStopped
 
 if TYPE_CHECKING:
     import jinja2
@@ -144,7 +146,7 @@ class SyncOperator(StoppableOperator):
 
     def _sync(self, context: Context) -> tuple[Report, str | None]:
         """The batch's report, and why the task counts as failed."""
-        from airflow_provider_halo.delivery.report import Report, failure_of
+        from airflow_provider_halo.delivery.report import failure_of
         from airflow_provider_halo.hooks.ledger import airflow_ledger, limiter_of
         from airflow_provider_halo.plan.loader import load_plan
         from airflow_provider_halo.sync.batch import SyncOptions, sync_batch
@@ -230,15 +232,10 @@ class SyncOperator(StoppableOperator):
         except (msgspec.ValidationError, AttributeError, TypeError):
             raise SetupError("batch is not one of PlanBatchesOperator: give plan_batches.output to expand().") from None
 
-    def _limit(self, batch: Batch) -> int | str | None:
-        from airflow_provider_halo.delivery.report import parse_max_rejected
-
-        if is_empty(self.max_rejected) and batch.of > 1:
-            return None
-        try:
-            return parse_max_rejected(config.max_rejected() if is_empty(self.max_rejected) else self.max_rejected)
-        except ValueError as error:
-            raise SetupError(str(error)) from None
+    def _limit(self, batch: Batch) -> Limit:
+        if not is_empty(self.max_rejected):
+            return Limit.parse(self.max_rejected, "max_rejected")
+        return NO_LIMIT if batch.of > 1 else config.max_rejected()
 
     def _push(self, context: Context, report: dict[str, Any]) -> None:
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=report)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from airflow.sdk import TaskGroup, conf
+from airflow.sdk import TaskGroup
 
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.operators.arguments import Resolvable
@@ -89,7 +89,7 @@ def halo_sync(
             only=only,
             company_ids=company_ids,
             batch_size=batch_size,
-            max_changed=conf.get("halo", "max_changed", fallback="50%") if max_changed is None else max_changed,
+            max_changed=str(config.max_changed()) if max_changed is None else max_changed,
             force=force,
             halo_conn_id=halo_conn_id,
             ledger_conn_id=ledger_conn_id,

@@ -10,9 +10,7 @@ from airflow.listeners import hookimpl
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-__all__ = ["PoolMaker", "make_pool"]
-
-log = logging.getLogger(__name__)
+from airflow_provider_halo.settings import DEFAULTS, POOL_DESCRIPTION
 
 __all__ = ["PoolMaker", "make_pool"]
 

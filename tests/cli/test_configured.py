@@ -147,7 +147,7 @@ def test_a_wrong_setting_is_named_before_anything_is_sent(plan, configure, sandb
     configure(option, value)
     assert main(["sync", plan]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == f"halo sync: {sentence}"
-    assert sandbox.traffic.describe()["total"] == 0
+    assert sandbox.requests.describe()["total"] == 0
 
 
 def test_the_help_names_each_default_and_where_it_is_set(capsys):

@@ -39,7 +39,7 @@ def test_users_of_any_number_are_stored_and_nobody_is_marked_as_active(halo):
     assert without_figures(report) == stored("users", 2_500, requests=3)
     user = halo.store.user("2499")
     assert (user["traits"], user["last_seen"]) == ({"score": 2499}, None)
-    assert halo.traffic.describe()["by_path"] == {"users/update": {"200": 3}}
+    assert halo.requests.describe()["by_path"] == {"users/update": {"200": 3}}
 
 
 BAD_USERS = [
@@ -142,7 +142,7 @@ def test_something_else_than_an_iterable_of_records_is_a_type_error(halo, users)
         "users must be an iterable of records, such as [{'user_id': 'u1', 'traits': {'plan': 'pro'}}], "
         f"not a {type(users).__name__}."
     )
-    assert halo.traffic.describe()["by_path"] == {}
+    assert halo.requests.describe()["by_path"] == {}
 
 
 def test_a_limit_that_is_none_is_told_before_anything_is_sent(halo):
@@ -224,7 +224,7 @@ def test_a_record_that_can_t_be_stored_is_raised_with_its_problem(halo, call, pr
         {"scope": problem.scope, "key": problem.key, "field": problem.field, "reason": problem.reason}
     ]
     assert caught.value.report[problem.scope]["rejected"] == 1
-    assert halo.traffic.describe()["by_path"] == {}
+    assert halo.requests.describe()["by_path"] == {}
 
 
 def test_a_record_that_halo_refuses_is_raised_too(halo):

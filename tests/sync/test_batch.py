@@ -292,7 +292,7 @@ def test_a_dry_run_that_stops_says_what_it_had_counted(app):
         app.sync(dry_run=True)
     assert stopped.value.report.dry_run
     assert stopped.value.report.companies == Counts(skipped=2)
-    assert app.server.traffic.describe()["total"] == 0
+    assert app.server.requests.describe()["total"] == 0
 
 
 def test_what_is_wrong_before_the_first_batch_begins_is_raised_as_it_is(app_of):
