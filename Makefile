@@ -15,7 +15,7 @@ WORKERS ?= 2
 PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-fast test-lowest test-newest fault-table lint bench demo up down clean
+.PHONY: help venv test test-fast test-lowest test-newest fault-table lint docs bench demo up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,11 @@ lint: $(VENV)/ready ## style, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+docs: $(VENV)/ready ## the documentation, in docs/_build/index.html; a warning is an error
+	@$(BIN)/python docs/generate.py
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+	@echo "See docs/_build/index.html"
+
 bench: $(VENV)/ready ## what it costs and saves, in five minutes; ARGS="--quick", "--full", "--only ledger,peers"
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
@@ -96,6 +101,6 @@ up: $(VENV)/ready ## the same, left running: Airflow's UI and the sandbox's page
 down: $(VENV)/ready ## stop what `make up` left running
 	@$(BIN)/python -m airflow_provider_halo.demo down
 
-clean: ## remove what the targets made: environments, .demo, dist, caches
+clean: ## remove what the targets made: environments, .demo, dist, docs/_build, caches
 	@test ! -x $(BIN)/python -o ! -d .demo || $(BIN)/python -m airflow_provider_halo.demo down
-	@rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .demo dist build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -15,7 +15,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow_provider_halo.hooks import config
 
 FOLDER = Path(__file__).parents[2] / "dags"
-README = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+PAGE = (FOLDER.parent / "docs" / "dags.md").read_text(encoding="utf-8")
 FILES = {path.stem: path for path in sorted(FOLDER.glob("*.py"))}
 
 
@@ -54,7 +54,7 @@ def test_a_dag_survives_serialisation_and_says_what_to_do_about_the_pool(name):
     assert (dag.max_active_tasks > 1, dag.catchup) == (True, False)
     for task in dag.tasks:
         assert waits(task) == (timedelta(minutes=10.5) if name == "halo_event_update" else timedelta(minutes=31))
-    assert f"**{'ten' if name == 'halo_event_update' else '31'} minutes at least**" in README
+    assert f"**{'ten' if name == 'halo_event_update' else '31'} minutes at least**" in PAGE
 
 
 def waits(task):
