@@ -27,7 +27,6 @@ copyright = f"{author}. Apache License 2.0"  # noqa: A001 (Sphinx's name for it)
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
-smartquotes = False  # would turn --flags into dashes
 default_role = "code"  # docstrings write `names` with single backticks
 
 myst_heading_anchors = 3

@@ -68,8 +68,9 @@ def _config() -> str:
     rows = []
     for name, option in get_provider_info()["config"]["halo"]["options"].items():
         default = (option["default"] or "").replace("%%", "%")  # as it is, not as airflow.cfg writes it
-        rows.append([f"`{name}`", f"`AIRFLOW__HALO__{name.upper()}`", _code(default), option["description"]])
-    return _table(["option", "environment", "default", "means"], rows)
+        environment = f"In the environment: `AIRFLOW__HALO__{name.upper()}`."
+        rows.append([f"`{name}`", _code(default), f"{option['description']} {environment}"])
+    return _table(["option", "default", "means"], rows)
 
 
 def _commands() -> str:
@@ -189,8 +190,8 @@ def _code(value: Any) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Plain text as Markdown: what would be read as an HTML tag is shown."""
-    return text.replace("<", r"\<").replace("*", r"\*")
+    """Plain text as Markdown: what would be read as an HTML tag is shown, and a flag is code."""
+    return re.sub(r"(?<![\w`-])--[a-z][\w-]*", r"`\g<0>`", text.replace("<", r"\<").replace("*", r"\*"))
 
 
 if __name__ == "__main__":

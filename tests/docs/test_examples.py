@@ -17,7 +17,7 @@ SQL = {
     name: text for name, text in (block.text.split("\n", 1) for block in all_blocks("sql")) if name.startswith("-- ")
 }
 PLAN = blocks(README, "yaml")[0].text
-TASKS = {"README.md": [3], "operators.md": [3, 3, 3, 0]}  # of each block's DAG; none for a function
+TASKS = {"README.md": [3], "operators.md": [3, 3, 3]}  # of each block's DAG, where it has one
 
 
 def test_every_block_has_a_language_that_is_tried():
@@ -59,7 +59,7 @@ def test_all_python_makes_the_dags_that_it_says(page, tmp_path):
         bag = DagBag(folder, safe_mode=False)
         assert bag.import_errors == {}
         tasks.append(sum(len(dag.tasks) for dag in bag.dags.values()))
-    assert tasks == TASKS.get(page.name, [])
+    assert [count for count in tasks if count] == TASKS.get(page.name, [])
 
 
 @pytest.mark.parametrize("block", all_blocks("json"), ids=str)

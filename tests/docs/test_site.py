@@ -69,7 +69,7 @@ def test_every_command_and_flag_setting_and_field_is_described():
             assert f"`{name}" in page("cli.md")
     info = get_provider_info()
     for option in info["config"]["halo"]["options"]:
-        assert f"| `{option}` | `AIRFLOW__HALO__{option.upper()}` |" in page("settings.md")
+        assert re.search(rf"^\| `{option}` \|.*`AIRFLOW__HALO__{option.upper()}`", page("settings.md"), re.MULTILINE)
     for field in info["connection-types"][0]["conn-fields"]:
         assert f"| `{field}` |" in page("settings.md")
 
@@ -77,7 +77,8 @@ def test_every_command_and_flag_setting_and_field_is_described():
 def test_every_operator_is_described():
     for name in operators.__all__:
         assert f"`{name}" in page("operators.md")
-        assert f"`{name}" in (ROOT / "README.md").read_text(encoding="utf-8")
+        if name.endswith("Operator") or name == "halo_sync":
+            assert f"`{name}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["architecture.md", "context-shapes.md"])
