@@ -55,22 +55,22 @@ def _connection() -> str:
     connection = get_provider_info()["connection-types"][0]
     placeholders = connection["ui-field-behaviour"]["placeholders"]
     rows = [
-        ["`password`", f"The workspace's widget key, `{placeholders['password']}`.", ""],
-        ["`host`", "Base URL.", _code(contract.DEFAULT_BASE_URL)],
+        ["`password`", f"The workspace's widget key, `{placeholders['password']}`."],
+        ["`host`", f"Base URL. {_default(contract.DEFAULT_BASE_URL)}"],
     ]
     for name, conn_field in connection["conn-fields"].items():
         schema = conn_field["schema"]
-        rows.append([f"`{name}`", conn_field["description"], _code(schema.get("default"))])
-    return _table(["field", "means", "default"], rows)
+        rows.append([f"`{name}`", f"{conn_field['description']} {_default(schema.get('default'))}".strip()])
+    return _table(["field", "means"], rows)
 
 
 def _config() -> str:
     rows = []
     for name, option in get_provider_info()["config"]["halo"]["options"].items():
         default = (option["default"] or "").replace("%%", "%")  # as it is, not as airflow.cfg writes it
-        environment = f"In the environment: `AIRFLOW__HALO__{name.upper()}`."
-        rows.append([f"`{name}`", _code(default), f"{option['description']} {environment}"])
-    return _table(["option", "default", "means"], rows)
+        environment = f"Environment: `AIRFLOW__HALO__{name.upper()}`."
+        rows.append([f"`{name}`", " ".join(filter(None, [option["description"], _default(default), environment]))])
+    return _table(["option", "means"], rows)
 
 
 def _commands() -> str:
@@ -185,8 +185,8 @@ def _cell(text: str) -> str:
     return text.replace("|", r"\|").replace("\n", " ")
 
 
-def _code(value: Any) -> str:
-    return "" if value in {None, ""} else f"`{value}`"
+def _default(value: Any) -> str:
+    return "" if value in {None, ""} else f"Default: `{value}`."
 
 
 def _escaped(text: str) -> str:
