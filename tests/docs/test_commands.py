@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import os
 import random
@@ -138,11 +139,15 @@ def test_the_ten_minutes_run_as_they_are_written(tmp_path):
                 printed[line] = done.stdout
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/_sandbox/state") as answer:
             state = json.load(answer)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/record?scope=companies&id=1") as answer:
+            page = html.unescape(answer.read().decode())
     finally:
         if sandbox is not None:
             sandbox.terminate()
             sandbox.wait(timeout=20)
     assert "dry run, nothing sent" in printed["halo sync my_dags/halo.yaml --dry-run"]
+    (shown,) = blocks(README, "text")
+    assert shown.text in page
     assert state["companies"] == 20
     assert state["users"] > 100
     assert sorted(path.name for path in (tmp_path / "my_dags").glob("*.py")) == sorted(
