@@ -15,7 +15,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow_provider_halo.hooks import config
 
 FOLDER = Path(__file__).parents[2] / "dags"
-PAGE = (FOLDER.parent / "docs" / "dags.md").read_text(encoding="utf-8")
+PAGE = " ".join((FOLDER.parent / "docs" / "dags.md").read_text(encoding="utf-8").split())
 FILES = {path.stem: path for path in sorted(FOLDER.glob("*.py"))}
 
 
