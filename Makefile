@@ -15,7 +15,7 @@ WORKERS ?= 2
 PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-fast test-lowest test-newest fault-table lint docs bench demo up down clean
+.PHONY: help venv test test-fast test-lowest test-newest fault-table lint check house docs bench demo up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,13 +84,13 @@ lint: $(VENV)/ready ## style, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+bench: $(VENV)/ready ## what it costs and saves, in five minutes; ARGS="--quick", "--full", "--only ledger,peers"
+	@$(BIN)/python -m benchmarks.run $(ARGS)
+
 docs: $(VENV)/ready ## the documentation, in docs/_build/index.html; a warning is an error
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 	@echo "See docs/_build/index.html"
-
-bench: $(VENV)/ready ## what it costs and saves, in five minutes; ARGS="--quick", "--full", "--only ledger,peers"
-	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 demo: $(VENV)/ready ## a real Airflow brings 200 companies to the sandbox, four minutes at most; COMPANIES=…, USERS=…
 	@$(BIN)/python -m airflow_provider_halo.demo run --companies $(COMPANIES) --users $(USERS)
