@@ -96,6 +96,11 @@ house: $(VENV)/ready ## the package's structure in figures; AT=another checkout
 bench: $(VENV)/ready ## what it costs and saves, in five minutes; ARGS="--quick", "--full", "--only ledger,peers"
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
+docs: $(VENV)/ready ## the documentation, in docs/_build/index.html; a warning is an error
+	@$(BIN)/python docs/generate.py
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+	@echo "See docs/_build/index.html"
+
 demo: $(VENV)/ready ## a real Airflow brings 200 companies to the sandbox, four minutes at most; COMPANIES=…, USERS=…
 	@$(BIN)/python -m demo run --companies $(COMPANIES) --users $(USERS)
 
@@ -105,6 +110,6 @@ up: $(VENV)/ready ## the same, left running: Airflow's UI and the sandbox's page
 down: $(VENV)/ready ## stop what `make up` left running
 	@$(BIN)/python -m demo down
 
-clean: ## remove what the targets made: environments, .demo, dist, caches
+clean: ## remove what the targets made: environments, .demo, dist, docs/_build, caches
 	@test ! -x $(BIN)/python -o ! -d .demo || $(BIN)/python -m demo down
-	@rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .demo dist build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""What the README says was measured is what the last written run measured."""
+"""What the documentation says was measured is what the last written run measured."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def cells(text: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|\n").split("|")] for line in table[0].splitlines()[2:]]
 
 
-def test_the_readme_gives_the_figures_of_the_results():
+def test_the_documentation_gives_the_figures_of_the_results():
     results = cells((ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8"), "## Targets")
-    readme = cells((ROOT / "README.md").read_text(encoding="utf-8"), "## How fast it is")
+    page = cells((ROOT / "docs" / "performance.md").read_text(encoding="utf-8"), "## How fast it is")
     assert len(results) == 6
-    assert [row[2].split()[0] for row in readme] == [row[1] for row in results]
-    assert [row[3].split()[0] for row in readme] == [row[2].split()[1] for row in results]
+    assert [row[2].split()[0] for row in page] == [row[1] for row in results]
+    assert [row[3].split()[0] for row in page] == [row[2].split()[1] for row in results]
