@@ -276,6 +276,7 @@ def test_these_are_the_commands_and_their_words():
             "retire": ["plan", "--only", "--dry-run", "--ledger", "--halo-conn"],
             "ledger": ["action", "plan", "--company", "--user", "--all", "--days", "--ledger"],
             "init": ["folder"],
+            "sample": ["--url", "--companies", "--users", "--seed"],
             "sandbox": [
                 "--host",
                 "--port",
@@ -313,12 +314,11 @@ def test_importing_the_operators_imports_no_library_that_airflow_has_not_importe
     assert sorted(rooms) == snapshot(
         [
             "airflow_provider_halo.api",
-            "airflow_provider_halo.contract",
-            "airflow_provider_halo.exceptions",
             "airflow_provider_halo.hooks",
+            "airflow_provider_halo.limit",
             "airflow_provider_halo.operators",
             "airflow_provider_halo.records",
-            "airflow_provider_halo.settings",
+            "airflow_provider_halo.sync",
         ]
     )
 

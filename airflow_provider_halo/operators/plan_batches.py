@@ -72,7 +72,7 @@ class PlanBatchesOperator(StoppableOperator):
         company_ids: Resolvable[Sequence[str | int] | Sequence[str] | Sequence[int] | str | None] = None,
         ledger_conn_id: Resolvable[str | None] = None,
         halo_conn_id: Resolvable[str | None] = None,
-        max_changed: Resolvable[str | float | None] = None,
+        max_changed: Resolvable[str | None] = None,
         force: Resolvable[bool | str] = False,
         **kwargs: Any,
     ) -> None:

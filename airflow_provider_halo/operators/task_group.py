@@ -36,7 +36,7 @@ def halo_sync(
     link_users: Resolvable[bool | str | None] = None,
     retry_rejected: Resolvable[bool | str] = False,
     max_rejected: Resolvable[int | str | None] = None,
-    max_changed: Resolvable[str | float | None] = None,
+    max_changed: Resolvable[str | None] = None,
     force: Resolvable[bool | str] = False,
     allow_empty: bool = False,
     halo_conn_id: Resolvable[str | None] = None,

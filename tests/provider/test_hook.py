@@ -14,7 +14,13 @@ from inline_snapshot import snapshot
 
 from airflow_provider_halo.contract import CONTEXT_TYPES
 from airflow_provider_halo.delivery.report import Counts, Report
-from airflow_provider_halo.exceptions import HaloUnavailable, RecordsNotStored, SecretMissing, WidgetKeyRefused
+from airflow_provider_halo.exceptions import (
+    HaloUnavailable,
+    RecordsNotStored,
+    SecretMissing,
+    SetupError,
+    WidgetKeyRefused,
+)
 from airflow_provider_halo.hooks import ContextType, HaloHook, RecordProblem, ReportDict, StatusCounts
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.sandbox.faults import parse_fault
@@ -146,7 +152,9 @@ def test_something_else_than_an_iterable_of_records_is_a_type_error(halo, users)
 
 
 def test_a_limit_that_is_none_is_told_before_anything_is_sent(halo):
-    with pytest.raises(ValueError, match="max_rejected must be a count such as 20, or a share such as 1%, not 'few'"):
+    with pytest.raises(
+        SetupError, match="max_rejected must be a count such as 20, or a share such as 1%, or none, not 'few'"
+    ):
         HaloHook().update_users([{"user_id": "u1"}], max_rejected="few")
     assert halo.store.counts()["users"] == 0
 

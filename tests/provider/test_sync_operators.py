@@ -92,7 +92,7 @@ def test_without_a_plan_the_way_to_name_one_is_told(halo, fails, operator):
     assert type(error) is AirflowFailException
     assert str(error) == snapshot(
         "No plan file is configured: set AIRFLOW__HALO__PLAN (or `plan` under [halo] in airflow.cfg) to its path as the "
-        "workers see it, or give the operator plan=…"
+        "workers see it, or name the plan (plan=… of an operator, PLAN of the halo command)."
     )
 
 

@@ -277,7 +277,7 @@ def test_a_run_stops_when_more_would_change_than_is_likely(large, change_made, d
         large.sync(max_changed="50%", batch_size=300)
     assert f"Of 2,000 records that Halo is known to have, {differing} ({share}) would change" in str(stopped.value)
     assert large.server.requests.describe()["total"] == before
-    assert large.sync(max_changed=0.5, force=True, link_users=False).stopped == ""
+    assert large.sync(max_changed="50%", force=True, link_users=False).stopped == ""
 
 
 @pytest.mark.parametrize(
