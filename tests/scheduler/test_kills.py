@@ -271,7 +271,7 @@ class Executioner:
 
     def _examine(self, death: Death) -> Kill:
         batch = death.moment.batch
-        acknowledged = self._acknowledged(self._run.batches[batch])
+        acknowledged = self._acknowledged_of(self._run.batches[batch])
         answers = [(record, at) for record, at in self._answers() if self._batch_of[record] == batch]
         self._note()
         assert not self._ports[batch], "the retry began before the kill had been looked at"
@@ -291,7 +291,7 @@ class Executioner:
     def _answers(self) -> Iterator[tuple[Record, float]]:
         return (((sent.scope, key), sent.answered) for sent in self._halo.answered for key in sent.keys)
 
-    def _acknowledged(self, records: Iterable[Record]) -> frozenset[Record]:
+    def _acknowledged_of(self, records: Iterable[Record]) -> frozenset[Record]:
         (run,) = self._ledger.runs_of(f"halo_backfill {self._run.run_id}")
         found: set[Record] = set()
         for scope in PHASES:
