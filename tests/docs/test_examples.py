@@ -38,9 +38,9 @@ def test_every_plan_loads(block, tmp_path):
 @pytest.mark.parametrize("block", all_blocks("sql"), ids=str)
 def test_every_query_is_what_a_plan_takes(block, tmp_path):
     (tmp_path / "q.sql").write_text(block.text, encoding="utf-8")
-    plan = PLAN.replace('"SELECT team_id, service, status FROM integrations"', "q.sql")
+    plan = PLAN.replace('"SELECT team_id, service, connected, status, error FROM integrations"', "q.sql")
     (tmp_path / "halo.yaml").write_text(
-        plan.replace("type: integration, name: service,", "type: metric,"), encoding="utf-8"
+        plan.replace("type: integration, name: service, booleans: [connected],", "type: metric,"), encoding="utf-8"
     )
     (query,) = load_plan(tmp_path / "halo.yaml").entries("companies")
     assert query.statement.placements == (("f.team_id",) if "{{" in block.text else ())
