@@ -25,6 +25,7 @@ __all__ = [
     "USER_BYTES",
     "USER_COLUMNS",
     "USER_RESERVED",
+    "USER_TRAITS",
 ]
 
 DEFAULT_BASE_URL: Final = "https://api.haloagents.ai/api/sdk"  # documented
@@ -55,6 +56,12 @@ USER_COLUMNS: Final = frozenset(  # documented: stored in columns, all else land
         "arr",
     }
 )
+USER_TRAITS: Final = USER_COLUMNS | {
+    "avatar",
+    "role",
+    "plan",
+    "monthly_spend",
+}  # documented: traits that have a meaning
 COMPANY_COLUMNS: Final = frozenset(  # documented
     {
         "name",

@@ -196,6 +196,19 @@ def check_columns(
         _check_record_columns(query, problems)
         _check_returned(query, path, _entry_columns(query.entry), problems)
     _check_returned(query, path, _marked_columns(block), problems)
+    _check_prefer(query, problems)
+
+
+def _check_prefer(query: Query, problems: Problems) -> None:
+    """Check the columns whose order picks a user's row."""
+    for index, item in enumerate(query.prefer):
+        path: KeyPath = (query.scope, "prefer", index)
+        column = ordering(item)[0]
+        if not column:
+            problems.at(path, "blank. Write a column, followed by `desc` for descending order.")
+        elif column == query.key:
+            problems.at(path, f"{column} is the same in all rows of a user. Name a column that tells them apart.")
+        _check_returned(query, path, [((), column)], problems)
 
 
 def _check_record_columns(query: Query, problems: Problems) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_halo.contract import MOMENT_TRAITS
+from airflow_provider_halo.contract import MOMENT_TRAITS, USER_TRAITS
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan import checks
 from airflow_provider_halo.plan.messages import Problems, dotted_path, explain_validation
@@ -24,6 +24,7 @@ from airflow_provider_halo.plan.model import (
     QueryScope,
     Statement,
     Traits,
+    ordering,
 )
 from airflow_provider_halo.plan.sql_text import read_statement
 from airflow_provider_halo.plan.yaml_text import Document, KeyPath, UnreadableFile, read_text, read_yaml
@@ -173,9 +174,15 @@ class _Loader:
             nulls=block.nulls or self._nulls,
             timestamps=frozenset(block.timestamps),
         )
-        query = _as_traits(query) if entry is None else _as_entry(query, entry, str(path[-1]))
+        query = _as_traits(query, self._prefer(scope)) if entry is None else _as_entry(query, entry, str(path[-1]))
         checks.check_columns(query, block, path, self._problems, sql.line_at)
         return query
+
+    def _prefer(self, scope: QueryScope) -> tuple[str, ...]:
+        """The columns whose order picks a user's row; nothing where they aren't a list of texts, which is reported already."""
+        users = self._data.get("users")
+        prefer = users.get("prefer") if scope == "users" and isinstance(users, dict) else None
+        return tuple(str(item) for item in prefer) if isinstance(prefer, list) else ()
 
     def _source_of(self, block: Entry | Traits, path: KeyPath) -> str:
         if block.source is not None:
@@ -233,8 +240,15 @@ class _Loader:
         return None
 
 
-def _as_traits(query: Query) -> Query:
-    return replace(query, empty={}, timestamps=query.timestamps | frozenset(MOMENT_TRAITS))
+def _as_traits(query: Query, prefer: tuple[str, ...]) -> Query:
+    unsent = {ordering(item)[0] for item in prefer} - USER_TRAITS
+    return replace(
+        query,
+        empty={},
+        timestamps=query.timestamps | frozenset(MOMENT_TRAITS),
+        prefer=prefer,
+        unsent=frozenset(unsent),
+    )
 
 
 def _as_entry(query: Query, entry: Entry, key: str) -> Query:

@@ -82,6 +82,7 @@ class Users(_Model):
     company: str
     traits: Traits
     context: dict[str, Entry] = Field(default_factory=dict)
+    prefer: _Strings = ()
     send_context: bool = True
 
 
@@ -144,6 +145,8 @@ class Query:
     :param empty: value of the entry for a record without rows. ``sends_empty`` is False for ``empty: omit``.
     :param nulls: ``send`` or ``omit``, with the plan's and the block's defaults worked in.
     :param timestamps: columns whose strings are moments; for traits, the documented ones included.
+    :param prefer: of ``users.traits``: columns whose order says which of a user's rows is its own, as in ``order_by``.
+    :param unsent: columns that only serve that order, and aren't sent as traits.
     :param file: file of the SQL or the plan, as the user named it; ``line``: where the SQL starts there.
     """
 
@@ -163,6 +166,8 @@ class Query:
     nulls: Nulls = "send"
     booleans: frozenset[str] = frozenset()
     timestamps: frozenset[str] = frozenset()
+    prefer: tuple[str, ...] = ()
+    unsent: frozenset[str] = frozenset()
 
     def problem(self, message: str) -> PlanProblem:
         """A problem of this query, located where its SQL stands."""

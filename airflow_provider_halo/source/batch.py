@@ -26,6 +26,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
 
     :param key_type: type of the company keys, so that bounds are bound as what they are.
     :param user_key_type: type of ``user``.
+    :param repeated_users: whether the users query gives any user in several rows, found out over the whole query; None
+        where nobody has asked.
     :param index: number of the batch, from 1; ``of``: how many the run has.
     :param expected_companies: companies in it when it was planned; an estimate for progress and labels.
     :param expected_users: users in it when it was planned.
@@ -39,6 +41,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     users_too: bool = True
     user: int | str | None = None
     user_key_type: KeyType = "integer"
+    repeated_users: bool | None = None
     index: int = 1
     of: int = 1
     expected_companies: int | None = None

@@ -58,14 +58,15 @@ class ReadRows:
 
 
 class RowReader:
-    """Reads rows of a query as JSON values by column, without the key and company columns.
+    """Reads rows of a query as JSON values by column, without the key and company columns, and what only serves an order.
 
-    :param names: the result's columns, already held against the plan (`columns.check_columns`).
+    :param names: the result's columns, already held against the plan (`columns.check_columns`). Rows may be longer.
     :param omit_nulls: leave columns out that are null.
     """
 
     def __init__(self, query: Query, names: Sequence[str], *, omit_nulls: bool) -> None:
-        columns = [(name, at) for at, name in enumerate(names) if name not in {query.key, query.company}]
+        unsent = query.unsent | {query.key, query.company}
+        columns = [(name, at) for at, name in enumerate(names) if name not in unsent]
         self.names: Final = tuple(name for name, _ in columns)
         self._query = query
         self._width = len(names)

@@ -33,6 +33,8 @@ def wanted_columns(query: Query) -> dict[str, str]:
     # The documented moments are read as such wherever they are; nobody said that they are there.
     for name in sorted(query.timestamps.difference(MOMENT_TRAITS if query.entry is None else ())):
         wanted.setdefault(name, "is listed under timestamps")
+    for item in query.prefer:
+        wanted.setdefault(ordering(item)[0], "is listed under prefer")
     if query.entry is not None:
         if query.entry.name is not None:
             wanted.setdefault(query.entry.name, "is the entry's name")

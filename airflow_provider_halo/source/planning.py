@@ -18,7 +18,8 @@ from airflow_provider_halo.source.batch import Batch, KeyType
 from airflow_provider_halo.source.database import Sources, ask, engine_of
 from airflow_provider_halo.source.errors import CollationsDiffer
 from airflow_provider_halo.source.keys import bound_of, coerce_key, key_type_of, type_of_key
-from airflow_provider_halo.source.sql import unnarrowed
+from airflow_provider_halo.source.repeats import count_repeated, log_repeated
+from airflow_provider_halo.source.sql import first_rows_of, unnarrowed
 
 __all__ = ["MAX_BATCHES", "batch_for", "bounds", "plan_batches"]
 
@@ -55,19 +56,41 @@ def plan_batches(
     users = plan.traits("users") if selection.reads("users") else None
     companies = plan.traits("companies") if selection.reads("companies") else None
     if company_ids is not None:
-        batches = _named(users or companies, sources, company_ids, max_batches, users_too=users is not None)
+        batches = _named(users, companies, sources, company_ids, max_batches)
+    elif users is None:
+        batches = _ranges(None, companies, sources, batch_size, max_batches)
     else:
-        batches = _ranges(users, companies, sources, batch_size, max_batches - (users is not None))
-        if users is not None:
-            batches.append(
-                Batch(no_company=True, expected_companies=0, expected_users=_without_company(users, sources))
-            )
+        repeated = _has_repeated(users, sources)
+        without_company = _without_company(users, sources, first_rows=repeated)
+        batches = [
+            *_ranges(users, companies, sources, batch_size, max_batches - 1, first_rows=repeated),
+            Batch(no_company=True, expected_companies=0, expected_users=without_company, repeated_users=repeated),
+        ]
     return [
         msgspec.structs.replace(batch, index=index, of=len(batches)) for index, batch in enumerate(batches, start=1)
     ]
 
 
-def _ranges(users: Query | None, companies: Query | None, sources: Sources, batch_size: int, most: int) -> list[Batch]:
+def _has_repeated(users: Query, sources: Sources) -> bool:
+    """Whether any user has several rows; says in the log how many have, and what becomes of them."""
+    count = count_repeated(users, sources)
+    log_repeated(users, count)
+    return count > 0
+
+
+def _ranges(  # noqa: PLR0917 (as of `plan_batches`)
+    users: Query | None,
+    companies: Query | None,
+    sources: Sources,
+    batch_size: int,
+    most: int,
+    *,
+    first_rows: bool = False,
+) -> list[Batch]:
+    """The ranges that cover all companies.
+
+    :param first_rows: of users with several rows, only the first counts.
+    """
     driver = users or companies
     if driver is None:
         return [Batch(expected_companies=0, expected_users=0)]
@@ -77,11 +100,11 @@ def _ranges(users: Query | None, companies: Query | None, sources: Sources, batc
     counted = [query for query in (users, companies) if query is not None and query.source == driver.source]
     engine = engine_of(driver, sources)
     try:
-        cuts = ask(engine, driver, bounds(counted, batch_size, most, engine.dialect))
+        cuts = ask(engine, driver, bounds(counted, batch_size, most, engine.dialect, first_rows=first_rows))
     except CollationsDiffer:
         # Two tables of one database may differ in it, too. Then the users alone are counted, by the same reasoning.
         counted = [driver]
-        cuts = ask(engine, driver, bounds(counted, batch_size, most, engine.dialect))
+        cuts = ask(engine, driver, bounds(counted, batch_size, most, engine.dialect, first_rows=first_rows))
     knows_companies = companies is not None and companies in counted
     key_type = type_of_key(cuts[0].k, driver, driver.company) if cuts else "integer"
     ranges = _joined_ranges(cuts)
@@ -93,6 +116,7 @@ def _ranges(users: Query | None, companies: Query | None, sources: Sources, batc
             next=next_first,
             expected_companies=company_count if knows_companies else None,
             expected_users=None if users is None else user_count,
+            repeated_users=None if users is None else first_rows,
         )
         for (first, company_count, user_count), next_first in zip(ranges, [*following, None], strict=True)
     ]
@@ -114,14 +138,18 @@ def _joined_ranges(cuts: Sequence[sa.Row[Any]]) -> list[tuple[int | str | None, 
     return ranges
 
 
-def bounds(queries: Sequence[Query], batch_size: int, most: int, dialect: Dialect) -> sa.Select[Any]:
+def bounds(
+    queries: Sequence[Query], batch_size: int, most: int, dialect: Dialect, *, first_rows: bool = False
+) -> sa.Select[Any]:
     """The one window query that cuts the keys: a row per range, with its lowest key and what it holds.
 
     A company weighs its users and itself. Laid end to end in key order, a company goes to the range in which its middle
     lies; so a company heavier than a range is met by few others. The width of a range grows where there would be more
     than ``most`` of them.
+
+    :param first_rows: of users with several rows, only the first counts.
     """
-    weights = sa.union_all(*(_counts(query, dialect) for query in queries)).subquery("counts")
+    weights = sa.union_all(*(_counts(query, dialect, first_rows=first_rows) for query in queries)).subquery("counts")
     users = sa.cast(sa.func.sum(weights.c.users), sa.BigInteger)
     companies = sa.cast(sa.func.sum(weights.c.companies), sa.BigInteger)
     each = (
@@ -153,13 +181,13 @@ def bounds(queries: Sequence[Query], batch_size: int, most: int, dialect: Dialec
     return sa.select(rows.c.k, rows.c.users, rows.c.companies).where(rows.c.place == 1).order_by(rows.c.slice)
 
 
-def _counts(query: Query, dialect: Dialect) -> sa.Select[Any]:
+def _counts(query: Query, dialect: Dialect, *, first_rows: bool) -> sa.Select[Any]:
     """Per company key of a query: users, companies."""
-    rows = unnarrowed(query, query.company)
+    of_users = query.scope == "users"
+    rows = first_rows_of(query, dialect) if of_users and first_rows else unnarrowed(query, query.company)
     key = rows.c[query.company]
     count = sa.func.count()
     nothing: sa.ColumnElement[int] = sa.literal_column("0")
-    of_users = query.scope == "users"
     return (
         sa.select(
             key.label("k"),
@@ -186,23 +214,37 @@ def _greatest(first: sa.ColumnElement[Any], second: sa.ColumnElement[Any]) -> sa
     return sa.case((first >= second, first), else_=second)
 
 
-def _without_company(users: Query, sources: Sources) -> int:
-    rows = unnarrowed(users, users.company)
+def _without_company(users: Query, sources: Sources, *, first_rows: bool) -> int:
+    engine = engine_of(users, sources)
+    rows = first_rows_of(users, engine.dialect) if first_rows else unnarrowed(users, users.company)
     statement = sa.select(sa.func.count()).select_from(rows).where(rows.c[users.company].is_(None))
-    return int(ask(engine_of(users, sources), users, statement)[0][0])
+    return int(ask(engine, users, statement)[0][0])
 
 
 def _named(
-    driver: Query | None, sources: Sources, company_ids: Sequence[str | int], max_batches: int, *, users_too: bool
+    users: Query | None, companies: Query | None, sources: Sources, company_ids: Sequence[str | int], max_batches: int
 ) -> list[Batch]:
     """Batches that name their companies, alike in size."""
     texts = [key for key in dict.fromkeys(str(key).strip() for key in company_ids) if key]
-    key_type = _type_of_named(driver, sources, texts)
+    key_type = _type_of_named(users or companies, sources, texts)
     keys = list(dict.fromkeys(coerce_key(key, key_type) for key in texts))
     count = min(max_batches, max(1, -(-len(keys) // _COMPANIES_AT_ONCE)))
+    repeated: bool | None = None
+    if count > 1 and users is not None:
+        repeated = _has_repeated(users, sources)
+        if repeated and not users.prefer:
+            # A user is told to be in several companies when the run names any of them, and once in a run: of batches that
+            # share such a user none could know that another has told it.
+            count = 1
     cuts = [len(keys) * number // count for number in range(count + 1)]
     return [
-        Batch(key_type=key_type, companies=tuple(keys[start:end]), users_too=users_too, expected_companies=end - start)
+        Batch(
+            key_type=key_type,
+            companies=tuple(keys[start:end]),
+            users_too=users is not None,
+            expected_companies=end - start,
+            repeated_users=repeated,
+        )
         for start, end in pairwise(cuts)
     ]
 

@@ -77,8 +77,10 @@ def read_payloads(  # noqa: PLR0917 (what is read, by which plan, from where: no
     entries = selection.entries(scope)
     warnings: Counter[str] = Counter()
     stats = stats or ReadStats()
-    for part in _parts(scope, batch):
-        reader = PartReader(query, part, sources, warnings, chunk_rows=chunk_rows)
+    parts, first_rows = _parts(scope, batch), _picks_first_rows(scope, batch)
+    told: set[str] | None = set() if len(parts) > 1 else None
+    for part in parts:
+        reader = PartReader(query, part, sources, warnings, first_rows=first_rows, told=told, chunk_rows=chunk_rows)
         payloads = reader.payloads(entries, stats, sends_traits=selection.traits(scope))
         with closing(payloads) as payload_blocks:
             for payload_block in payload_blocks:
@@ -99,7 +101,8 @@ def read_keys(scope: QueryScope, plan: LoadedPlan, batch: Batch, sources: Source
     if query is None:
         return
     for part in _parts(scope, batch):
-        with closing(PartReader(query, part, sources, Counter()).keys()) as keys:
+        reader = PartReader(query, part, sources, Counter(), first_rows=_picks_first_rows(scope, batch))
+        with closing(reader.keys()) as keys:
             yield from keys
 
 
@@ -113,6 +116,11 @@ def _parts(scope: QueryScope, batch: Batch) -> Sequence[Part]:
     return [] if has_none else [range_of(batch)]
 
 
+def _picks_first_rows(scope: QueryScope, batch: Batch) -> bool:
+    """Whether a user may have rows that the batch doesn't cover, so that its first one is looked for in all of them."""
+    return scope == "users" and batch.repeated_users is not False
+
+
 def _named_companies(batch: Batch) -> list[Part]:
     keys = [batch.bind(key) for key in dict.fromkeys(batch.companies or ())]
     return [Companies(tuple(keys[at : at + KEYS_AT_ONCE])) for at in range(0, len(keys), KEYS_AT_ONCE)]
@@ -123,6 +131,8 @@ class PartReader:
 
     :param query: the traits query, which tells which records there are.
     :param warnings: counts, by kind, what was changed or dropped on the way.
+    :param first_rows: whether a record's first row is looked for in the whole query.
+    :param told: keys of records that were told to have several rows; another part needn't tell them again.
     """
 
     def __init__(
@@ -132,12 +142,16 @@ class PartReader:
         sources: Sources,
         warnings: Counter[str],
         *,
+        first_rows: bool = False,
+        told: set[str] | None = None,
         chunk_rows: int = CHUNK_ROWS,
     ) -> None:
         self._query = query
         self._part = part
         self._sources = sources
         self._warnings = warnings
+        self._picks_first_rows = first_rows
+        self._told = told
         self._chunk_rows = chunk_rows
         self._refused_keys: list[Problem] = []
 
@@ -147,9 +161,9 @@ class PartReader:
         """The part's records, block by block; last the keys that can't be used, and those that the part names in vain."""
         missing = dict.fromkeys(self._named_keys())
         with Streams(self._sources, chunk_rows=self._chunk_rows) as streams:
-            stream = self._open(self._query, streams)
+            stream = self._open_records(streams)
             joins = self._joins(entries, streams)
-            builder = PayloadBuilder(self._query, stream.names, entries, self._warnings, sends_traits=sends_traits)
+            builder = self._builder(stream, entries, sends_traits=sends_traits)
             stats.traits[self._query.scope] = builder.trait_names
             for block in self._blocks(stream, joins):
                 entry_values = list(self._entry_values(block, stream, joins))
@@ -167,8 +181,8 @@ class PartReader:
     def keys(self) -> Generator[str, None, None]:
         """The keys of the part's records, without those whose rows can't be sent."""
         with Streams(self._sources) as streams:
-            stream = self._open(self._query, streams)
-            builder = PayloadBuilder(self._query, stream.names, (), self._warnings, sends_traits=True)
+            stream = self._open_records(streams)
+            builder = self._builder(stream, (), sends_traits=True)
             for block in self._blocks(stream, ()):
                 yield from builder.keys(block)
 
@@ -178,6 +192,21 @@ class PartReader:
         if isinstance(part, Records) or (isinstance(part, Companies) and self._query.scope == "companies"):
             return list(map(to_key, part.keys))
         return []
+
+    def _builder(self, stream: Stream, entries: Sequence[Query], *, sends_traits: bool) -> PayloadBuilder:
+        return PayloadBuilder(
+            self._query,
+            stream.names,
+            entries,
+            self._warnings,
+            sends_traits=sends_traits,
+            first_rows=self._picks_first_rows,
+            told=self._told,
+        )
+
+    def _open_records(self, streams: Streams) -> Stream:
+        dialect = streams.engine(self._query).dialect
+        return streams.open(self._query, narrowed(self._query, self._part, dialect, first_rows=self._picks_first_rows))
 
     def _open(self, query: Query, streams: Streams) -> Stream:
         return streams.open(query, narrowed(query, self._part, streams.engine(query).dialect))
@@ -209,6 +238,8 @@ class PartReader:
     def _streams_alongside(self, entry: Query, streams: Streams) -> bool:
         """Whether narrowing to the part gives the rows of the part's records and of no others, in the records' order."""
         engine = streams.engine(entry)
+        if self._picks_first_rows:
+            return False  # a user's rows of the entry may name other companies, as its own rows do
         if isinstance(self._part, Records) or not sorts_like_python(engine.dialect):
             return False
         if not isinstance(self._part, Range):
@@ -220,7 +251,8 @@ class PartReader:
             return
         key_at, company_at = stream.names.index(self._query.key), stream.names.index(self._query.company)
         rows = block.first_rows()
-        records = Records(tuple(row[key_at] for row in rows), tuple(row[company_at] for row in rows))
+        companies = None if self._picks_first_rows else tuple(row[company_at] for row in rows)
+        records = Records(tuple(row[key_at] for row in rows), companies)
         for at in range(0, len(joins), _LOOKUPS_AT_ONCE):
             together = joins[at : at + _LOOKUPS_AT_ONCE]
             for join in together:
@@ -241,6 +273,8 @@ class PayloadBuilder:
     :param names: the result's columns, already held against the plan.
     :param entries: the queries of the entries, in the order of the plan.
     :param warnings: counts, by kind, what was changed or dropped on the way.
+    :param first_rows: whether the rows are first ones, which tell how many there are alike (`sql.narrowed`).
+    :param told: keys of records that were told to have several rows; none is told again.
     """
 
     def __init__(
@@ -251,27 +285,33 @@ class PayloadBuilder:
         warnings: Counter[str],
         *,
         sends_traits: bool,
+        first_rows: bool,
+        told: set[str] | None,
     ) -> None:
         self._query = query
         self._company_at = names.index(query.company)
         self._entry_keys = [entry.entry_key or "" for entry in entries]
         self._warnings = warnings
         self._sends_traits = sends_traits
+        self._alike_at = len(names) if first_rows else None
+        self._told = told
         self._reader = RowReader(query, names, omit_nulls=query.nulls == "omit")
         self.trait_names: Final = self._reader.names
 
     def payloads(self, block: Block, entries: Sequence[EntryValues]) -> list[Payload | Problem]:
         """The payloads of a block, and the problems of the records that can't be sent."""
-        if block.counts is None:
+        if block.counts is None and not self._has_repeated(block.rows):
             return self._of_single_rows(block.keys, block.rows, entries)
-        groups = list(zip(block.keys, block.groups(), strict=True))
-        single = [(key, rows[0]) for key, rows in groups if len(rows) == 1]
+        told = self._told or ()
+        groups = [(key, rows) for key, rows in zip(block.keys, block.groups(), strict=True) if key not in told]
+        single = [(key, rows[0]) for key, rows in groups if not self._is_repeated(rows)]
         made = iter(self._of_single_rows([key for key, _ in single], [row for _, row in single], entries))
-        return [next(made) if len(rows) == 1 else self._repeated(key, rows) for key, rows in groups]
+        return [self._repeated(key, rows) if self._is_repeated(rows) else next(made) for key, rows in groups]
 
     def keys(self, block: Block) -> list[str]:
         """The keys of a block's records that have one row, in which all values have a form in JSON."""
-        single = [(key, rows[0]) for key, rows in zip(block.keys, block.groups(), strict=True) if len(rows) == 1]
+        groups = zip(block.keys, block.groups(), strict=True)
+        single = [(key, rows[0]) for key, rows in groups if not self._is_repeated(rows)]
         read = self._reader.read([row for _, row in single])
         return [key for place, (key, _) in enumerate(single) if place not in read.invalid]
 
@@ -312,10 +352,24 @@ class PayloadBuilder:
             self._warnings[NO_COMPANY_KEY.format(self._query.name)] += 1
             return None
 
+    def _has_repeated(self, rows: Sequence[Row]) -> bool:
+        at = self._alike_at
+        return at is not None and any(row[at] > 1 for row in rows)
+
+    def _is_repeated(self, rows: Sequence[Row]) -> bool:
+        return len(rows) > 1 or self._has_repeated(rows)
+
     def _repeated(self, key: str, rows: Sequence[Row]) -> Problem:
+        if self._told is not None:
+            self._told.add(key)
         scope, name = self._query.scope, self._query.name
         reason = f"has more than one row in the {scope} query ({name})"
         if scope == "users":
-            companies = sorted({self._company_id(row[self._company_at]) or "none" for row in rows})
+            raw = [row[self._company_at] for row in rows]
+            if self._alike_at is not None:
+                raw += [row[self._alike_at + 1] for row in rows]
+            companies = sorted({self._company_id(company) or "none" for company in raw})
             reason += f", of {'company' if len(companies) == 1 else 'companies'} {' and '.join(companies)}"
+        if self._query.prefer:
+            return Problem(scope, key, "", f"{reason}; users.prefer puts none of them first")
         return Problem(scope, key, "", f"{reason}; one is due")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
-from airflow_provider_halo.plan.model import Query
+from airflow_provider_halo.plan.model import Query, ordering
 from airflow_provider_halo.source.batch import Batch, Key
 
 __all__ = [
@@ -21,8 +21,12 @@ __all__ = [
     "Part",
     "Range",
     "Records",
+    "first_rows_of",
     "narrowed",
+    "own_columns",
     "range_of",
+    "record_key",
+    "records_of",
     "sorts_like_python",
     "unnarrowed",
     "without_rows",
@@ -37,6 +41,12 @@ _TEXT_ORDER = {
     "mariadb": "CAST(CONVERT({0} USING utf8mb4) AS BINARY)",
 }
 _BIGINT = 1 << 63
+
+# What `narrowed` puts behind a query's own columns where it picks the first row of each record: how many rows come first
+# alike, the company of another of them, and the row's place.
+_ROWS = "halo_rows"
+_OTHER = "halo_other_company"
+_PLACE = "halo_place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,36 +94,149 @@ def sorts_like_python(dialect: Dialect) -> bool:
     return dialect.name in _TEXT_ORDER
 
 
-def narrowed(query: Query, part: Part, dialect: Dialect) -> sa.TextClause:
+def narrowed(query: Query, part: Part, dialect: Dialect, *, first_rows: bool = False) -> sa.TextClause:
     """The query's rows of a part, ordered by the record's key.
 
     Without a placement of its own the query is wrapped and narrowed from outside. A query with placements
     (``{{ batch("f.team_id") }}``) gets the narrowing there, and only that of single records from outside too.
+
+    :param first_rows: one row of each record, the first one of the whole query: the part has the records whose first row
+        it has. Behind the query's own columns come then how many rows are first alike and the company of another of them
+        (`own_columns` leaves them out). Where the part names companies and no ``prefer`` says which row is first, it has
+        all records with a row in one of the companies.
     """
     binds = _Binds(dialect)
     key = f"q.{_quoted(query.key, dialect)}"
-    where = ""
-    if isinstance(part, Records):
-        where = f" WHERE {binds.any_of(key, part.keys)}"
-    elif not query.statement.placements:
-        where = f" WHERE {binds.condition(f'q.{_quoted(query.company, dialect)}', part)}"
+    if first_rows:
+        inner, where = _first_rows(query, part, binds, dialect, "q.*")
+    else:
+        inner, where = _all_rows(query, part, binds, dialect)
     order = _TEXT_ORDER.get(dialect.name, "{0}").format(key)
-    inner = _inner(query, [binds.condition(expression, part) for expression in query.statement.placements])
     # The parenthesis opens on the text's first line, so that line numbers in a database's complaint are the user's; it
     # closes on a line of its own, out of the reach of an end comment.
     return binds.bound(f"SELECT q.* FROM ({inner}\n) q{where} ORDER BY {order}")  # noqa: S608 (the plan's own SQL; values are bound)
 
 
+def records_of(query: Query, part: Part, dialect: Dialect, *, first_rows: bool = False) -> sa.Subquery:
+    """The records of a part, as a table of their keys and their companies' keys, under the query's names for them.
+
+    :param query: a traits query; ``part`` and ``first_rows`` as in `narrowed`, which gives the same records.
+    """
+    binds = _Binds(dialect)
+    names = (query.key, query.company)[: 1 if query.key == query.company else 2]
+    columns = ", ".join(f"q.{_quoted(name, dialect)}" for name in names)
+    if first_rows:
+        inner, where = _first_rows(query, part, binds, dialect, columns)
+    else:
+        inner, where = _all_rows(query, part, binds, dialect)
+    text = binds.bound(f"SELECT {columns} FROM ({inner}\n) q{where}")  # noqa: S608 (the plan's own SQL; values are bound)
+    return text.columns(*(sa.column(name) for name in names)).subquery("records")
+
+
+def own_columns(names: Iterable[str]) -> tuple[str, ...]:
+    """The columns of a result without those that `narrowed` puts behind the query's own."""
+    return tuple(name for name in names if name not in {_ROWS, _OTHER, _PLACE})
+
+
+def first_rows_of(query: Query, dialect: Dialect) -> sa.Subquery:
+    """The first row of each record over the whole query, as a table of its key and its company's."""
+    names = (query.key, query.company)
+    key = f"q.{_quoted(query.key, dialect)}"
+    columns = ", ".join(f"q.{_quoted(name, dialect)}" for name in names)
+    ranked = _ranked(query, _open_to_all(query), dialect, columns)
+    sql = f"SELECT {columns} FROM ({ranked}) q WHERE q.{_PLACE} = 1 OR {key} IS NULL"  # noqa: S608 (the plan's own SQL)
+    return sa.text(sql).columns(*(sa.column(name) for name in names)).subquery("q")
+
+
+def record_key(key: sa.ColumnElement[Any], dialect: Dialect) -> sa.ColumnElement[Any]:
+    """A key by which records are told apart: as the database does, but SQLite tells the number 1 from the text "1"."""
+    return sa.cast(key, sa.Text) if dialect.name == "sqlite" else key
+
+
 def unnarrowed(query: Query, *columns: str) -> sa.Subquery:
     """The query as it stands, open to every company and to rows of none, as a table with these columns."""
-    sql = _inner(query, ["(1 = 1)"] * len(query.statement.placements))
-    return sa.text(f"{sql}\n").columns(*(sa.column(name) for name in columns)).subquery("q")
+    return sa.text(f"{_open_to_all(query)}\n").columns(*(sa.column(name) for name in columns)).subquery("q")
 
 
 def without_rows(query: Query) -> sa.TextClause:
     """The query without any row: for its columns."""
     sql = _inner(query, ["(1 = 0)"] * len(query.statement.placements))
     return sa.text(f"SELECT q.* FROM ({sql}\n) q WHERE 1 = 0")  # noqa: S608 (the plan's own SQL; no value is pasted)
+
+
+def _all_rows(query: Query, part: Part, binds: _Binds, dialect: Dialect) -> tuple[str, str]:
+    """The query with its placements filled in, and the condition from outside that narrows it to a part."""
+    where = ""
+    if isinstance(part, Records):
+        where = f" WHERE {binds.any_of(f'q.{_quoted(query.key, dialect)}', part.keys)}"
+    elif not query.statement.placements:
+        where = f" WHERE {binds.condition(f'q.{_quoted(query.company, dialect)}', part)}"
+    return _inner(query, [binds.condition(expression, part) for expression in query.statement.placements]), where
+
+
+def _first_rows(query: Query, part: Part, binds: _Binds, dialect: Dialect, columns: str) -> tuple[str, str]:
+    """The rows of all records that have one in a part, ranked; and the condition that keeps the part's first rows."""
+    key, company = f"q.{_quoted(query.key, dialect)}", f"q.{_quoted(query.company, dialect)}"
+    whole = _open_to_all(query)
+    first = f"q.{_PLACE} = 1"
+    if isinstance(part, Records):
+        return _ranked(query, whole, dialect, columns, binds.any_of(key, part.keys)), f" WHERE {first}"
+    in_part = binds.condition(company, part)
+    # Which records are ranked is for cost alone: one without a row in the part has its first row elsewhere.
+    narrow = f"{key} IS NOT NULL"
+    if part != Range():
+        inner, where = _all_rows(query, part, binds, dialect)
+        record = _record(key, dialect)
+        narrow = f"{record} IN (SELECT {record} FROM ({inner}\n) q{where})"  # noqa: S608 (the plan's own SQL)
+    ranked = _ranked(query, whole, dialect, columns, narrow)
+    if isinstance(part, Range):
+        return ranked, f" WHERE {first} AND {in_part}"
+    # Rows without a key are nobody's. They are read to be counted: those of any company with the users of no company.
+    nobodys = f"{key} IS NULL" if isinstance(part, NoCompany) else f"{key} IS NULL AND {in_part}"
+    marks = f"1 AS {_ROWS}, NULL AS {_OTHER}, 1 AS {_PLACE}"
+    inner = f"{ranked} UNION ALL SELECT {columns}, {marks} FROM ({whole}\n) q WHERE {nobodys}"  # noqa: S608 (likewise)
+    if isinstance(part, Companies) and not query.prefer:
+        return inner, f" WHERE {first}"
+    return inner, f" WHERE {first} AND ({in_part} OR {key} IS NULL)"
+
+
+def _ranked(query: Query, sql: str, dialect: Dialect, columns: str, narrow: str = "") -> str:
+    """The rows of a query, each with its place among those of its record.
+
+    Nulls come last in either direction, in every database. A record whose first rows are alike in all of ``prefer`` and
+    the company has no first row: how many they are is told with each. Without ``prefer`` that are all of its rows.
+
+    :param sql: the query, open to all companies.
+    :param columns: what is taken of it.
+    :param narrow: the condition that leaves out whole records.
+    """
+    key, company = f"q.{_quoted(query.key, dialect)}", f"q.{_quoted(query.company, dialect)}"
+    record = _record(key, dialect)
+    preferred = [(f"q.{_quoted(column, dialect)}", down) for column, down in map(ordering, query.prefer)]
+    order = ", ".join(
+        f"CASE WHEN {column} IS NULL THEN 1 ELSE 0 END, {column}{' DESC' if down else ''}"
+        for column, down in [*preferred, (company, False)]
+    )
+    alike = ", ".join([record, *(column for column, _ in preferred), company]) if preferred else record
+    spelling = _TEXT_ORDER.get(dialect.name, "{0}").format(key)
+    every = "ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING"
+    marks = (
+        f"COUNT(*) OVER (PARTITION BY {alike}) AS {_ROWS}, "
+        f"LAST_VALUE({company}) OVER (PARTITION BY {alike} ORDER BY {order} {every}) AS {_OTHER}, "
+        f"ROW_NUMBER() OVER (PARTITION BY {record} ORDER BY {order}, {spelling}) AS {_PLACE}"
+    )
+    where = f" WHERE {narrow}" if narrow else ""
+    return f"SELECT {columns}, {marks} FROM ({sql}\n) q{where}"  # noqa: S608 (the plan's own SQL)
+
+
+def _record(key: str, dialect: Dialect) -> str:
+    """A key in SQL as `record_key`."""
+    return f"CAST({key} AS TEXT)" if dialect.name == "sqlite" else key
+
+
+def _open_to_all(query: Query) -> str:
+    """The query as it stands, open to every company and to rows of none."""
+    return _inner(query, ["(1 = 1)"] * len(query.statement.placements))
 
 
 def _inner(query: Query, conditions: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ from airflow_provider_halo.source.database import (
     explained,
     read_only,
 )
-from airflow_provider_halo.source.sql import without_rows
+from airflow_provider_halo.source.sql import own_columns, without_rows
 
 __all__ = ["CHUNK_ROWS", "Stream", "Streams"]
 
@@ -227,7 +227,7 @@ class ThreadedStream:
         try:
             streaming = connection.execution_options(stream_results=True, max_row_buffer=streams.chunk_rows)
             with streaming.execute(self._statement) as result:
-                names = tuple(result.keys())
+                names = own_columns(result.keys())
                 check_columns(self.query, names)
                 with streams.changed:
                     self._names = names

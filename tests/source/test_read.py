@@ -305,7 +305,7 @@ users: {key: id, company: team, traits: {sql: "SELECT id, team FROM users WHERE 
     rows = "has more than one row in the users query (users.traits)"
     assert read(database, loaded, "users").records == [
         Problem("users", "1", "", f"{rows}, of companies 1 and 2; one is due"),
-        User(user_id="2", company_id="1"),  # its other row is in the batch of users without a company
+        Problem("users", "2", "", f"{rows}, of companies 1 and none; one is due"),
         Problem("users", "3", "", f"{rows}, of company 1; one is due"),
         User(user_id="4", company_id="1"),
     ]
@@ -314,7 +314,7 @@ users: {key: id, company: team, traits: {sql: "SELECT id, team FROM users WHERE 
 def test_rows_without_a_key_are_counted_and_keys_that_are_none_are_problems(sqlite, plan, read):
     sqlite.table("users", "id, team", [(None, 1), ("", 1), (1.5, 1), (b"\x00", 1), ("a\nb", 1), (3, 1), (4, "")])
     loaded = plan("users: {key: id, company: team, traits: {sql: SELECT * FROM users}}")
-    result = read(sqlite, loaded, "users")
+    result = read(sqlite, loaded, "users", Batch(repeated_users=False))
     assert sorted(result.records, key=repr) == sorted(
         [
             User(user_id="3", company_id="1"),
