@@ -78,7 +78,7 @@ def _has_repeated(users: Query, sources: Sources) -> bool:
     return count > 0
 
 
-def _ranges(  # noqa: PLR0917 (as of `plan_batches`)
+def _ranges(
     users: Query | None,
     companies: Query | None,
     sources: Sources,

@@ -150,8 +150,8 @@ def test_an_empty_database_gives_one_open_range_and_the_users_without_a_company(
     database.table("users", "id INT, team INT")
     loaded = plan(PLAN)
     assert planned(database, loaded) == [
-        Batch(index=1, of=2, expected_companies=0, expected_users=0),
-        Batch(index=2, of=2, no_company=True, expected_companies=0, expected_users=0),
+        Batch(index=1, of=2, expected_companies=0, expected_users=0, repeated_users=False),
+        Batch(index=2, of=2, no_company=True, expected_companies=0, expected_users=0, repeated_users=False),
     ]
     assert planned(database, loaded, only=["companies"]) == [Batch(expected_companies=0)]
 
@@ -162,9 +162,9 @@ def test_only_what_is_sent_is_counted(database, plan):
     loaded = plan(PLAN)
     assert planned(database, loaded, only=["companies"]) == [Batch(expected_companies=3)]
     assert planned(database, loaded, only=["users"], batch_size=2) == [
-        Batch(index=1, of=3, next=9, expected_users=1),
-        Batch(index=2, of=3, first=9, expected_users=1),
-        Batch(index=3, of=3, no_company=True, expected_companies=0, expected_users=1),
+        Batch(index=1, of=3, next=9, expected_users=1, repeated_users=False),
+        Batch(index=2, of=3, first=9, expected_users=1, repeated_users=False),
+        Batch(index=3, of=3, no_company=True, expected_companies=0, expected_users=1, repeated_users=False),
     ]
 
 
