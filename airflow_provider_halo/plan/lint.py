@@ -247,6 +247,7 @@ def _check_quality(plan: LoadedPlan) -> Iterator[Finding]:
     yield from _or_ok("labels", "every label describes its entry", _labels(plan))
     yield from _or_ok("lists", "", _lists(plan))
     yield from _or_ok("stale", "an entry without rows is sent as empty", _stale(plan))
+    yield from _or_ok("definitions", "", _definitions(plan))
     yield from _or_ok("all-columns", "every query names its columns", _all_columns(plan))
     yield from _or_ok("templates", "", _templates(plan))
     yield from _questions(plan)
@@ -309,6 +310,14 @@ def _all_columns(plan: LoadedPlan) -> Iterator[Finding]:
         if selects_everything(query.statement):
             text = f"{query.name}: `SELECT *` also sends every column added to the table later: name the columns that support needs"
             yield Finding(rule="all-columns", severity="warn", text=text, location=_location(query))
+
+
+def _definitions(plan: LoadedPlan) -> Iterator[Finding]:
+    for definition in plan.definitions:
+        if not definition.is_used:
+            text = f"define.{definition.name}: no query uses it: remove it, or read it by FROM {definition.name}"
+            place = f"{definition.file}, line {definition.line}"
+            yield Finding(rule="definitions", severity="warn", text=text, location=place)
 
 
 def _templates(plan: LoadedPlan) -> Iterator[Finding]:

@@ -13,9 +13,11 @@ from pydantic import BaseModel, ValidationError
 from airflow_provider_halo.contract import MOMENT_TRAITS, USER_TRAITS
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan import checks
+from airflow_provider_halo.plan.definitions import Definitions
 from airflow_provider_halo.plan.messages import Problems, dotted_path, explain_validation
 from airflow_provider_halo.plan.model import (
     QUERY_SCOPES,
+    Definition,
     Entry,
     LoadedPlan,
     Nulls,
@@ -62,11 +64,12 @@ def load_plan(path: str | os.PathLike[str]) -> LoadedPlan:
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             problems.at(*explain_validation(detail))
-    queries = _Loader(file, document, data, problems).queries()
+    loader = _Loader(file, document, data, problems)
+    queries = loader.queries()
     problems.raise_if_any()
     if plan is None:
         raise AssertionError("unreachable: every error of pydantic is a problem")
-    return LoadedPlan(path=file, plan=plan, queries=queries)
+    return LoadedPlan(path=file, plan=plan, queries=queries, definitions=loader.definitions.all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class _Loader:
         self._source = source if isinstance(source, str) else None
         self._has_own_source = False  # whether any query names its source itself
         self._without_source: list[KeyPath] = []
+        self.definitions = Definitions(list(self._definitions()), problems)
 
     def queries(self) -> tuple[Query, ...]:
         """Every query that will run, checked; problems are collected."""
@@ -111,6 +115,16 @@ class _Loader:
         checks.check_questions(self._data, queries, self._problems)
         self._report_missing_sources()
         return tuple(query for query in queries if not self._is_off(query))
+
+    def _definitions(self) -> Iterator[Definition]:
+        """The named queries, as far as they can be read."""
+        define = self._data.get("define")
+        for name, text in define.items() if isinstance(define, dict) else ():
+            if isinstance(text, str):
+                sql = self._sql(text, ("define", name))
+                statement = self._statement(sql, ("define", name)) if sql is not None else None
+                if sql is not None and statement is not None:
+                    yield Definition(name=name, statement=statement, file=sql.file, line=sql.line)
 
     def _check_name(self, name: Json) -> None:
         if not isinstance(name, str):
@@ -176,13 +190,15 @@ class _Loader:
         )
         query = _as_traits(query, self._prefer(scope)) if entry is None else _as_entry(query, entry, str(path[-1]))
         checks.check_columns(query, block, path, self._problems, sql.line_at)
-        return query
+        return self.definitions.applied_to(query)
 
     def _prefer(self, scope: QueryScope) -> tuple[str, ...]:
         """The columns whose order picks a user's row; nothing where they aren't a list of texts, which is reported already."""
         users = self._data.get("users")
         prefer = users.get("prefer") if scope == "users" and isinstance(users, dict) else None
-        return tuple(str(item) for item in prefer) if isinstance(prefer, list) else ()
+        if not isinstance(prefer, list) or not all(isinstance(item, str) for item in prefer):
+            return ()
+        return tuple(str(item) for item in prefer)
 
     def _source_of(self, block: Entry | Traits, path: KeyPath) -> str:
         if block.source is not None:

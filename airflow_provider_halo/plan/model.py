@@ -14,6 +14,7 @@ from airflow_provider_halo.records.values import Json
 __all__ = [
     "QUERY_SCOPES",
     "Companies",
+    "Definition",
     "Entry",
     "LoadedPlan",
     "Nulls",
@@ -100,6 +101,7 @@ class Plan(_Model):
     name: str | None = None  # identifies the plan in a ledger; by default the file's name
     source: str | None = None
     nulls: Nulls = "send"
+    define: dict[str, str] = Field(default_factory=dict)
     companies: Companies | None = None
     users: Users | None = None
     questions: Annotated[tuple[Question, ...], Field(strict=False)] = ()
@@ -132,6 +134,21 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """One named query of the plan, which others read as a table.
+
+    :param file: file of the SQL or the plan, as the user named it; ``line``: where the SQL starts there.
+    :param is_used: whether any query of the plan uses it.
+    """
+
+    name: str
+    statement: Statement
+    file: str
+    line: int
+    is_used: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """One query of the plan.
 
@@ -147,6 +164,7 @@ class Query:
     :param timestamps: columns whose strings are moments; for traits, the documented ones included.
     :param prefer: of ``users.traits``: columns whose order says which of a user's rows is its own, as in ``order_by``.
     :param unsent: columns that only serve that order, and aren't sent as traits.
+    :param definitions: the plan's named queries that it uses; its statement has them in it.
     :param file: file of the SQL or the plan, as the user named it; ``line``: where the SQL starts there.
     """
 
@@ -168,6 +186,14 @@ class Query:
     timestamps: frozenset[str] = frozenset()
     prefer: tuple[str, ...] = ()
     unsent: frozenset[str] = frozenset()
+    definitions: tuple[Definition, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where its SQL stands, and that of the definitions in it."""
+        place = f"{self.file}, line {self.line}" if self.line else self.file
+        uses = " and ".join(f"{one.name} ({one.file}, line {one.line})" for one in self.definitions)
+        return f"{place}; uses {uses}" if uses else place
 
     def problem(self, message: str) -> PlanProblem:
         """A problem of this query, located where its SQL stands."""
@@ -179,11 +205,13 @@ class LoadedPlan:
     """A plan that was read from a file and has no problem.
 
     :param queries: every query in the order of the file, the traits query of a scope first.
+    :param definitions: the named queries, in the order of the file; the queries that use them have them in their SQL.
     """
 
     path: str
     plan: Plan
     queries: tuple[Query, ...]
+    definitions: tuple[Definition, ...] = ()
 
     @property
     def name(self) -> str:

@@ -122,11 +122,10 @@ def source_error(error: Exception, query: Query) -> SourceError:
     :param error: what SQLAlchemy or the driver raised while the query was opened or read.
     """
     kind, message = _read(error)
-    place = f"{query.file}, line {query.line}" if query.line else query.file
     raised: type[SourceError] = QueryRefused if kind in _LASTING else SourceError
     if kind == "collations":
         raised = CollationsDiffer
-    return raised(f"{query.name} ({place}) failed on connection {query.source!r}: {message}; {_MENDS[kind]}.")
+    return raised(f"{query.name} ({query.place}) failed on connection {query.source!r}: {message}; {_MENDS[kind]}.")
 
 
 def _read(error: Exception) -> tuple[Kind, str]:

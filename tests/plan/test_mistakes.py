@@ -22,7 +22,7 @@ MISTAKES = [
         [("questions:", "question:")],
         snapshot(
             [
-                "halo.yaml, line 37: question: unknown key. Did you mean questions? Known keys: version, name, source, nulls, companies, users, questions."
+                "halo.yaml, line 37: question: unknown key. Did you mean questions? Known keys: version, name, source, nulls, define, companies, users, questions."
             ]
         ),
     ),
@@ -147,7 +147,7 @@ MISTAKES = [
         snapshot(
             [
                 "halo.yaml, line 4: companies: empty. Write its key and traits, or remove `companies:`.",
-                "halo.yaml, line 5: old: unknown key. Known keys: version, name, source, nulls, companies, users, questions.",
+                "halo.yaml, line 5: old: unknown key. Known keys: version, name, source, nulls, define, companies, users, questions.",
                 "halo.yaml, line 40: questions[0].answered_by[0]: companies.context.integrations isn't in the plan. Known keys: users.traits, users.context.onboarding.",
             ]
         ),
@@ -653,6 +653,28 @@ MISTAKES = [
                 "halo.yaml, line 12: companies.context.metrics.label: contains an unpaired surrogate, which is half of a character. Write the character itself."
             ]
         ),
+    ),
+    (
+        "columns that can't pick a user's row",
+        [
+            (
+                "  company: team_id\n  traits:",
+                "  company: team_id\n  prefer: [is_hom desc, ' ', user_id]\n  traits:",
+            ),
+            ("role, has_form FROM", "role, is_home FROM"),
+        ],
+        snapshot(
+            [
+                "halo.yaml, line 30: users.prefer[0]: the query returns no column is_hom. Did you mean is_home? It returns email, is_home, name, role, team_id, user_id.",
+                "halo.yaml, line 30: users.prefer[1]: blank. Write a column, followed by `desc` for descending order.",
+                "halo.yaml, line 30: users.prefer[2]: user_id is the same in all rows of a user. Name a column that tells them apart.",
+            ]
+        ),
+    ),
+    (
+        "a preference among companies",
+        [("companies:\n  key: team_id\n", "companies:\n  key: team_id\n  prefer: [plan]\n")],
+        snapshot(["halo.yaml, line 6: companies.prefer: unknown key. Known keys: key, traits, context."]),
     ),
 ]
 
