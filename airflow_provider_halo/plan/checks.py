@@ -348,7 +348,7 @@ def _answer_problem(answer: str, known: list[str], queries: dict[str, Query]) ->
     columns = query.statement.known_columns if query is not None and query.shape == "object" else None
     if not field or query is None or columns is None:
         return ""
-    fields = sorted(set(columns) - {query.key, query.company})
+    fields = sorted(set(columns) - {query.key, query.company} - query.unsent)
     if field.split(".", 1)[0] in fields:
         return ""
     return f"{name} has no column {field}.{did_you_mean(field, fields)} It has {join_names(fields)}."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_halo.plan.checks import query_of
+from airflow_provider_halo.plan.messages import join_names
 from airflow_provider_halo.plan.model import Entry, LoadedPlan, Query
 from airflow_provider_halo.plan.sql_text import quoted_templates, selects_everything
 
@@ -247,7 +248,8 @@ def _check_quality(plan: LoadedPlan) -> Iterator[Finding]:
     yield from _or_ok("labels", "every label describes its entry", _labels(plan))
     yield from _or_ok("lists", "", _lists(plan))
     yield from _or_ok("stale", "an entry without rows is sent as empty", _stale(plan))
-    yield from _or_ok("definitions", "", _definitions(plan))
+    yield from _definitions(plan)
+    yield from _unsent(plan)
     yield from _or_ok("all-columns", "every query names its columns", _all_columns(plan))
     yield from _or_ok("templates", "", _templates(plan))
     yield from _questions(plan)
@@ -320,6 +322,18 @@ def _definitions(plan: LoadedPlan) -> Iterator[Finding]:
             yield Finding(rule="definitions", severity="warn", text=text, location=place)
 
 
+def _unsent(plan: LoadedPlan) -> Iterator[Finding]:
+    """Which columns aren't sent, since they only serve to pick a user's row."""
+    users = plan.traits("users")
+    if users is None or not users.prefer:
+        return
+    unsent = sorted(users.unsent)
+    text = f"users.prefer ({', '.join(users.prefer)}) picks the row of a user who has several"
+    if unsent:
+        text += f"; {join_names(unsent)} {'is' if len(unsent) == 1 else 'are'} only for that, and not sent"
+    yield Finding(rule="prefer", severity="ok", text=text, location=_location(users))
+
+
 def _templates(plan: LoadedPlan) -> Iterator[Finding]:
     for query in plan.queries:
         for template in quoted_templates(query.statement):
@@ -356,7 +370,7 @@ def _location(query: Query) -> str:
 def _fields(query: Query) -> tuple[frozenset[str], bool]:
     """The columns that the text of a query names, without those that identify the record; and whether these are all."""
     names = frozenset(name for name in query.statement.columns if name is not None)
-    return names - {query.key, query.company}, query.statement.known_columns is not None
+    return names - {query.key, query.company} - query.unsent, query.statement.known_columns is not None
 
 
 def _entries(plan: LoadedPlan) -> Iterator[tuple[Query, Entry]]:

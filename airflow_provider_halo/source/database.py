@@ -100,7 +100,7 @@ def ask(engine: sa.Engine, query: Query, statement: sa.Executable) -> list[sa.Ro
 
 
 def columns_of(engine: sa.Engine, query: Query) -> list[str]:
-    """The columns that a query gives, without the record's key and its company's.
+    """The columns of a query that are sent: without the record's key, its company's, and what only serves an order.
 
     :raises SourceError: when the database refuses it.
     """
@@ -109,7 +109,7 @@ def columns_of(engine: sa.Engine, query: Query) -> list[str]:
             names = list(connection.execute(without_rows(query)).keys())
     except exc.SQLAlchemyError as error:
         raise explained(error, engine, query) from None
-    return [name for name in names if name not in {query.key, query.company}]
+    return [name for name in names if name not in query.unsent | {query.key, query.company}]
 
 
 def explained(error: Exception, engine: sa.Engine, query: Query) -> SourceError | PlanError:

@@ -164,3 +164,14 @@ def test_only_lists_of_rows_are_asked_for_ids_and_many_names_are_cut_short(plans
     assert findings["milestones"].text == snapshot(
         "onboarding milestones: has_bot, has_call, has_form, has_page and 1 more"
     )
+
+
+def test_the_columns_that_only_pick_a_users_row_are_named_and_count_for_nothing(plans):
+    text = plans.changed("  company: team_id\n", "  company: team_id\n  prefer: [has_form desc, role, email]\n")
+    findings = {finding.rule: finding.text for finding in lint(plans.load(text))}
+    assert findings["prefer"] == snapshot(
+        "users.prefer (has_form desc, role, email) picks the row of a user who has several; has_form is only for that, and not sent"
+    )
+    assert findings["milestones"] == snapshot(
+        "no has_… column, so the AI can't tell how far a user has come: add milestones such as has_created_form"
+    )
