@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from build import migrate
 from databases import POSTGRESQL
-from organisers import Organisers
+from products.build import migrate
+from products.organisers import Organisers
 
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer

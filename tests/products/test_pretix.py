@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-import truth
+from products import truth
 
 pytestmark = pytest.mark.product
 
