@@ -15,7 +15,7 @@ WORKERS ?= 2
 PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-fast test-lowest test-newest fault-table lint check house docs bench demo up down clean
+.PHONY: help venv test test-fast test-lowest test-newest test-product fault-table lint check house docs bench demo up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ $(VENV)/ready: pyproject.toml .ci/constraints.txt
 # of their own. pytest ends with 0 when all passed, 1 when some failed and 5 when there was none to run; after anything
 # else (2 is Ctrl-C, 4 a folder that isn't there) nothing more is tried.
 test: $(VENV)/ready ## all tests, WORKERS=2 at once; those of databases that don't run here are skipped, with a reason
-	@$(BIN)/python -m pytest $(PARALLEL) -m "not scheduler" $(TESTS); others=$$?; \
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not scheduler and not product" $(TESTS); others=$$?; \
 	case $$others in 0|1|5) ;; *) exit $$others ;; esac; \
 	$(BIN)/python -m pytest -m scheduler $(TESTS); airflow=$$?; \
 	case $$others,$$airflow in 0,5) ;; 1,*) exit 1 ;; *) exit $$airflow ;; esac
@@ -46,7 +46,7 @@ test: $(VENV)/ready ## all tests, WORKERS=2 at once; those of databases that don
 # Three on two cores: much of what these tests take is waiting.
 test-fast: WORKERS = 3
 test-fast: $(VENV)/ready ## the tests that need no database server and no Airflow scheduler: two minutes at most
-	@$(BIN)/python -m pytest $(PARALLEL) -m "not scheduler and not databases" $(TESTS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not scheduler and not databases and not product" $(TESTS)
 
 # The lowest release that pyproject.toml allows of every library that it names; what those need in turn is pinned.
 $(VENV)-lowest/ready: pyproject.toml .ci/constraints-lowest.txt .ci/lowest
@@ -61,7 +61,7 @@ $(VENV)-lowest/ready: pyproject.toml .ci/constraints-lowest.txt .ci/lowest
 
 test-lowest: WORKERS = 3
 test-lowest: $(VENV)-lowest/ready ## test-fast with the lowest versions that pyproject.toml allows
-	@$(VENV)-lowest/bin/python -m pytest $(PARALLEL) -m "not scheduler and not databases" $(TESTS)
+	@$(VENV)-lowest/bin/python -m pytest $(PARALLEL) -m "not scheduler and not databases and not product" $(TESTS)
 
 # Made anew each time: what was newest yesterday tells nothing.
 test-newest: WORKERS = 3
@@ -73,7 +73,17 @@ test-newest: ## test-fast with the newest versions that there are, and which the
 	@sed 's/ ;.*//' .ci/constraints.txt > $(VENV)-newest/pins.txt
 	@echo "Others than in .ci/constraints.txt:" $$($(VENV)-newest/bin/python -m pip freeze --exclude-editable \
 	  | grep -v -i -x -F -f $(VENV)-newest/pins.txt || echo none)
-	@$(VENV)-newest/bin/python -m pytest $(PARALLEL) -m "not scheduler and not databases" $(TESTS)
+	@$(VENV)-newest/bin/python -m pytest $(PARALLEL) -m "not scheduler and not databases and not product" $(TESTS)
+
+# Another product's own release, for its migrations; nothing of it is in this repository. It needs Python 3.11.
+$(VENV)-pretix/ready:
+	@echo "Making $(VENV)-pretix with $(PYTHON) (half a minute, once) …"
+	@$(PYTHON) -m venv --clear $(VENV)-pretix
+	@$(VENV)-pretix/bin/python $(PIP) pretix==2026.8.0
+	@touch $@
+
+test-product: $(VENV)/ready $(VENV)-pretix/ready ## weeks in the life of a real product (pretix), on PostgreSQL and SQLite
+	@HALO_TEST_PRETIX_PYTHON=$(VENV)-pretix/bin/python $(BIN)/python -m pytest $(PARALLEL) -m product $(TESTS)/products
 
 fault-table: $(VENV)/ready ## what each fault of Halo or the network costs, in calls, as a table
 	@$(BIN)/python -m pytest -q -s $(TESTS)/faults
@@ -112,4 +122,4 @@ down: $(VENV)/ready ## stop what `make up` left running
 
 clean: ## remove what the targets made: environments, .demo, dist, docs/_build, caches
 	@test ! -x $(BIN)/python -o ! -d .demo || $(BIN)/python -m demo down
-	@rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .demo dist build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest $(VENV)-pretix .demo dist build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
