@@ -84,6 +84,8 @@ class AdaptiveRate:
         if self._cut is None:
             return None
         since = now - self._cut_at
+        if self._alone:
+            return self._cut
         if since <= self._return:
             return self._refused - (self._refused - self._cut) * (1 - max(0.0, since) / self._return) ** 3
         step = max(self._refused - self._cut, _STEP)
@@ -111,11 +113,13 @@ class AdaptiveRate:
             self._starts.append(now)
             return self._started
 
-    def passed(self) -> None:
+    def passed(self, now: float) -> None:
         """Halo took a request, or refused it for what it says."""
         with self._lock:
             self._passed += 1
-            self._alone = False
+            if self._alone:
+                self._alone = False
+                self._cut_at = max(self._cut_at, now)  # from here the rate comes back
             self._probe = _NO_PROBE
 
     def failed(self, number: int) -> None:
@@ -136,13 +140,13 @@ class AdaptiveRate:
         """
         with self._lock:
             self._answered(number)
+            news = ""
+            if number > self._judged:
+                self._judged = self._started
+                news = self._news(now)
+                self._lower(now, retry_after or 0.0)
             if retry_after:
                 self._hold(now + retry_after)
-            if number <= self._judged:
-                return ""
-            self._judged = self._started
-            news = self._news(now)
-            self._lower(now, retry_after or 0.0)
             return news
 
     def _hold(self, until: float) -> None:

@@ -209,7 +209,7 @@ class Pacer:
 
     def succeeded(self) -> None:
         """Halo took a request, or refused it for what it says: it isn't overloaded."""
-        self._rate.passed()
+        self._rate.passed(self._timer())
         if self._window >= self._max:
             return
         self._window = min(self._max, self._window + 1 / self._window)
