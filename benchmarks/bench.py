@@ -92,6 +92,7 @@ class Bench:
         self.sizes: dict[str, str] = {}
         self._postgresql = _listens(f"postgresql://{POSTGRESQL}")
         self.missing: dict[str, str] = {}
+        self.quotas: list[dict[str, Any]] = []
         self._lose = lose
         self._warm: set[tuple[str, str]] = set()
         self._products: dict[tuple[Size, str], dict[str, Any]] = {}

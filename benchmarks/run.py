@@ -23,6 +23,7 @@ from benchmarks.parts.backfill import backfill
 from benchmarks.parts.ledger import ledger
 from benchmarks.parts.memory import memory
 from benchmarks.parts.peers import peers
+from benchmarks.parts.quota import quota
 from benchmarks.parts.tasks import tasks
 from benchmarks.parts.whole import scopes, whole
 from benchmarks.results import Results
@@ -36,6 +37,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "tasks": tasks,
     "memory": memory,
     "peers": peers,
+    "quota": quota,
     "backfill": backfill,
 }
 
@@ -62,6 +64,7 @@ def main() -> int:
         "scale": scale.name,
         "machine": machine.describe(),
         "sizes": bench.sizes,
+        "quotas": bench.quotas,
         "seconds": round(time.monotonic() - began, 1),
     }
     _print(results, about)
@@ -118,7 +121,12 @@ def _print(results: Results, about: dict[str, Any]) -> None:
     print(f"{about['command']}, {about['date']}, {about['seconds']:.0f} s in all")
     for name, size in about["sizes"].items():
         print(f"  {name}: {size}")
-    for table in (tables.passes(results), tables.peers(results), tables.numbers(results)):
+    for table in (
+        tables.passes(results),
+        tables.peers(results),
+        tables.quotas(about["quotas"]),
+        tables.numbers(results),
+    ):
         if len(table) > 1:
             print(f"\n{tables.as_text(table)}")
 

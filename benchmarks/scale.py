@@ -37,6 +37,7 @@ class Scale:
     :param posts: users that a loop with a request per user sends; ``hooked``: that Airflow's hook sends by 1,000.
     :param backfill: product of the real backfill; None leaves it out. ``backfill_ms``: what an answer waits there;
         ``backfill_batch``: users in one of its tasks.
+    :param quotas: so many kinds of quota; None for all. ``quota_seconds``: how long each is tried, some longer.
     """
 
     name: str
@@ -60,6 +61,8 @@ class Scale:
     backfill: Size | None
     backfill_ms: int
     backfill_batch: int
+    quotas: int | None
+    quota_seconds: float
 
 
 QUICK = Scale(
@@ -84,6 +87,8 @@ QUICK = Scale(
     backfill=None,
     backfill_ms=25,
     backfill_batch=500,
+    quotas=2,
+    quota_seconds=1.5,
 )
 
 DEFAULT = Scale(
@@ -108,6 +113,8 @@ DEFAULT = Scale(
     backfill=Size(4_000, 200),
     backfill_ms=25,
     backfill_batch=500,
+    quotas=None,
+    quota_seconds=6.0,
 )
 
 FULL = Scale(
@@ -132,4 +139,6 @@ FULL = Scale(
     backfill=Size(100_000, 5_000),
     backfill_ms=25,
     backfill_batch=5_000,
+    quotas=None,
+    quota_seconds=15.0,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.results import TARGETS, Results
@@ -87,6 +88,23 @@ def as_markdown(lines: list[list[str]]) -> str:
     return "\n".join([rows[0], f"| {' | '.join('---' for _ in lines[0])} |", *rows[1:]])
 
 
+def quotas(found: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """How well each kind of quota was used, against what is aimed at."""
+    lines = [["quota that nobody told of", "used", "aim", "refused", "aim", "evenness"]]
+    lines += [
+        [
+            one["quota"],
+            f"{one['used']:.0%}",
+            f"≥ {one['least_used']:.0%}",
+            f"{one['refused']:.1%}",
+            f"≤ {one['most_refused']:.0%}",
+            f"{one['evenness']:.2f}",
+        ]
+        for one in found
+    ]
+    return lines
+
+
 def page(results: Results, about: dict[str, Any]) -> str:
     """The page of a run, which says what made it."""
     machine = about["machine"]
@@ -107,6 +125,13 @@ The server, the databases and what is measured share these cores. {about["second
 ## Other ways
 
 {as_markdown(peers(results))}
+
+## Quotas
+
+A quota that the sandbox keeps and nobody tells of: what is used of it, and how many requests are refused. Of several
+senders, how evenly they share it (Jain's index).
+
+{as_markdown(quotas(about["quotas"]))}
 
 ## All passes
 

@@ -13,6 +13,7 @@ from typing import Final, final
 
 import httpx
 
+from airflow_provider_halo.api.adaptive import account_rate
 from airflow_provider_halo.api.limiting import Limiter, process_limiter
 from airflow_provider_halo.api.pacing import Pacer, RetryBudget
 from airflow_provider_halo.api.responses import Answer, read_response
@@ -47,11 +48,15 @@ class Stats:
     :param requests: requests, repeated ones included.
     :param retries: how many of them were repetitions.
     :param bytes: bytes of their bodies.
+    :param throttled: how many requests Halo refused for their rate (429).
+    :param requests_per_second: the rate that Halo was found to take; None where it refused none for its rate.
     """
 
     requests: int = 0
     retries: int = 0
     bytes: int = 0
+    throttled: int = 0
+    requests_per_second: float | None = None
 
 
 @final
@@ -98,6 +103,8 @@ class HaloClient:
         self._pacer = Pacer(
             max_in_flight=settings.max_in_flight,
             limiter=limiter or process_limiter(settings),
+            # Another clock than the process's is a world of its own.
+            rate=account_rate(settings) if timer is time.monotonic else None,
             timer=timer,
             sleep=sleep,
         )
@@ -166,7 +173,7 @@ class HaloClient:
         has_secret = self._tokens is not None
         path = USERS_UPDATE if has_secret else COMPANIES_IDENTIFY
         body = users_update_body((), token=self._tokens.bulk(self._clock())) if self._tokens else b"{}"
-        await self._pacer.turn()
+        await self._pacer.turn(self.settings.timeout)
         try:
             await self._exchange(path, body)
         except TransientError as error:
@@ -224,6 +231,9 @@ class HaloClient:
             answer = await self._authorised(path, body, token)
         except TransientError as error:
             self._pacer.slowed(permit, error)
+            if error.status == 429:
+                self.stats.throttled += 1
+                self.stats.requests_per_second = self._pacer.rate
             raise
         except ApiError:
             self._note_answer()
@@ -253,7 +263,7 @@ class HaloClient:
             self._tokens.discard(sent_token)
             log.info("%s: Halo refuses a token; trying once more with a new one", path)
         self._count_retry()
-        await self._pacer.turn()
+        await self._pacer.turn(self.settings.max_retry_seconds)
         try:
             return await self._exchange(path, body(token()))
         except TokenRefused as error:

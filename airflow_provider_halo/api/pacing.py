@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, final
 
+from airflow_provider_halo.api.adaptive import AdaptiveRate, Wait
 from airflow_provider_halo.api.limiting import Limiter
 from airflow_provider_halo.exceptions import TransientError
 
@@ -19,8 +20,9 @@ log = logging.getLogger(__name__)
 
 _FIRST_BACKOFF: Final = 0.5  # seconds; the longest wait before the second try, doubled for each try after it
 _LONGEST_BACKOFF: Final = 30.0
-_FIRST_PAUSE: Final = 0.5  # seconds, after a 429 that doesn't say how long; doubled while no request succeeds
-_LONGEST_PAUSE: Final = 30.0
+_TURNS_AT_ONCE: Final = (
+    3  # times that a request refused by 429 is sent at its next turn; more, and it is this one's fault
+)
 _PAUSE_WORTH_A_LINE: Final = 10.0  # seconds; nobody who reads the log notices a shorter pause
 
 
@@ -30,10 +32,12 @@ class Permit:
 
     :param number: counts the requests of the client.
     :param waited: seconds that it waited for its turn, which is our own doing, not Halo's.
+    :param start: its number among all requests of the account in this process.
     """
 
     number: int
     waited: float
+    start: int = 0
 
 
 @final
@@ -47,7 +51,7 @@ class RetryBudget:
     :param timer: seconds of a clock that never jumps.
     """
 
-    __slots__ = ("_backoff", "_seconds", "_started", "_timer", "_waited", "began")
+    __slots__ = ("_backoff", "_seconds", "_started", "_throttled", "_timer", "_waited", "began")
 
     def __init__(self, seconds: float, timer: Callable[[], float]) -> None:
         self._seconds = seconds
@@ -55,6 +59,7 @@ class RetryBudget:
         self._started = False
         self._waited = 0.0
         self._backoff = _FIRST_BACKOFF
+        self._throttled = 0
         self.began = timer()
 
     def start_try(self, permit: Permit) -> None:
@@ -72,7 +77,8 @@ class RetryBudget:
     def wait_after(self, error: TransientError) -> float | None:
         """Seconds to wait before the next try: what Halo asked for, or the backoff where that is longer.
 
-        The backoff has full jitter, a random wait between 0 and 0.5, 1, 2 … 30 s, so that workers that failed together
+        After a 429 it is nothing at first: the request goes back to where all wait for their turn, at a rate that is lower
+        now. Otherwise the backoff has full jitter, a random wait between 0 and 0.5, 1, 2 … 30 s, so that workers that failed together
         don't come back together. It is only our own guess, so it is cut to the time left: the last try comes at its end.
 
         :return: None when there is no further try: the time is up, or a `Retry-After` goes beyond it.
@@ -81,6 +87,9 @@ class RetryBudget:
         retry_after = error.retry_after or 0.0
         if remaining <= 0 or retry_after > remaining:
             return None
+        if error.status == 429 and self._throttled < _TURNS_AT_ONCE:
+            self._throttled += 1
+            return 0.0
         backoff = random.uniform(0, self._backoff)  # noqa: S311 (jitter, nothing secret)
         self._backoff = min(_LONGEST_BACKOFF, 2 * self._backoff)
         return max(retry_after, min(backoff, remaining))
@@ -90,13 +99,14 @@ class RetryBudget:
 class Pacer:
     """Paces all requests of one client, whichever worker sends them. Of one event loop: not for several threads.
 
-    The window begins at its maximum, is halved when Halo is overloaded (429, 5xx, timeouts, broken connections) and
-    grows by one for each window of successes. Of a burst of failures only the first halves it: the others were sent at
-    the old pace and say nothing about the new one.
+    The window bounds the requests in flight. It begins at its maximum, is halved when Halo is in trouble (5xx, timeouts,
+    broken connections) and grows by one for each window of successes. Of a burst of failures only the first halves it:
+    the others were sent at the old pace and say nothing about the new one. A 429 leaves it alone: that is about the rate.
 
     :param max_in_flight: the window's maximum.
-    :param limiter: bounds the requests per second; None for no such limit.
-    :param timer: seconds of a clock that never jumps.
+    :param limiter: bounds the requests per second as somebody configured; None for no such limit.
+    :param rate: finds what Halo takes; of all clients of the account in this process.
+    :param timer: seconds of a clock that never jumps, the rate's.
     :param sleep: waits for so many seconds of that clock.
     """
 
@@ -107,14 +117,16 @@ class Pacer:
         limiter: Limiter | None,
         timer: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        rate: AdaptiveRate | None = None,
     ) -> None:
         self._max = float(max_in_flight)
         self._window = self._max
         self._limiter = limiter
+        self._rate = rate or AdaptiveRate(now=timer())
         self._timer = timer
         self._sleep = sleep
-        self._held_until = float("-inf")
-        self._next_pause = _FIRST_PAUSE
+        self._gate = asyncio.Lock()  # first come, first served
+        self._waited_for_halo = 0.0  # seconds that whoever was first at the gate waited there for Halo
         self._in_flight = 0
         self._started = 0
         self._judged = 0  # the last request that had begun when the window was halved
@@ -129,7 +141,12 @@ class Pacer:
     @property
     def held_for(self) -> float:
         """Seconds until the next request may start; 0 where none was asked to wait."""
-        return max(0.0, self._held_until - self._timer())
+        return self._rate.held_for(self._timer())
+
+    @property
+    def rate(self) -> float | None:
+        """Requests per second that Halo was found to take; None where it has refused none for their rate."""
+        return self._rate.limit(self._timer())
 
     async def acquire(self, longest_pause: float) -> Permit:
         """Wait for permission to start a request; give it back with `release`.
@@ -140,28 +157,51 @@ class Pacer:
         """
         await self._take_place()
         try:
-            await self._wait_out_pause(longest_pause)
-            waited = await self.turn()
-            while self.held_for:  # since it waited for its turn, which is lost
-                await self._wait_out_pause(longest_pause)
-                waited += await self.turn()
+            start, waited = await self.turn(longest_pause)
         except BaseException:  # whatever ends the wait, cancellation included, the place is free again
             self._free_place()
             raise
         self._started += 1
-        return Permit(self._started, waited)
+        return Permit(self._started, waited, start)
 
-    async def turn(self) -> float:
-        """Wait for the rate limit alone; for a request that is repeated in the place of the one before.
+    async def turn(self, longest_pause: float) -> tuple[int, float]:
+        """Wait for the rate alone, first the configured one, then the one that was found.
 
-        This has to be the last wait: whatever is waited for after it would let several requests start together.
+        For a request that is repeated in the place of the one before, too. This has to be the last wait: whatever is
+        waited for after it would let several requests start together.
 
-        :return: seconds that it took.
+        :return: the request's number in `AdaptiveRate`, and the seconds that it took, without those that Halo asked for.
         """
-        began = self._timer()
-        if self._limiter is not None:
-            await self._limiter.acquire()
-        return self._timer() - began
+        began, before = self._timer(), self._waited_for_halo
+        while True:
+            if self._limiter is not None:
+                await self._limiter.acquire()
+            start = await self._pass_gate(longest_pause)
+            if start is not None:
+                return start, self._timer() - began - (self._waited_for_halo - before)
+
+    async def _pass_gate(self, longest_pause: float) -> int | None:
+        """Wait for the rate that was found. None after a pause with a limiter, whose turn is lost by then."""
+        self._refuse_long_pause(longest_pause)
+        async with self._gate:
+            while isinstance(start := self._rate.start(self._timer()), Wait):
+                paused = self._refuse_long_pause(longest_pause)
+                await self._sleep(start.seconds)
+                if start.for_halo:
+                    self._waited_for_halo += start.seconds
+                if paused and self._limiter is not None:
+                    return None
+            return start
+
+    def _refuse_long_pause(self, longest_pause: float) -> bool:
+        """Whether there is a pause.
+
+        :raises TransientError: when it is longer than that.
+        """
+        pause = self.held_for
+        if pause and pause > longest_pause:
+            raise TransientError(f"Halo asked to wait for another {pause:.0f} s", retry_after=pause)
+        return pause > 0
 
     def release(self) -> None:
         """The request has ended, one way or another."""
@@ -169,7 +209,7 @@ class Pacer:
 
     def succeeded(self) -> None:
         """Halo took a request, or refused it for what it says: it isn't overloaded."""
-        self._next_pause = _FIRST_PAUSE
+        self._rate.passed(self._timer())
         if self._window >= self._max:
             return
         self._window = min(self._max, self._window + 1 / self._window)
@@ -180,34 +220,24 @@ class Pacer:
 
     def slowed(self, permit: Permit, error: TransientError) -> None:
         """Halo could not take a request: slow down, and pause where it asks for it."""
-        first_of_burst = permit.number > self._judged
-        if first_of_burst:
+        now = self._timer()
+        pause = error.retry_after or 0.0
+        longer = pause >= _PAUSE_WORTH_A_LINE and now + pause > now + self.held_for + _PAUSE_WORTH_A_LINE
+        waits = f", after a pause of {pause:.0f} s" if pause else ""
+        if error.status == 429:
+            news = self._rate.refused(permit.start, now, error.retry_after)
+            if news or longer:
+                log.warning("%s: %s%s", error, news or "waiting", waits)
+            return
+        self._rate.failed(permit.start)
+        if pause:
+            self._rate.hold(now + pause)
+        if permit.number > self._judged:
             self._judged = self._started
             self._window = max(1.0, self._window / 2)
-        pause = self._pause_after(error, first_of_burst=first_of_burst)
-        until = self._timer() + pause
-        longer = until > self._held_until + _PAUSE_WORTH_A_LINE
-        self._held_until = max(self._held_until, until)
-        if not self._slow or (longer and pause >= _PAUSE_WORTH_A_LINE):
+        if not self._slow or longer:
             self._slow = True
-            waits = f", after a pause of {pause:.0f} s" if pause else ""
             log.warning("%s: slowing down to %d requests at once%s", error, self.window, waits)
-
-    def _pause_after(self, error: TransientError, *, first_of_burst: bool) -> float:
-        """Seconds that no request starts: what Halo asks for, or after a 429 without a time our own guess."""
-        if error.retry_after is not None:
-            return error.retry_after
-        if error.status != 429 or not first_of_burst:
-            return 0.0
-        pause = self._next_pause
-        self._next_pause = min(_LONGEST_PAUSE, 2 * self._next_pause)
-        return pause
-
-    async def _wait_out_pause(self, longest_pause: float) -> None:
-        while pause := self.held_for:
-            if pause > longest_pause:
-                raise TransientError(f"Halo asked to wait for another {pause:.0f} s", retry_after=pause)
-            await self._sleep(pause)
 
     async def _take_place(self) -> None:
         """Take a place in the window. First come, first served: a free place goes to whoever has waited longest."""

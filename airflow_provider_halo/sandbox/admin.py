@@ -15,6 +15,7 @@ from airflow_provider_halo.sandbox.api import answer
 from airflow_provider_halo.sandbox.config import SandboxState
 from airflow_provider_halo.sandbox.faults import FaultError, read_fault
 from airflow_provider_halo.sandbox.page import render_company, render_user
+from airflow_provider_halo.sandbox.quota import QuotaError, read_quota
 from airflow_provider_halo.sandbox.rules import Refusal
 
 __all__ = ["Admin"]
@@ -42,8 +43,9 @@ class Admin:
             "refusals": self._refusals,
             "export": self._export,
             "faults": self._faults,
+            "quota": self._quota,
         }
-        writes: dict[str, Endpoint] = {"faults": self._set_faults, "reset": self._reset}
+        writes: dict[str, Endpoint] = {"faults": self._set_faults, "quota": self._set_quota, "reset": self._reset}
         return [
             Route(f"/_sandbox/{path}", local_only(call, open_admin=self._sandbox.config.open_admin), methods=[method])
             for method, calls in (("GET", reads), ("POST", writes))
@@ -99,6 +101,16 @@ class Admin:
         except (msgspec.DecodeError, UnicodeDecodeError, FaultError) as error:
             raise Refusal(400, f"send a JSON array of faults: {error}") from error
         return answer(self._sandbox.faults.describe())
+
+    async def _quota(self, _: Request) -> Response:
+        return answer(self._sandbox.quota.rule)
+
+    async def _set_quota(self, request: Request) -> Response:
+        try:
+            self._sandbox.quota.set(read_quota(msgspec.json.decode(await request.body())))
+        except (msgspec.DecodeError, UnicodeDecodeError, QuotaError) as error:
+            raise Refusal(400, f"send a quota as a JSON object: {error}") from error
+        return answer(self._sandbox.quota.rule)
 
     async def _reset(self, _: Request) -> Response:
         """Forget records, counts and faults."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_halo.sandbox.config import BAD_USER_ANSWERS, SandboxConfig, is_loopback
 from airflow_provider_halo.sandbox.faults import HELP, FaultError, parse_fault
+from airflow_provider_halo.sandbox.quota import QUOTA_HELP, RETRY_AFTER, QuotaError, QuotaRule
 
 if TYPE_CHECKING:
     from airflow_provider_halo.sandbox.server import SandboxServer
@@ -55,6 +56,12 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--fault", action="append", default=[], metavar="SPEC", help=f"play a fault; may be repeated: {HELP}"
     )
+    parser.add_argument("--quota", default="", metavar="RATE", help=f"answer 429 above it: {QUOTA_HELP}")
+    parser.add_argument("--burst", type=int, metavar="N", help="what the bucket of --quota holds (default: a second's)")
+    parser.add_argument("--at-once", type=int, metavar="N", help="answer 429 while so many requests are under way")
+    parser.add_argument(
+        "--retry-after", choices=RETRY_AFTER, default="none", help="how those 429 say when to come back (default none)"
+    )
     parser.add_argument("--max-body-bytes", type=int, help="answer 413 to longer bodies (default: take all)")
     parser.add_argument(
         "--bad-user",
@@ -86,7 +93,7 @@ def add_arguments(parser: Parser) -> None:
 def read_arguments(args: Namespace) -> SandboxConfig:
     """The settings that parsed flags stand for.
 
-    :raises FaultError: when a fault can't be understood.
+    :raises FaultError: when a fault can't be understood; `QuotaError` for a quota.
     """
     for spec in args.fault:
         parse_fault(spec)
@@ -96,6 +103,7 @@ def read_arguments(args: Namespace) -> SandboxConfig:
         verify_identity=not args.no_verify_identity,
         file=args.file,
         faults=tuple(args.fault),
+        quota=QuotaRule(quota=args.quota, burst=args.burst, at_once=args.at_once, retry_after=args.retry_after),
         max_body_bytes=args.max_body_bytes,
         bad_user=args.bad_user,
         refuse_context=args.refuse_context,
@@ -111,7 +119,7 @@ def run(args: Namespace) -> int:
     say = _silence if args.quiet else _say
     try:
         return serve(read_arguments(args), host=args.host, port=args.port, say=say)
-    except FaultError as error:
+    except (FaultError, QuotaError) as error:
         sys.stderr.write(f"halo sandbox: {error}\n")
         return 2
     except OSError as error:

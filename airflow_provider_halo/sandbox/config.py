@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from airflow_provider_halo.sandbox.faults import Faults, parse_fault
+from airflow_provider_halo.sandbox.quota import Quota, QuotaRule
 from airflow_provider_halo.sandbox.request_log import RequestLog
 from airflow_provider_halo.sandbox.store import Clock, StateFile, Store, utc_now
 
@@ -29,6 +30,7 @@ class SandboxConfig:
     :param org_id: the workspace the widget key stands for.
     :param file: a SQLite file that keeps the state over restarts; None keeps it in memory only.
     :param faults: fault rules at start, each as ``parse_fault`` reads it.
+    :param quota: which requests are refused with 429 for their number.
     :param max_body_bytes: longer bodies get 413; None has no such cap. Whether Halo has one is unknown.
     :param bad_user: what one invalid user does to its ``users/update``, which is unknown: ``nameless`` fails the
         batch without saying who it was, ``named`` fails it and names the user, ``partial`` stores the others.
@@ -45,6 +47,7 @@ class SandboxConfig:
     org_id: str = "org_sandbox"
     file: Path | None = None
     faults: tuple[str, ...] = ()
+    quota: QuotaRule = QuotaRule()  # noqa: RUF009 (frozen)
     max_body_bytes: int | None = None
     bad_user: BadUser = "nameless"
     refuse_context: bool = False
@@ -67,6 +70,7 @@ class SandboxState:
     store: Store
     faults: Faults
     requests: RequestLog
+    quota: Quota = field(default_factory=Quota)
     expired: set[str] = field(default_factory=set)
     closing: threading.Event = field(default_factory=threading.Event)
 
@@ -85,7 +89,7 @@ class SandboxState:
 
         faults = Faults(parse_fault(text) for text in config.faults)
         store = Store(clock=sandbox_clock, file=StateFile(config.file) if config.file else None)
-        return cls(config, sandbox_clock, store, faults, RequestLog())
+        return cls(config, sandbox_clock, store, faults, RequestLog(), Quota(config.quota))
 
 
 def is_loopback(host: str) -> bool:

@@ -77,14 +77,16 @@ class FaultMiddleware:
         began = ended = self._sandbox.clock()
         body: bytes | None = None
         answer: _Answer | None = None
+        wait = self._sandbox.quota.enter()
         try:
             body = await _read(receive)
             if body is not None:
-                answer = await self._answer(scope, body)
+                answer = await self._answer(scope, body) if wait is None else self._over_quota(wait)
                 ended = self._sandbox.clock()
                 answer.headers.append((b"date", format_datetime(ended, usegmt=True).encode("ascii")))
                 await _send(answer, scope, receive, send)
         finally:
+            self._sandbox.quota.leave()
             # Also when the caller has gone away in the middle of the body.
             self._sandbox.requests.end(
                 Call(
@@ -100,6 +102,13 @@ class FaultMiddleware:
                 reason=answer.reason if answer else "",
                 injected=answer.injected if answer else False,
             )
+
+    def _over_quota(self, wait: float) -> _Answer:
+        answer = _refused(Refusal(429, "too many requests"))
+        header = self._sandbox.quota.header(wait, self._sandbox.clock())
+        if header is not None:
+            answer.headers.append((b"retry-after", header.encode("ascii")))
+        return answer
 
     def _leaks(self, scope: Scope, body: bytes) -> tuple[str, ...]:
         config = self._sandbox.config

@@ -85,21 +85,21 @@ def test_nobody_starts_before_retry_after_has_passed(pacer, clock):
     asyncio.run(scenario())
 
 
-def test_a_429_that_does_not_say_how_long_holds_everybody_a_little_longer_each_time(pacer):
+def test_a_429_that_does_not_say_how_long_lowers_the_rate_and_leaves_the_window(pacer, clock):
     async def scenario():
-        pauses = []
-        for _ in range(8):
-            (permit,) = await take(pacer)
+        assert pacer.rate is None
+        for permit in await take(pacer, 8):
+            clock.now += 0.01
             pacer.slowed(permit, overloaded())
-            pauses.append(pacer.held_for)
             pacer.release()
-        assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
-        pacer.succeeded()
-        (permit,) = await take(pacer)
-        pacer.slowed(permit, overloaded())
-        assert pacer.held_for == 0.5
+        began = clock()
+        await asyncio.gather(*(pacer.acquire(60) for _ in range(8)))
+        return clock() - began
 
-    asyncio.run(scenario())
+    # 8 were sent within 10 ms, which was too much, and nothing passed: half of 800 a second, and that rising.
+    assert 0.01 <= asyncio.run(scenario()) <= 0.05
+    assert pacer.window == 8
+    assert pacer.held_for == 0
 
 
 def test_a_pause_longer_than_the_budget_is_not_sat_out(pacer, clock):
@@ -152,7 +152,7 @@ def test_a_waiter_that_is_cancelled_takes_no_place(pacer):
 def test_one_line_says_that_it_slows_down_and_one_that_it_is_over(pacer, caplog):
     async def scenario():
         for permit in await take(pacer, 8):
-            pacer.slowed(permit, overloaded(retry_after=2))
+            pacer.slowed(permit, down())
             pacer.release()
         for _ in range(40):
             pacer.succeeded()
@@ -161,8 +161,36 @@ def test_one_line_says_that_it_slows_down_and_one_that_it_is_over(pacer, caplog)
         asyncio.run(scenario())
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == snapshot(
         [
-            ("WARNING", "users/update: 429: slow down: slowing down to 4 requests at once, after a pause of 2 s"),
+            ("WARNING", "users/update: 500: an empty answer: slowing down to 4 requests at once"),
             ("INFO", "Halo keeps up again: back to 8 requests at once"),
+        ]
+    )
+
+
+def test_the_log_says_once_that_the_rate_is_looked_for_and_once_what_it_is(pacer, clock, caplog):
+    async def scenario():
+        for permit in await take(pacer, 8):
+            pacer.slowed(permit, overloaded(retry_after=2))
+            pacer.release()
+        for _ in range(3):
+            for _ in range(60):
+                await take(pacer)
+                pacer.succeeded()
+                pacer.release()
+                clock.now += 0.05
+            (permit,) = await take(pacer)
+            pacer.slowed(permit, overloaded())
+            pacer.release()
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(scenario())
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == snapshot(
+        [
+            (
+                "WARNING",
+                "users/update: 429: slow down: too many requests a second; looking for the rate that Halo takes, after a pause of 2 s",
+            ),
+            ("WARNING", "users/update: 429: slow down: Halo takes about 20 requests a second; keeping to that"),
         ]
     )
 

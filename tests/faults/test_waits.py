@@ -38,7 +38,7 @@ def test_a_wait_that_one_call_is_asked_for_holds_all_lanes(lab, caplog):
     trial = lab.run(app, faults=["429:nth=12,retry_after=1"])
     (refused,) = (call for call in trial.calls if call.retry_after)
     # From when the client has read the answer: until then other lanes may have had theirs, and gone on.
-    (heard,) = (record.created for record in caplog.records if "slowing down to" in record.getMessage())
+    (heard,) = (record.created for record in caplog.records if "looking for the rate" in record.getMessage())
     within = [call for call in trial.calls if heard < call.began < refused.ended + 1.0]
     assert len(within) <= 7  # what the other lanes had on their way
     assert heard < refused.ended + 0.9
