@@ -6,6 +6,7 @@ import pytest
 
 from airflow_provider_halo.delivery.report import Counts
 from tests.documents import DOCS, blocks
+from tests.members import Club
 
 SIZES = [1, 2, 300, 5_000]
 
@@ -93,3 +94,18 @@ users:
         "eve": "has more than one row in the users query (users.traits), of companies b and É; one is due"
     }
     assert report.users == Counts(stored=4, rejected=1)
+
+
+def test_a_number_and_its_text_are_one_key_in_sqlite_too(sqlite, halo, tmp_path):
+    halo.store.reset()
+    club = Club(sqlite, halo, tmp_path)
+    sqlite.table("teams", "id INT, name TEXT", [(1, "One"), (2, "Two")])
+    sqlite.table("members", "user_id, team_id", [(1, 1), ("1", 2), (2, 1), (3, 2)])
+    club.app.use_plan(
+        "version: 1\nsource: app\nusers:\n  key: user_id\n  company: team_id\n"
+        '  traits: {sql: "SELECT user_id, team_id FROM members"}\n'
+    )
+    for batch_size in SIZES:
+        assert club.rejects(club.app.sync(batch_size=batch_size)) == {
+            "1": "has more than one row in the users query (users.traits), of companies 1 and 2; one is due"
+        }
