@@ -18,7 +18,7 @@ from airflow_provider_halo.source.batch import Batch, KeyType
 from airflow_provider_halo.source.database import Sources, ask, engine_of
 from airflow_provider_halo.source.errors import CollationsDiffer
 from airflow_provider_halo.source.keys import bound_of, coerce_key, key_type_of, type_of_key
-from airflow_provider_halo.source.repeats import count_repeated, log_repeated
+from airflow_provider_halo.source.repeats import has_repeated
 from airflow_provider_halo.source.sql import first_rows_of, unnarrowed
 
 __all__ = ["MAX_BATCHES", "batch_for", "bounds", "plan_batches"]
@@ -60,7 +60,7 @@ def plan_batches(
     elif users is None:
         batches = _ranges(None, companies, sources, batch_size, max_batches)
     else:
-        repeated = _has_repeated(users, sources)
+        repeated = has_repeated(users, sources)
         without_company = _without_company(users, sources, first_rows=repeated)
         batches = [
             *_ranges(users, companies, sources, batch_size, max_batches - 1, first_rows=repeated),
@@ -69,13 +69,6 @@ def plan_batches(
     return [
         msgspec.structs.replace(batch, index=index, of=len(batches)) for index, batch in enumerate(batches, start=1)
     ]
-
-
-def _has_repeated(users: Query, sources: Sources) -> bool:
-    """Whether any user has several rows; says in the log how many have, and what becomes of them."""
-    count = count_repeated(users, sources)
-    log_repeated(users, count)
-    return count > 0
 
 
 def _ranges(
@@ -231,7 +224,7 @@ def _named(
     count = min(max_batches, max(1, -(-len(keys) // _COMPANIES_AT_ONCE)))
     repeated: bool | None = None
     if count > 1 and users is not None:
-        repeated = _has_repeated(users, sources)
+        repeated = has_repeated(users, sources)
         if repeated and not users.prefer:
             # A user is told to be in several companies when the run names any of them, and once in a run: of batches that
             # share such a user none could know that another has told it.

@@ -4,41 +4,40 @@ from __future__ import annotations
 
 import logging
 
-import sqlalchemy as sa
-
 from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.source.database import Sources, ask, engine_of
-from airflow_provider_halo.source.sql import record_key, unnarrowed
+from airflow_provider_halo.source.sql import repeated
 
-__all__ = ["count_repeated", "log_repeated"]
+__all__ = ["has_repeated"]
 
 log = logging.getLogger(__name__)
 
 
-def count_repeated(users: Query, sources: Sources) -> int:
-    """How many users have several rows, as the database compares their keys.
+def has_repeated(users: Query, sources: Sources) -> bool:
+    """Whether any user has several rows; says in the log how many have, and what becomes of them.
 
     :param users: the query that gives the users.
     :raises SourceError: when the database can't be reached or refuses the query.
     """
     engine = engine_of(users, sources)
-    rows = unnarrowed(users, users.key)
-    key = rows.c[users.key]
-    several = sa.select(sa.literal(1).label("one")).where(key.is_not(None)).group_by(record_key(key, engine.dialect))
-    repeated = several.having(sa.func.count() > 1).subquery("repeated")
-    return int(ask(engine, users, sa.select(sa.func.count()).select_from(repeated))[0][0])
+    # As the database compares keys, for which it has its indexes. Only where some are equal their texts are compared, too.
+    if not ask(engine, users, repeated(users, engine.dialect))[0][0]:
+        return False
+    count = int(ask(engine, users, repeated(users, engine.dialect, by_text=True))[0][0])
+    _tell(users, count)
+    return count > 0
 
 
-def log_repeated(users: Query, count: int) -> None:
-    """Say what becomes of the users that have several rows."""
+def _tell(users: Query, count: int) -> None:
     if not count:
         return
-    place = f"{users.name} ({users.file}, line {users.line})"
+    who = "1 user has" if count == 1 else f"{count:,} users have"
     if users.prefer:
-        log.info("%s: %s users have several rows; users.prefer picks the row of each", place, f"{count:,}")
+        log.info("%s (%s): %s several rows; users.prefer picks the row of each", users.name, users.place, who)
     else:
         log.warning(
-            "%s: %s users have several rows, where one is due, and are rejected; users.prefer in the plan can pick the row",
-            place,
-            f"{count:,}",
+            "%s (%s): %s several rows, where one is due: rejected; users.prefer in the plan can pick the row",
+            users.name,
+            users.place,
+            who,
         )

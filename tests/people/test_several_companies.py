@@ -153,7 +153,7 @@ def test_the_log_says_how_many_have_several_rows_and_what_becomes_of_them(club, 
     file = f"{club.app.folder}/halo.yaml"
     assert caplog.messages == [
         (
-            f"users.traits ({file}, line 11): 5 users have several rows, where one is due, and are rejected; "
+            f"users.traits ({file}, line 11): 5 users have several rows, where one is due: rejected; "
             "users.prefer in the plan can pick the row"
         ),
         f"users.traits ({file}, line 11): 5 users have several rows; users.prefer picks the row of each",
