@@ -114,6 +114,8 @@ def _model_at(path: KeyPath) -> type[BaseModel]:
 
 
 def _choices(path: KeyPath) -> str:
+    # What is said of each column, under `epochs`, is one level deeper than a key of the model.
+    path = path if path[-2:-1] != ("epochs",) else path[:-1]
     field = _model_at(path[:-1]).model_fields[str(path[-1])]
     choices = [str(choice) for choice in _literal_values(field.annotation)]
     return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"

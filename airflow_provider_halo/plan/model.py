@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Annotated, Literal, get_args
@@ -9,6 +10,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from airflow_provider_halo.exceptions import PlanProblem
+from airflow_provider_halo.records.moments import Epoch
 from airflow_provider_halo.records.values import Json
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Shape",
     "Statement",
     "Traits",
+    "Types",
     "Users",
     "ordering",
 ]
@@ -32,6 +35,7 @@ QueryScope = Literal["companies", "users"]
 QUERY_SCOPES: tuple[QueryScope, ...] = get_args(QueryScope)
 Shape = Literal["object", "array", "map", "scalar"]
 Nulls = Literal["send", "omit"]
+Types = Literal["reject", "warn"]
 _Strings = Annotated[tuple[str, ...], Field(strict=False)]  # YAML gives lists, which strict tuples would refuse
 
 
@@ -46,6 +50,8 @@ class Traits(_Model):
     source: str | None = None
     booleans: _Strings = ()
     timestamps: _Strings = ()
+    epochs: dict[str, Epoch] = Field(default_factory=dict)
+    types: Types = "reject"
     nulls: Nulls | None = None
 
 
@@ -65,6 +71,7 @@ class Entry(_Model):
     nulls: Nulls | None = None
     booleans: _Strings = ()
     timestamps: _Strings = ()
+    epochs: dict[str, Epoch] = Field(default_factory=dict)
 
 
 class Companies(_Model):
@@ -143,7 +150,9 @@ class Query:
         the column ``entry.name``), ``scalar`` (the column ``entry.value``). A traits query is an ``object``.
     :param empty: value of the entry for a record without rows. ``sends_empty`` is False for ``empty: omit``.
     :param nulls: ``send`` or ``omit``, with the plan's and the block's defaults worked in.
-    :param timestamps: columns whose strings are moments; for traits, the documented ones included.
+    :param timestamps: columns whose strings are moments; those of ``epochs`` included, and for traits the documented ones.
+    :param epochs: what the numbers in columns count, from 1970 on.
+    :param types: what becomes of a record with a trait of another type than the documented one: ``reject``, or ``warn``.
     :param file: file of the SQL or the plan, as the user named it; ``line``: where the SQL starts there.
     """
 
@@ -163,6 +172,8 @@ class Query:
     nulls: Nulls = "send"
     booleans: frozenset[str] = frozenset()
     timestamps: frozenset[str] = frozenset()
+    epochs: Mapping[str, Epoch] = field(default_factory=dict)
+    types: Types = "reject"
 
     def problem(self, message: str) -> PlanProblem:
         """A problem of this query, located where its SQL stands."""

@@ -24,6 +24,7 @@ from airflow_provider_halo.source.database import (
     explained,
     read_only,
 )
+from airflow_provider_halo.source.drivers import DecodeRows, decoder, texts_undecoded
 from airflow_provider_halo.source.sql import without_rows
 
 __all__ = ["CHUNK_ROWS", "Stream", "Streams"]
@@ -39,7 +40,7 @@ _CHUNKS_AHEAD: Final = 3  # of each query: enough that reading and sending overl
 _CANCEL_EVERY = 0.2  # seconds between two tries to cancel a query
 _CANCEL_FOR = 10  # seconds after which a database that doesn't react is left alone; the thread is a daemon
 
-Rows = Sequence[sa.Row[Any]]
+Rows = Sequence[Sequence[Any]]
 
 
 class Streams:
@@ -212,7 +213,7 @@ class ThreadedStream:
 
     def _read(self) -> None:
         try:
-            with read_only(self._engine) as connection:
+            with read_only(self._engine) as connection, texts_undecoded(connection):
                 self._fetch(connection)
         except BaseException as error:  # noqa: BLE001 (not swallowed: it is raised again in the thread that takes rows)
             self._fail(error)
@@ -232,7 +233,7 @@ class ThreadedStream:
                 with streams.changed:
                     self._names = names
                     streams.changed.notify_all()
-                for chunk in _chunks(result, streams.chunk_rows):
+                for chunk in _chunks(result, streams.chunk_rows, decoder(result, connection)):
                     with streams.changed:
                         streams.changed.wait_for(lambda: streams.closed or len(self._chunks) < _CHUNKS_AHEAD)
                         if streams.closed:
@@ -260,11 +261,11 @@ class ThreadedStream:
             streams.changed.notify_all()
 
 
-def _chunks(result: sa.CursorResult[Any], most: int) -> Iterator[Rows]:
-    """The rows of a result: as many at once as their weight allows."""
+def _chunks(result: sa.CursorResult[Any], most: int, decode: DecodeRows | None = None) -> Iterator[Rows]:
+    """The rows of a result, decoded: as many at once as their weight allows."""
     size = min(_FIRST_ROWS, most)
     while rows := result.fetchmany(size):
         sample = rows[:: max(1, len(rows) // _SAMPLE)]
         weight = sum(len(value) for row in sample for value in row if isinstance(value, (str, bytes)))
         size = min(most, max(1, _CHUNK_BYTES * len(sample) // (weight + 1)))
-        yield rows
+        yield rows if decode is None else decode(rows)

@@ -19,7 +19,7 @@ from airflow_provider_halo.records.values import to_json_value
 
 MB = 2**20
 POSTGRESQL = [pytest.param(driver, marks=pytest.mark.databases) for driver in ("psycopg", "psycopg2")]
-# The one database whose driver gives JSON as values, and moments that Python's calendar lacks.
+# The one database whose JSON comes as values.
 on_postgresql = pytest.mark.parametrize("each_driver", POSTGRESQL, indirect=True)
 COMPANIES = "companies:\n  key: team_id\n  traits:\n    sql: {}\n"
 THINGS = "  context:\n    things:\n      label: Things\n      {}\n      sql: SELECT * FROM things\n"
@@ -69,7 +69,7 @@ def test_a_whole_number_is_sent_to_the_last_digit_however_large(database, delive
         (date(9999, 12, 31), "9999-12-31"),
         (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=-14))), "0001-01-01T14:00:00+00:00"),
         (datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=14))), "9999-12-31T09:00:00+00:00"),
-        (timedelta.max, 86400000000000.0),  # the nearest double
+        (timedelta.max, "P999999999DT23H59M59.999999S"),
         ({"a" * 1_000: {"b": [None] * 1_000}}, {"a" * 1_000: {"b": [None] * 1_000}}),
     ],
     ids=lambda value: ascii(value)[:30],
@@ -150,18 +150,14 @@ def test_half_a_unicode_pair_anywhere_in_json_costs_its_record(any_driver, deliv
         ("-0.0", -0.0),
         ("[" * 60 + "]" * 60, ...),
         ("[" * 70 + "]" * 70, "is nested deeper than 64 levels"),
-        ("[" * 3_000 + "]" * 3_000, SourceError),
-        ('{"k":' * 3_000 + "1" + "}" * 3_000, SourceError),
+        ("[" * 3_000 + "]" * 3_000, "is nested deeper than 64 levels"),
+        ('{"k":' * 3_000 + "1" + "}" * 3_000, "is nested deeper than 64 levels"),
     ],
     ids=lambda value: ascii(value)[:20],
 )
 def test_a_json_column_is_stored_rejected_or_named(any_driver, deliver, sandbox, json_text, sent):
     any_driver.table("teams", "team_id INT, doc JSON", [(1, None)])
     any_driver.run(f"INSERT INTO teams VALUES (2, '{json_text}')")
-    if sent is SourceError:  # beyond what Python's own parser takes: the driver can't give the row, so the run stops
-        with stopped_by(SourceError, match="the driver raised a RecursionError"):
-            deliver(any_driver)
-        return
     report = deliver(any_driver)
     if isinstance(sent, str):
         assert report.rejects == [Problem("companies", "2", "traits.doc", sent)]
@@ -169,30 +165,3 @@ def test_a_json_column_is_stored_rejected_or_named(any_driver, deliver, sandbox,
     assert report.companies == Counts(stored=2)
     if sent is not ...:
         assert sandbox.store.company("2")["traits"] == {"doc": sent}
-
-
-@pytest.mark.parametrize("each_driver", POSTGRESQL[:1], indirect=True)
-@pytest.mark.parametrize(
-    ("kind", "value"),
-    [
-        *((kind, value) for kind in ("timestamptz", "date") for value in ("infinity", "4713-01-01 BC")),
-        ("timestamptz", "9999-12-31 23:59:59-14"),
-        ("timestamptz", "294276-01-01"),
-        ("time with time zone", "24:00:00+14"),
-    ],
-)
-def test_a_moment_that_the_driver_can_t_read_stops_the_run_with_the_query_s_name(any_driver, deliver, kind, value):
-    any_driver.table("teams", f"team_id INT, at {kind}")
-    any_driver.run(f"INSERT INTO teams VALUES (1, '{value}')")
-    with stopped_by(SourceError, match=r"companies.traits .* failed on connection 'app': ") as stopped:
-        deliver(any_driver)
-    assert value not in str(stopped.value)
-
-
-@pytest.mark.parametrize("each_driver", POSTGRESQL[1:], indirect=True)
-def test_psycopg2_reads_infinity_as_the_last_day_that_python_knows(any_driver, deliver, sandbox):
-    """As its documentation says; what is stored is that day, for the value that would tell it isn't in our hands."""
-    any_driver.table("teams", "team_id INT, day DATE")
-    any_driver.run("INSERT INTO teams VALUES (1, 'infinity'), (2, '-infinity')")
-    assert deliver(any_driver).companies == Counts(stored=2)
-    assert [sandbox.store.company(key)["traits"]["day"] for key in ("1", "2")] == ["9999-12-31", "0001-01-01"]
