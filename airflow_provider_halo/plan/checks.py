@@ -154,6 +154,7 @@ def _list_option_problems(entry: Entry, shape: Shape) -> Iterator[tuple[KeyPath,
 
 
 def _check_empty(entry: Entry, shape: Shape, path: KeyPath, problems: Problems) -> None:
+    problems.at_misread((*path, "empty"))
     value, is_sent = empty_of(entry, shape)
     fits = {"object": isinstance(value, dict), "map": isinstance(value, dict), "array": isinstance(value, list)}
     if not is_sent or fits.get(shape, not isinstance(value, (dict, list))):

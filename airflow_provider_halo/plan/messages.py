@@ -151,6 +151,12 @@ class Problems:
         if not any(path[:length] in self._document.unreadable for length in range(1, len(path) + 1)):
             self.add(PlanProblem(self.file, self._document.line(path), dotted_path(path), message))
 
+    def at_misread(self, path: KeyPath) -> None:
+        """Add what YAML takes for something else than it looks like, in a value that may be anything."""
+        for misread, message in self._document.misread.items():
+            if misread[: len(path)] == path:
+                self.at(misread, message)
+
     def add(self, problem: PlanProblem) -> None:
         """Add a problem that knows its file and line."""
         self._problems.append(problem)

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.plan.model import Query
@@ -26,6 +27,7 @@ from airflow_provider_halo.source.database import (
 )
 from airflow_provider_halo.source.drivers import DecodeRows, decoder, texts_undecoded
 from airflow_provider_halo.source.sql import without_rows
+from airflow_provider_halo.source.sqlite_types import broken_texts, is_broken_text
 
 __all__ = ["CHUNK_ROWS", "Stream", "Streams"]
 
@@ -134,10 +136,22 @@ class DirectStream:
 
     def __iter__(self) -> Iterator[Rows]:
         with self._explaining():
-            result = self._connection.execution_options(stream_results=True).execute(self._statement)
-            self._resources.enter_context(result)
-            yield from _chunks(result, self._chunk_rows)
+            given, last = 0, None
+            try:
+                for chunk in self._read():
+                    given, last = given + len(chunk), chunk[-1]
+                    yield chunk
+            except exc.OperationalError as error:
+                if not is_broken_text(error):
+                    raise
+                # Rows with a text that is no Unicode cost their record, as with other databases, not the reading.
+                with broken_texts(self._connection):
+                    yield from _after(self._read(), given, last, error)
         self._resources.close()
+
+    def _read(self) -> Iterator[Rows]:
+        with self._connection.execution_options(stream_results=True).execute(self._statement) as result:
+            yield from _chunks(result, self._chunk_rows)
 
     def end(self) -> None:
         """Close the connection, and with it the query."""
@@ -259,6 +273,22 @@ class ThreadedStream:
         with streams.changed:
             streams.failure = streams.failure or error
             streams.changed.notify_all()
+
+
+def _after(chunks: Iterator[Rows], given: int, last: Sequence[Any] | None, error: Exception) -> Iterator[Rows]:
+    """What comes after rows that were given already, of a result that is read once more.
+
+    :raises Exception: the error for which it is read again, where other rows come now.
+    """
+    for chunk in chunks:
+        if given > len(chunk):
+            given -= len(chunk)
+            continue
+        if given and chunk[given - 1] != last:
+            raise error
+        if chunk[given:]:
+            yield chunk[given:]
+        given = 0
 
 
 def _chunks(result: sa.CursorResult[Any], most: int, decode: DecodeRows | None = None) -> Iterator[Rows]:

@@ -118,11 +118,19 @@ def test_more_columns_than_a_database_has_are_its_error_in_one_sentence(sqlite, 
     assert len(str(refused.value)) < 500
 
 
-def test_a_text_that_is_no_utf8_is_the_database_s_error_in_one_sentence(sqlite, deliver):
-    sqlite.table("teams", "team_id INT, name TEXT")
-    sqlite.run("INSERT INTO teams VALUES (1, CAST(x'ff80' AS TEXT))")
-    with stopped_by(SourceError, match="decode to UTF-8"):
-        deliver(sqlite)
+@pytest.mark.parametrize("batch_size", [1, 2, 300, 5_000])
+@pytest.mark.parametrize("broken", [1, 2, 260, 600])
+def test_a_text_that_is_no_utf8_costs_its_record(sqlite, deliver, sandbox, broken, batch_size):
+    rows = 10 if batch_size < 300 else 600
+    if broken > rows:
+        pytest.skip("more records than so small batches are tried with")
+    sqlite.table("teams", "team_id INT, name TEXT", [(at, f"Team {at}") for at in range(1, rows + 1)])
+    sqlite.run(f"UPDATE teams SET name = CAST(x'ff80' AS TEXT) WHERE team_id IN ({broken}, {rows - 3})")
+    report = deliver(sqlite, batch_size=batch_size)
+    assert report.companies == Counts(stored=rows - 2, rejected=2)
+    assert sorted(int(problem.key) for problem in report.rejects) == sorted([broken, rows - 3])
+    assert {problem.reason for problem in report.rejects} == {"holds text that is no Unicode (a lone surrogate)"}
+    assert len(sandbox.store.find("companies")) == rows - 2
 
 
 @on_postgresql
