@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan.model import Companies, Entry, Plan, Question, Traits, Users
 from airflow_provider_halo.plan.yaml_text import Document, KeyPath
+from airflow_provider_halo.records.moments import EPOCHS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -114,10 +115,12 @@ def _model_at(path: KeyPath) -> type[BaseModel]:
 
 
 def _choices(path: KeyPath) -> str:
-    # What is said of each column, under `epochs`, is one level deeper than a key of the model.
-    path = path if path[-2:-1] != ("epochs",) else path[:-1]
-    field = _model_at(path[:-1]).model_fields[str(path[-1])]
-    choices = [str(choice) for choice in _literal_values(field.annotation)]
+    choices: list[str]
+    if path[-2:-1] == ("epochs",):  # a column's, one level deeper than a key of the model
+        choices = list(EPOCHS)
+    else:
+        field = _model_at(path[:-1]).model_fields[str(path[-1])]
+        choices = [str(choice) for choice in _literal_values(field.annotation)]
     return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
