@@ -15,6 +15,7 @@ from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.source.columns import check_columns
 from airflow_provider_halo.source.errors import source_error
 from airflow_provider_halo.source.sql import without_rows
+from airflow_provider_halo.source.sqlite_types import broken_texts
 
 __all__ = [
     "Sources",
@@ -113,7 +114,7 @@ def ask(engine: sa.Engine, query: Query, statement: sa.Executable) -> list[sa.Ro
     :raises PlanError: when it does so for a column that the plan names and the query lacks.
     """
     try:
-        with read_only(engine) as connection:
+        with read_only(engine) as connection, broken_texts(connection):
             return list(connection.execute(statement))
     except exc.SQLAlchemyError as error:
         # From None: the text of SQLAlchemy's error, which a traceback prints, holds SQL and parameters.
@@ -161,7 +162,8 @@ def canceller(connection: sa.Connection, engine: sa.Engine) -> Callable[[], None
     """
     driver: Any = connection.connection.driver_connection
     if connection.dialect.name in {"mysql", "mariadb"}:
-        number = int(driver.thread_id())  # asked now: mysqlclient refuses the question from another thread
+        # Asked now: mysqlclient refuses the question from another thread. MySQL's own driver has another name for it.
+        number = int(driver.thread_id() if hasattr(driver, "thread_id") else driver.connection_id)
 
         def kill() -> None:
             with contextlib.suppress(exc.SQLAlchemyError), engine.connect() as other:

@@ -133,6 +133,17 @@ def test_a_text_that_is_no_utf8_costs_its_record(sqlite, deliver, sandbox, broke
     assert len(sandbox.store.find("companies")) == rows - 2
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 5_000])
+@pytest.mark.parametrize("broken", [1, 2, 5])
+def test_a_key_that_is_no_utf8_costs_its_record(sqlite, deliver, sandbox, broken, batch_size):
+    sqlite.table("teams", "team_id TEXT, name TEXT", [(f"t{at}", "x") for at in range(1, 6)])
+    sqlite.run(f"UPDATE teams SET team_id = CAST(x'74ff' AS TEXT) WHERE team_id = 't{broken}'")
+    report = deliver(sqlite, batch_size=batch_size)
+    assert report.companies == Counts(stored=4, rejected=1)
+    assert [problem.key for problem in report.rejects] == [r"'t\udcff'"]
+    assert sandbox.store.find("companies") == [f"t{at}" for at in range(1, 6) if at != broken]
+
+
 @on_postgresql
 @pytest.mark.parametrize(
     ("options", "rejected"),

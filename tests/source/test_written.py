@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_halo.source.written import NoList, amount, fraction_digits, list_of
+from airflow_provider_halo.records.values import to_json_value
+from airflow_provider_halo.source.database import read_only
+from airflow_provider_halo.source.written import NoList, amount, fraction_digits, list_of, moment
 
 
 @pytest.mark.parametrize(
@@ -38,7 +43,7 @@ nested = st.lists(st.none() | st.text(st.characters(exclude_characters="\0", cod
 
 @pytest.mark.databases
 @pytest.mark.parametrize("each_database", ["psycopg"], indirect=True)
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(items=nested)
 def test_any_list_that_postgresql_writes_is_read(database, items):
     with database.engine.connect() as connection:
@@ -46,3 +51,25 @@ def test_any_list_that_postgresql_writes_is_read(database, items):
             sa.text("SELECT CAST(CAST(:items AS text[]) AS text)"), {"items": items}
         ).scalar_one()
     assert list_of(written, str) == items
+
+
+zones = st.none() | st.integers(-15 * 60 + 1, 15 * 60 - 1).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@pytest.mark.databases
+@pytest.mark.parametrize("each_database", ["psycopg", "pymysql"], indirect=True)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(moments=st.lists(st.datetimes(), min_size=1, max_size=20), zone=zones)
+def test_any_moment_that_a_database_writes_is_the_one_that_python_would_make_of_it(database, moments, zone):
+    postgresql = database.engine.dialect.name == "postgresql"
+    if not postgresql:
+        zone, moments = None, [max(point, datetime(1000, 1, 1)) for point in moments]  # noqa: DTZ001 (naive is the case)
+    given = [point.replace(tzinfo=zone) for point in moments]
+    kind = "DATETIME(6)" if not postgresql else "timestamp" if zone is None else "timestamptz"
+    columns = ", ".join(
+        f"CAST(CAST('{point.isoformat(' ')}' AS {kind}) AS {'text' if postgresql else 'CHAR'})" for point in given
+    )
+    with read_only(database.engine) as connection:
+        (written,) = connection.exec_driver_sql(f"SELECT {columns}")
+    expected = [to_json_value(point, Counter()) for point in given]
+    assert [to_json_value(moment(text), Counter()) for text in written] == expected
