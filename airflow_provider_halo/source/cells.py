@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from math import isfinite
 from operator import contains
 from typing import Any, Final, TypeAlias, TypeVar
@@ -27,6 +28,9 @@ Values: TypeAlias = "dict[str, Json]"
 T = TypeVar("T")
 Unchanged: TypeAlias = "Callable[[Sequence[Any], frozenset[type]], Sequence[Json] | None]"
 
+log = logging.getLogger(__name__)
+
+_KEYS_TOLD: Final = 5  # of records whose values were changed: enough to look at some
 _PLAIN: Final = frozenset({int, bool, type(None)})
 _TEXTS: Final = frozenset({str, type(None)})
 _NUMBERS: Final = frozenset({float})
@@ -77,6 +81,8 @@ class RowReader:
         # The order in which the members of an object are encoded.
         self._sorted_names = tuple(sorted(self.names))
         self._sorted = [self.names.index(name) for name in self._sorted_names]
+        self._key_at = names.index(query.key) if query.key in names else None
+        self._told: set[str] = set()
         self._struct = _struct(self._sorted_names, omit_nulls=omit_nulls)
 
     def read(self, rows: Sequence[Row]) -> ReadRows:
@@ -87,6 +93,8 @@ class RowReader:
             # A column whose types tell how all of its values are sent. A look at each value costs ten times as much.
             unchanged = unchanged_by_types(columns[at], frozenset(map(type, columns[at])))
             read.columns.append(self._converted(columns[at], name, convert, read) if unchanged is None else unchanged)
+        if read.changes and self._key_at is not None:
+            self._tell(columns[self._key_at], read.changes)
         return read
 
     def encode(self, read: ReadRows) -> list[bytes | InvalidValue]:
@@ -122,6 +130,19 @@ class RowReader:
             values.append(converted)
         return values
 
+    def _tell(self, keys: Sequence[Any], changes: Iterable[tuple[int, Warnings]]) -> None:
+        """Log the first keys whose values were changed, once for each kind of change: the report has the counts."""
+        changed: dict[str, dict[str, None]] = {}
+        for row, kinds in changes:
+            for kind in kinds:
+                if kind not in self._told:
+                    changed.setdefault(kind, {})[_shown(keys[row])] = None
+        self._told.update(changed)
+        for kind, shown in changed.items():
+            where = "" if kind.startswith(f"{self._query.name}: ") else f"{self._query.name}: "
+            first = ", ".join(islice(shown, _KEYS_TOLD))
+            log.warning("%s%s; the first: %s %s", where, kind, self._query.scope, first)
+
     def _invalid(self, name: str, reason: str) -> InvalidValue:
         if self._query.entry is None:
             return InvalidValue(reason, f"traits.{name}")
@@ -146,6 +167,11 @@ class RowReader:
         rows = zip(*[read.columns[at] for at in self._sorted], strict=True)
         values: Iterable[Values] = map(dict, map(zip, repeat(self._sorted_names), rows))
         return map(without_nulls, values) if self._omit_nulls else values
+
+
+def _shown(key: Any) -> str:
+    text = str(key)
+    return text if text.isprintable() else ascii(text)
 
 
 def without_nulls(values: Values) -> Values:

@@ -79,6 +79,17 @@ def test_a_value_at_an_edge_is_sent_as_what_it_is_or_as_null(value, sent):
     assert json.loads(payload.traits) == {"v": sent}
 
 
+def test_the_first_keys_whose_values_were_changed_are_in_the_log(sqlite, deliver, caplog):
+    sqlite.table("teams", "team_id TEXT, mrr, score REAL", [(f"t{at}", 1, 1.5) for at in range(1, 8)])
+    sqlite.run("UPDATE teams SET score = 9e999 WHERE team_id <> 't4'")
+    sqlite.run("UPDATE teams SET mrr = 'n/a' WHERE team_id = 't4'")
+    deliver(sqlite, COMPANIES.format("SELECT * FROM teams") + "    types: warn\n")
+    assert [message for message in caplog.messages if message.startswith("companies.traits: ")] == [
+        "companies.traits: mrr of another type than Halo documents sent as it is; the first: companies t4",
+        "companies.traits: NaN or infinity sent as null; the first: companies t1, t2, t3, t5, t6",
+    ]
+
+
 def selecting(names) -> str:
     columns = ", ".join(f'{at} AS "{name.replace(chr(34), chr(34) * 2)}"' for at, name in enumerate(names))
     return COMPANIES.format(json.dumps(f"SELECT 1 AS team_id, {columns}", ensure_ascii=False))

@@ -111,7 +111,7 @@ def create_types(database):
 
 
 @on_postgresql
-def test_what_no_calendar_has_is_null_and_told_and_the_other_companies_are_stored(any_driver, deliver, sandbox):
+def test_what_no_calendar_has_is_null_and_told_and_the_other_companies_are_stored(any_driver, deliver, sandbox, caplog):
     lost = {
         f"{kind} '{value}'": None
         for kind in ("date", "timestamp", "timestamptz")
@@ -120,6 +120,7 @@ def test_what_no_calendar_has_is_null_and_told_and_the_other_companies_are_store
     report = deliver(any_driver, select(lost))
     assert (report.companies, dict(report.warnings)) == (Counts(stored=1), {NO_DATE: len(lost)})
     assert held(sandbox, lost) == lost
+    assert f"companies.traits: {NO_DATE}; the first: companies 1" in caplog.messages
 
 
 @on_postgresql
