@@ -95,12 +95,13 @@ def _value(convert: Convert, value: Any, warnings: Warnings, field: str) -> Json
 
 
 def _key(value: Any, field: str) -> str:
-    if value is None:
-        raise InvalidValue("is missing: a record is named by user_id or company_id", field)
     try:
-        return to_key(to_python(value))
+        plain = to_python(value)
+        if plain is not None:
+            return to_key(plain)
     except InvalidValue as error:
         raise InvalidValue(error.reason, field) from None
+    raise InvalidValue("is missing: a record is named by user_id or company_id", field)
 
 
 def _object(data: Any, field: str, reason: str) -> Mapping[Any, Any]:

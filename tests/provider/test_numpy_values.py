@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_halo.hooks.records import payload_from
 from airflow_provider_halo.records.payload import Payload
+from airflow_provider_halo.records.problem import Problem
 
 
 def made(traits):
@@ -92,6 +93,11 @@ def test_a_value_of_pandas_is_what_it_is_in_python(given, sent):
 def test_a_date_of_pandas_is_one_where_one_is_due():
     given = {"signed_up_at": pandas.Timestamp("2025-03-01 10:00"), "renewal_date": pandas.NaT}
     assert made(given)[0] == {"signed_up_at": "2025-03-01T10:00:00+00:00", "renewal_date": None}
+
+
+def test_a_key_that_pandas_lacks_is_missing():
+    reason = "is missing: a record is named by user_id or company_id"
+    assert payload_from({"user_id": pandas.NA, "traits": {}}, Counter()) == Problem("users", "", "user_id", reason)
 
 
 def test_the_records_of_a_frame_are_sent_as_they_are():
