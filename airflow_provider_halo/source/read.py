@@ -89,7 +89,7 @@ def read_payloads(  # noqa: PLR0917 (what is read, by which plan, from where: no
 
 
 def read_keys(scope: QueryScope, plan: LoadedPlan, batch: Batch, sources: Sources) -> Generator[str, None, None]:
-    """Read which records a batch has: those of one row each, all of whose values can be sent.
+    """Read which records a batch has: those of one row each, all of whose values have a form in JSON.
 
     :param sources: gives the engine of a connection id.
     :raises PlanError: when the result lacks a column that the plan names, or has one that Halo reserves.
@@ -270,7 +270,7 @@ class PayloadBuilder:
         return [next(made) if len(rows) == 1 else self._repeated(key, rows) for key, rows in groups]
 
     def keys(self, block: Block) -> list[str]:
-        """The keys of a block's records that have one row, in which all values can be sent."""
+        """The keys of a block's records that have one row, in which all values have a form in JSON."""
         single = [(key, rows[0]) for key, rows in zip(block.keys, block.groups(), strict=True) if len(rows) == 1]
         read = self._reader.read([row for _, row in single])
         return [key for place, (key, _) in enumerate(single) if place not in read.invalid]
