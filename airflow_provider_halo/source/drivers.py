@@ -36,11 +36,12 @@ def texts_undecoded(connection: sa.Connection) -> Iterator[None]:
         yield
 
 
-def decoder(result: sa.CursorResult[Any], connection: sa.Connection) -> DecodeRows | None:
+def decoder(result: sa.CursorResult[Any]) -> DecodeRows | None:
     """What decodes the rows of a result; None where there is nothing to decode."""
     description = None if result.cursor is None else result.cursor.description
     if not description:
         return None
+    connection = result.connection
     if connection.dialect.driver in _POSTGRESQL:
         decoders = postgresql_types.decoders(description, connection)
     elif connection.dialect.name in _MYSQL:

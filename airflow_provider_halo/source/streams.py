@@ -25,7 +25,7 @@ from airflow_provider_halo.source.database import (
     explained,
     read_only,
 )
-from airflow_provider_halo.source.drivers import DecodeRows, decoder, texts_undecoded
+from airflow_provider_halo.source.drivers import decoder, texts_undecoded
 from airflow_provider_halo.source.sql import without_rows
 from airflow_provider_halo.source.sqlite_types import broken_texts, is_broken_text
 
@@ -227,7 +227,7 @@ class ThreadedStream:
 
     def _read(self) -> None:
         try:
-            with read_only(self._engine) as connection, texts_undecoded(connection):
+            with read_only(self._engine) as connection:
                 self._fetch(connection)
         except BaseException as error:  # noqa: BLE001 (not swallowed: it is raised again in the thread that takes rows)
             self._fail(error)
@@ -241,13 +241,13 @@ class ThreadedStream:
             self._cancel = cancel
         try:
             streaming = connection.execution_options(stream_results=True, max_row_buffer=streams.chunk_rows)
-            with streaming.execute(self._statement) as result:
+            with texts_undecoded(connection), streaming.execute(self._statement) as result:
                 names = tuple(result.keys())
                 check_columns(self.query, names)
                 with streams.changed:
                     self._names = names
                     streams.changed.notify_all()
-                for chunk in _chunks(result, streams.chunk_rows, decoder(result, connection)):
+                for chunk in _chunks(result, streams.chunk_rows):
                     with streams.changed:
                         streams.changed.wait_for(lambda: streams.closed or len(self._chunks) < _CHUNKS_AHEAD)
                         if streams.closed:
@@ -291,8 +291,9 @@ def _after(chunks: Iterator[Rows], given: int, last: Sequence[Any] | None, error
         given = 0
 
 
-def _chunks(result: sa.CursorResult[Any], most: int, decode: DecodeRows | None = None) -> Iterator[Rows]:
+def _chunks(result: sa.CursorResult[Any], most: int) -> Iterator[Rows]:
     """The rows of a result, decoded: as many at once as their weight allows."""
+    decode = decoder(result)
     size = min(_FIRST_ROWS, most)
     while rows := result.fetchmany(size):
         sample = rows[:: max(1, len(rows) // _SAMPLE)]
