@@ -5,7 +5,7 @@ The source is HaloAgents' public documentation (API reference, Contacts, Advance
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 __all__ = [
     "BULK_TOKEN_SCOPE",
@@ -19,6 +19,7 @@ __all__ = [
     "DEFAULT_BASE_URL",
     "ENUMERATIONS",
     "MOMENT_TRAITS",
+    "TRAIT_TYPES",
     "USERS_IDENTIFY",
     "USERS_PER_UPDATE",
     "USERS_UPDATE",
@@ -26,6 +27,7 @@ __all__ = [
     "USER_COLUMNS",
     "USER_RESERVED",
     "USER_TRAITS",
+    "TraitType",
 ]
 
 DEFAULT_BASE_URL: Final = "https://api.haloagents.ai/api/sdk"  # documented
@@ -135,3 +137,19 @@ CONTEXT_TYPES: Final = (  # documented; left out, the server picks a rendering f
 )
 
 MOMENT_TRAITS: Final = ("signed_up_at", "renewal_date")  # documented: ISO 8601
+
+TraitType = Literal["string", "number", "boolean", "moment", "enumeration"]
+_SHARED_TYPES: Final[dict[str, TraitType]] = {  # documented, but for mrr and arr, which are assumed to be numbers
+    "name": "string",
+    "plan": "string",
+    "mrr": "number",
+    "arr": "number",
+    "monthly_spend": "number",
+    "on_contract": "boolean",
+    **dict.fromkeys(MOMENT_TRAITS, "moment"),
+    **dict.fromkeys(ENUMERATIONS, "enumeration"),
+}
+TRAIT_TYPES: Final[dict[str, dict[str, TraitType]]] = {  # by scope; any other trait may have any type
+    "users": {**_SHARED_TYPES, "email": "string", "avatar": "string", "role": "string"},
+    "companies": {**_SHARED_TYPES, "domain": "string", "industry": "string", "employee_count": "number"},
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -12,13 +12,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from airflow_provider_halo.contract import CONTEXT_TYPES, MOMENT_TRAITS
+from airflow_provider_halo.contract import CONTEXT_TYPES, ENUMERATIONS, MOMENT_TRAITS
 from airflow_provider_halo.exceptions import PlanError, PlanProblem, SetupError
 from airflow_provider_halo.plan.model import Query, QueryScope, Statement
 from airflow_provider_halo.plan.sql_text import read_statement
+from airflow_provider_halo.records.numpy_values import to_python
 from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User, payload_of, payloads_of
 from airflow_provider_halo.records.problem import InvalidRecords, InvalidValue, Problem, Scope
-from airflow_provider_halo.records.values import Json, Warnings, to_json_value, to_key, to_keys, to_moment
+from airflow_provider_halo.records.trait_types import Convert, conversion
+from airflow_provider_halo.records.values import Json, Warnings, to_json_value, to_key, to_keys
 from airflow_provider_halo.source.cells import Row, RowReader
 from airflow_provider_halo.source.database import Sources, engine_of, read_only
 from airflow_provider_halo.source.errors import source_error
@@ -47,7 +49,7 @@ def payload_from(data: Any, warnings: Warnings) -> Payload | Problem:
         scope = "users" if user_id is not None else "companies"
         key = _key(user_id if scope == "users" else company_id, "user_id" if scope == "users" else "company_id")
         _known(fields, _RECORD, "", "give traits under `traits`, context entries under `context`")
-        traits = _traits(fields.get("traits"), warnings)
+        traits = _traits(fields.get("traits"), warnings, scope)
         context = _context(fields.get("context"), warnings)
         if scope == "companies":
             return payload_of(Company(company_id=key, traits=traits, context=context))
@@ -57,11 +59,12 @@ def payload_from(data: Any, warnings: Warnings) -> Payload | Problem:
         return Problem(scope, key, error.field, error.reason)
 
 
-def _traits(data: Any, warnings: Warnings) -> dict[str, Json]:
+def _traits(data: Any, warnings: Warnings, scope: Scope) -> dict[str, Json]:
     values = _object({} if data is None else data, "traits", "must be an object of names and values")
     traits: dict[str, Json] = {}
     for name, value in values.items():
-        convert = to_moment if name in MOMENT_TRAITS else to_json_value
+        # Enumerations are held against Halo's when the payload is made, after names that it reserves.
+        convert = to_json_value if name in ENUMERATIONS else conversion(scope, name) or to_json_value
         traits[str(name)] = _value(convert, value, warnings, f"traits.{name}")
     return traits
 
@@ -84,7 +87,7 @@ def _entry(data: Any, field: str, warnings: Warnings) -> ContextEntry:
     return ContextEntry(label=label, value=_value(to_json_value, entry["value"], warnings, field), type=kind)
 
 
-def _value(convert: Callable[[Any, Warnings], Json], value: Any, warnings: Warnings, field: str) -> Json:
+def _value(convert: Convert, value: Any, warnings: Warnings, field: str) -> Json:
     try:
         return convert(value, warnings)
     except InvalidValue as error:
@@ -92,12 +95,13 @@ def _value(convert: Callable[[Any, Warnings], Json], value: Any, warnings: Warni
 
 
 def _key(value: Any, field: str) -> str:
-    if value is None:
-        raise InvalidValue("is missing: a record is named by user_id or company_id", field)
     try:
-        return to_key(value)
+        plain = to_python(value)
+        if plain is not None:
+            return to_key(plain)
     except InvalidValue as error:
         raise InvalidValue(error.reason, field) from None
+    raise InvalidValue("is missing: a record is named by user_id or company_id", field)
 
 
 def _object(data: Any, field: str, reason: str) -> Mapping[Any, Any]:

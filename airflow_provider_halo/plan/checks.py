@@ -154,6 +154,7 @@ def _list_option_problems(entry: Entry, shape: Shape) -> Iterator[tuple[KeyPath,
 
 
 def _check_empty(entry: Entry, shape: Shape, path: KeyPath, problems: Problems) -> None:
+    problems.at_misread((*path, "empty"))
     value, is_sent = empty_of(entry, shape)
     fits = {"object": isinstance(value, dict), "map": isinstance(value, dict), "array": isinstance(value, list)}
     if not is_sent or fits.get(shape, not isinstance(value, (dict, list))):
@@ -170,11 +171,15 @@ def check_marked_columns(block: Entry | Traits, path: KeyPath, problems: Problem
     """Check the columns marked as booleans and moments against each other."""
     for option, column in _marked_columns(block):
         check_name(column, (*path, *option), problems, "Name a column of the query.")
-    for column in sorted(set(block.booleans) & set(block.timestamps)):
-        problems.at((*path, "timestamps"), f"{column} is listed under booleans too. Keep it in one of them.")
+    moments: dict[str, Iterable[str]] = {"timestamps": block.timestamps, "epochs": block.epochs}
+    for word, columns in moments.items():
+        for column in sorted(set(block.booleans).intersection(columns)):
+            problems.at((*path, word), f"{column} is listed under booleans too. Keep it in one of them.")
 
 
 def _marked_columns(block: Entry | Traits) -> Iterator[tuple[KeyPath, str]]:
+    for column in block.epochs:
+        yield ("epochs", column), column
     for option, columns in (("booleans", block.booleans), ("timestamps", block.timestamps)):
         for index, column in enumerate(columns):
             yield (option, index), column

@@ -49,6 +49,8 @@ def _options_of(query: Query) -> object:
         "nulls": query.nulls,
         "booleans": sorted(query.booleans),
         "timestamps": sorted(query.timestamps),
+        "epochs": dict(query.epochs),
+        "types": query.types,
         "empty": [query.sends_empty, query.empty],
         "entry": None
         if entry is None

@@ -186,7 +186,9 @@ class _Loader:
             line=sql.line,
             booleans=frozenset(block.booleans),
             nulls=block.nulls or self._nulls,
-            timestamps=frozenset(block.timestamps),
+            timestamps=frozenset(block.timestamps) | frozenset(block.epochs),
+            epochs=block.epochs,
+            types="reject" if isinstance(block, Entry) else block.types,
         )
         query = _as_traits(query, self._prefer(scope)) if entry is None else _as_entry(query, entry, str(path[-1]))
         checks.check_columns(query, block, path, self._problems, sql.line_at)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan.model import Companies, Entry, Plan, Question, Traits, Users
 from airflow_provider_halo.plan.yaml_text import Document, KeyPath
+from airflow_provider_halo.records.moments import EPOCHS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -114,8 +115,12 @@ def _model_at(path: KeyPath) -> type[BaseModel]:
 
 
 def _choices(path: KeyPath) -> str:
-    field = _model_at(path[:-1]).model_fields[str(path[-1])]
-    choices = [str(choice) for choice in _literal_values(field.annotation)]
+    choices: list[str]
+    if path[-2:-1] == ("epochs",):  # a column's, one level deeper than a key of the model
+        choices = list(EPOCHS)
+    else:
+        field = _model_at(path[:-1]).model_fields[str(path[-1])]
+        choices = [str(choice) for choice in _literal_values(field.annotation)]
     return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
@@ -148,6 +153,12 @@ class Problems:
         """Add a problem at a key of the plan, unless the value there couldn't even be read, which is reported already."""
         if not any(path[:length] in self._document.unreadable for length in range(1, len(path) + 1)):
             self.add(PlanProblem(self.file, self._document.line(path), dotted_path(path), message))
+
+    def at_misread(self, path: KeyPath) -> None:
+        """Add what YAML takes for something else than it looks like, in a value that may be anything."""
+        for misread, message in self._document.misread.items():
+            if misread[: len(path)] == path:
+                self.at(misread, message)
 
     def add(self, problem: PlanProblem) -> None:
         """Add a problem that knows its file and line."""

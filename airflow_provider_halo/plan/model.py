@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Annotated, Literal, get_args
@@ -9,6 +10,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from airflow_provider_halo.exceptions import PlanProblem
+from airflow_provider_halo.records.moments import Epoch
 from airflow_provider_halo.records.values import Json
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Shape",
     "Statement",
     "Traits",
+    "Types",
     "Users",
     "ordering",
 ]
@@ -33,6 +36,7 @@ QueryScope = Literal["companies", "users"]
 QUERY_SCOPES: tuple[QueryScope, ...] = get_args(QueryScope)
 Shape = Literal["object", "array", "map", "scalar"]
 Nulls = Literal["send", "omit"]
+Types = Literal["reject", "warn"]
 _Strings = Annotated[tuple[str, ...], Field(strict=False)]  # YAML gives lists, which strict tuples would refuse
 
 
@@ -47,6 +51,8 @@ class Traits(_Model):
     source: str | None = None
     booleans: _Strings = ()
     timestamps: _Strings = ()
+    epochs: dict[str, Epoch] = Field(default_factory=dict)
+    types: Types = "reject"
     nulls: Nulls | None = None
 
 
@@ -66,6 +72,7 @@ class Entry(_Model):
     nulls: Nulls | None = None
     booleans: _Strings = ()
     timestamps: _Strings = ()
+    epochs: dict[str, Epoch] = Field(default_factory=dict)
 
 
 class Companies(_Model):
@@ -161,10 +168,12 @@ class Query:
         the column ``entry.name``), ``scalar`` (the column ``entry.value``). A traits query is an ``object``.
     :param empty: value of the entry for a record without rows. ``sends_empty`` is False for ``empty: omit``.
     :param nulls: ``send`` or ``omit``, with the plan's and the block's defaults worked in.
-    :param timestamps: columns whose strings are moments; for traits, the documented ones included.
     :param prefer: of ``users.traits``: columns whose order says which of a user's rows is its own, as in ``order_by``.
     :param unsent: columns that only serve that order, and aren't sent as traits.
     :param definitions: the plan's named queries that it uses; its statement has them in it.
+    :param timestamps: columns whose strings are moments; those of ``epochs`` included, and for traits the documented ones.
+    :param epochs: what the numbers in columns count, from 1970 on.
+    :param types: what becomes of a record with a trait of another type than the documented one: ``reject``, or ``warn``.
     :param file: file of the SQL or the plan, as the user named it; ``line``: where the SQL starts there.
     """
 
@@ -187,6 +196,8 @@ class Query:
     prefer: tuple[str, ...] = ()
     unsent: frozenset[str] = frozenset()
     definitions: tuple[Definition, ...] = ()
+    epochs: Mapping[str, Epoch] = field(default_factory=dict)
+    types: Types = "reject"
 
     @property
     def place(self) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +32,13 @@ _SCALARS = {
     f"{_PREFIX}bool": yaml.SafeLoader.construct_yaml_bool,
     f"{_PREFIX}int": yaml.SafeLoader.construct_yaml_int,
     f"{_PREFIX}float": yaml.SafeLoader.construct_yaml_float,
+}
+# How plain values of these types are written by who means them; YAML 1.1 knows other forms.
+_PLAIN = {
+    f"{_PREFIX}bool": re.compile("true|false", re.IGNORECASE),
+    f"{_PREFIX}int": re.compile(r"[+-]?(0|[1-9]\d*)"),
+    f"{_PREFIX}float": re.compile(r"[+-]?\d*\.\d*([eE][+-]?\d+)?"),
+    f"{_PREFIX}str": re.compile(r"(?![+-]?\d[\d.]*[eE][+-]?\d+$|[+-]?0o\d+$).*", re.DOTALL),
 }
 _SYNTAX_ERRORS = (  # what PyYAML says, and the same with the way out, for the mistakes that people make
     ("'\\t'", "tabs can't be used for indentation. Use spaces."),
@@ -99,12 +108,16 @@ class Document:
     """What a YAML text holds: plain data, the position of every value by its path, and what is wrong.
 
     :param unreadable: paths of the values that couldn't be read; the data holds something empty there.
+    :param misread: of values that YAML takes for something else than most people who write them, what to write instead:
+        ``off``, ``010``, ``12:30:00``, ``1e3``. Where a type is due, a wrong one is found anyway; where any value may
+        stand, these are to be asked for.
     """
 
     data: Json = None
     positions: dict[KeyPath, Position] = field(default_factory=dict)
     problems: list[YamlProblem] = field(default_factory=list)
     unreadable: set[KeyPath] = field(default_factory=set)
+    misread: dict[KeyPath, str] = field(default_factory=dict)
 
     def line(self, path: KeyPath) -> int:
         """Line of the value at a path, or of the nearest thing around it; 1 where nothing is known."""
@@ -257,6 +270,15 @@ class _Builder:
         return value
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Json:
+        value = self._plain_value(node, path)
+        if node.style is None and (plain := _PLAIN.get(node.tag)) is not None and not plain.fullmatch(node.value):
+            shown = "a text" if isinstance(value, str) else json.dumps(value)
+            mend = "Put quotes around it, or write the number out" if isinstance(value, str) else f"Write {shown}"
+            other = "" if isinstance(value, str) else f', or put quotes around it: "{node.value}"'
+            self._document.misread[path] = f"YAML reads {node.value} as {shown}. {mend}{other}."
+        return value
+
+    def _plain_value(self, node: yaml.ScalarNode, path: KeyPath) -> Json:
         if node.tag in _STRINGS:
             if _is_broken(node.value):
                 self._refuse(node, path, f"contains {_BROKEN_CHARACTER}")

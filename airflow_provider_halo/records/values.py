@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-import pendulum
-from pendulum.parsing.exceptions import ParserError
+import msgspec
 
+from airflow_provider_halo.records.moments import Epoch, duration_text, epoch_text, moment_of_text, moment_text
+from airflow_provider_halo.records.numpy_values import is_of_numpy, to_python
 from airflow_provider_halo.records.problem import InvalidValue
 
 __all__ = [
+    "NUMBER_TEXT",
+    "Changed",
     "Json",
     "Warnings",
-    "are_moments",
     "is_countable",
     "plain_keys",
     "to_boolean",
@@ -35,12 +39,19 @@ NUL_REMOVED = "NUL characters removed"
 NOT_FINITE = "NaN or infinity sent as null"
 DIGITS_LOST = "decimal rounded to a double"
 NOT_BOOLEAN = "boolean column with another number than 0 and 1"
-NOT_MOMENT = "timestamp column with a number"
+OUTSIDE_CALENDAR = "date or time that no calendar has (infinity, BC, zero) sent as null"
+
+_NUMBER_FOR_MOMENT = "holds a number where a date or time is due; in a plan, `epochs:` says what it counts"
+_NO_MOMENT = "holds a text that is no date or time (ISO 8601)"
+
+NUMBER_TEXT: Final = re.compile(r"[+-]?\d{1,400}(\.\d{1,400})?([eE][+-]?\d{1,3})?", re.ASCII)
+"""A number that is written as a text, without blanks around it."""
 
 _LARGEST_EXPONENT = 308  # of a double
 _BEYOND = 10 ** (_LARGEST_EXPONENT + 1)
 _NO_KEY = "a {0} can't be a key; cast it to text in the SQL"
 _NESTING = 64  # deeper than any value that a support question needs; keeps a hostile JSON column from the stack's end
+TOO_DEEP = f"is nested deeper than {_NESTING} levels"
 
 _BYTES: Final = (bytes, bytearray, memoryview)
 _CONTAINERS: Final = (dict, list, tuple, set, frozenset)
@@ -49,10 +60,18 @@ _TEXTS: Final = frozenset({str})
 _UUIDS: Final = frozenset({UUID})
 
 
+class Changed(msgspec.Struct, frozen=True):
+    """In place of a value that a database has and JSON hasn't: what is sent for it, and the warning that says so."""
+
+    value: Json
+    warning: str
+
+
 def to_json_value(value: Any, warnings: Warnings, depth: int = 0) -> Json:
     """Turn a value from a database driver into a plain JSON value.
 
-    :param value: what the driver gave: str, numbers, Decimal, dates and times, UUID, lists and dicts of these.
+    :param value: what the driver gave: str, numbers, Decimal, dates and times, UUID, lists and dicts of these, or what
+        `source.drivers` puts in place of it; numpy's and pandas' values as well.
     :param warnings: counts what was changed on the way, by kind.
     :return: None, bool, int, float, str, list or dict.
     :raises InvalidValue: for bytes and for types that have no form in JSON.
@@ -64,7 +83,10 @@ def to_json_value(value: Any, warnings: Warnings, depth: int = 0) -> Json:
         return value  # type: ignore[no-any-return]  # narrowed by kind, which mypy doesn't follow
     if kind is float:
         return _double(value, warnings)
-    convert = _CONVERSIONS.get(kind) or _conversion_of_base(value)
+    convert = _CONVERSIONS.get(kind)
+    if convert is None and is_of_numpy(kind):
+        return to_json_value(to_python(value), warnings, depth)
+    convert = convert or _conversion_of_base(value)
     if convert is not None:
         return convert(value, warnings)
     if isinstance(value, _CONTAINERS):
@@ -146,52 +168,48 @@ def to_boolean(value: Any, warnings: Warnings) -> Json:
     return to_json_value(value, warnings)
 
 
-def to_moment(value: Any, warnings: Warnings) -> Json:
-    """A text that holds a moment becomes ISO 8601 in UTC; a text that holds a date stays a date.
+def to_moment(value: Any, warnings: Warnings, epoch: Epoch | None = None) -> Json:
+    """A text that holds a moment becomes ISO 8601 in UTC; a text that holds a date stays a date, and a blank one is null.
 
-    :raises InvalidValue: for a text that holds neither.
+    :param epoch: what numbers count, from 1970 on.
+    :raises InvalidValue: for a text that holds neither, and for what is no date or time at all.
     """
     if not isinstance(value, str):
-        if isinstance(value, (int, float, Decimal)):
-            warnings[NOT_MOMENT] += 1
-        return to_json_value(value, warnings)
+        return _moment_of_other(value, warnings, epoch)
     text = value.strip()
     if not text:
         return None
-    if (usual := _usual_moment(text)) is not None:
-        return usual
+    if epoch is not None and NUMBER_TEXT.fullmatch(text):
+        return _moment_of_other(Decimal(text), warnings, epoch)
     try:
-        parsed = pendulum.parse(text, exact=True)
-    except (ParserError, ValueError, OverflowError):
-        raise InvalidValue("holds a text that is no date or time (ISO 8601)") from None
-    if isinstance(parsed, (datetime, date)):
-        return to_json_value(parsed, warnings)
-    raise InvalidValue("holds a text that is no date or time (ISO 8601)")
+        moment = moment_of_text(text)
+    except OverflowError:
+        return _outside_calendar(warnings)
+    if moment is None:
+        raise InvalidValue(_NO_MOMENT)
+    return moment
 
 
-def are_moments(texts: Sequence[str]) -> bool:
-    """Whether `to_moment` leaves all of these as they are: dates, or moments in UTC, in the form that is sent."""
-    for kind in (date, datetime):
-        try:
-            if list(map(kind.isoformat, map(kind.fromisoformat, texts))) == list(texts):
-                return kind is date or all(text.endswith("+00:00") for text in texts)
-        except ValueError:
-            continue
-    return False
-
-
-def _usual_moment(text: str) -> str | None:
-    """What `to_moment` makes of the forms that databases write; None for others, which take a parser ten times as long."""
-    try:
-        if len(text) == len("2025-03-01"):
-            return text if date.fromisoformat(text).isoformat() == text else None
-        plain = text.removesuffix("Z")
-        moment = datetime.fromisoformat(plain)
-        if text[10] not in "T " or moment.isoformat(text[10]) != plain or (plain != text and moment.tzinfo is not None):
-            return None
-        return _datetime(moment, Counter())
-    except (ValueError, IndexError):
+def _moment_of_other(value: Any, warnings: Warnings, epoch: Epoch | None) -> Json:
+    if isinstance(value, (datetime, date)) and not is_of_numpy(type(value)):
+        return to_json_value(value, warnings)
+    plain = to_json_value(value, warnings)
+    if plain is None:
         return None
+    if isinstance(plain, str):  # a date of numpy or pandas; a time of day is none
+        return to_moment(plain, warnings)
+    if isinstance(plain, bool) or not isinstance(plain, (int, float)):
+        raise InvalidValue("holds no date or time")
+    if epoch is None:
+        raise InvalidValue(_NUMBER_FOR_MOMENT)
+    try:
+        return epoch_text(plain, epoch)
+    except OverflowError:
+        return _outside_calendar(warnings)
+
+
+def _outside_calendar(warnings: Warnings) -> Json:
+    return _changed(Changed(None, OUTSIDE_CALENDAR), warnings)
 
 
 def _conversion_of_base(value: Any) -> Callable[[Any, Warnings], Json] | None:
@@ -227,25 +245,32 @@ def _decimal(value: Decimal, warnings: Warnings) -> int | float | None:
     return double
 
 
-def _datetime(value: datetime, _: Warnings) -> str:
-    if value.tzinfo is None:
-        return value.replace(tzinfo=timezone.utc).isoformat()
+def _datetime(value: datetime, warnings: Warnings) -> Json:
     try:
-        return value.astimezone(timezone.utc).isoformat()
+        return moment_text(value)
     except OverflowError:
-        raise InvalidValue("holds a moment outside the years 1 to 9999") from None
+        return _outside_calendar(warnings)
+
+
+def _changed(value: Changed, warnings: Warnings) -> Json:
+    warnings[value.warning] += 1
+    return value.value
+
+
+def _invalid(value: InvalidValue, _: Warnings) -> Json:
+    raise InvalidValue(value.reason)
 
 
 def _nested(value: Any, warnings: Warnings, depth: int) -> Json:
     if depth >= _NESTING:
-        raise InvalidValue(f"is nested deeper than {_NESTING} levels")
+        raise InvalidValue(TOO_DEEP)
     if isinstance(value, dict):
         return {_text(str(key), warnings): to_json_value(item, warnings, depth + 1) for key, item in value.items()}
     items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value  # a set has no order of its own
     return [to_json_value(item, warnings, depth + 1) for item in items]
 
 
-def _uuid(value: UUID, _: Warnings) -> str:
+def _as_text(value: object, _: Warnings) -> str:
     return str(value)
 
 
@@ -253,8 +278,8 @@ def _day(value: date | time, _: Warnings) -> str:
     return value.isoformat()
 
 
-def _duration(value: timedelta, _: Warnings) -> float:
-    return value.total_seconds()
+def _duration(value: timedelta, _: Warnings) -> str:
+    return duration_text(value)
 
 
 # datetime before date, bool and int subclasses before float: the first base that fits wins.
@@ -262,11 +287,17 @@ _CONVERSIONS: dict[type, Callable[[Any, Warnings], Json]] = {
     Decimal: _decimal,
     datetime: _datetime,
     date: _day,
-    UUID: _uuid,
+    UUID: _as_text,
     time: _day,
     timedelta: _duration,
     bool: lambda value, _: bool(value),
     int: lambda value, _: int(value),
     float: lambda value, warnings: _double(float(value), warnings),
     str: lambda value, warnings: _text(str(value), warnings),
+    IPv4Address: _as_text,  # IPv4Interface too, which is an address
+    IPv6Address: _as_text,
+    IPv4Network: _as_text,
+    IPv6Network: _as_text,
+    Changed: _changed,
+    InvalidValue: _invalid,
 }

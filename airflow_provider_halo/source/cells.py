@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from functools import partial
+from itertools import islice, repeat
 from math import isfinite
 from operator import contains
 from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
-from airflow_provider_halo.contract import ENUMERATIONS
 from airflow_provider_halo.encoding import is_broken, many_to_json, to_json
 from airflow_provider_halo.plan.model import Query
-from airflow_provider_halo.records.problem import BROKEN_TEXT, InvalidRecords, InvalidValue, not_among
-from airflow_provider_halo.records.values import Json, Warnings, are_moments, to_boolean, to_json_value, to_moment
+from airflow_provider_halo.records.moments import are_moments
+from airflow_provider_halo.records.problem import BROKEN_TEXT, InvalidRecords, InvalidValue
+from airflow_provider_halo.records.trait_types import Convert, conversion, to_flag, to_number, to_text, told
+from airflow_provider_halo.records.values import Json, Warnings, to_boolean, to_json_value, to_moment
 
 __all__ = ["ReadRows", "Row", "RowReader", "Values", "without_nulls"]
 
 Row: TypeAlias = "Sequence[Any]"
 Values: TypeAlias = "dict[str, Json]"
 T = TypeVar("T")
-Convert: TypeAlias = "Callable[[Any, Warnings], Json]"
+Unchanged: TypeAlias = "Callable[[Sequence[Any], frozenset[type]], Sequence[Json] | None]"
 
+log = logging.getLogger(__name__)
+
+_KEYS_TOLD: Final = 5  # of records whose values were changed: enough to look at some
 _PLAIN: Final = frozenset({int, bool, type(None)})
 _TEXTS: Final = frozenset({str, type(None)})
 _NUMBERS: Final = frozenset({float})
+_NULLS: Final = frozenset({type(None)})
 _BOOLEANS: Final[dict[Any, bool | None]] = {0: False, 1: True, None: None}
 
 
@@ -71,34 +78,29 @@ class RowReader:
         self._query = query
         self._width = len(names)
         self._omit_nulls = omit_nulls
-        self._columns = [(name, at, _conversion(query, name)) for name, at in columns]
+        self._columns = [(name, at, *_conversion(query, name)) for name, at in columns]
         # The order in which the members of an object are encoded.
         self._sorted_names = tuple(sorted(self.names))
         self._sorted = [self.names.index(name) for name in self._sorted_names]
-        enumerated = ENUMERATIONS if query.entry is None else {}
-        self._allowed = [
-            (self.names.index(name), allowed) for name, allowed in enumerated.items() if name in self.names
-        ]
+        self._key_at = names.index(query.key) if query.key in names else None
+        self._told: set[str] = set()
         self._struct = _struct(self._sorted_names, omit_nulls=omit_nulls)
 
     def read(self, rows: Sequence[Row]) -> ReadRows:
         """Turn the values of many rows into JSON values."""
         read = ReadRows(len(rows))
         columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * self._width
-        for name, at, convert in self._columns:
-            unchanged = _unchanged(columns[at], convert)
+        for name, at, convert, unchanged_by_types in self._columns:
+            # A column whose types tell how all of its values are sent. A look at each value costs ten times as much.
+            unchanged = unchanged_by_types(columns[at], frozenset(map(type, columns[at])))
             read.columns.append(self._converted(columns[at], name, convert, read) if unchanged is None else unchanged)
+        if read.changes and self._key_at is not None:
+            self._tell(columns[self._key_at], read.changes)
         return read
 
     def encode(self, read: ReadRows) -> list[bytes | InvalidValue]:
-        """Each row as a JSON object, or why it can't be sent: for a row of traits also a value that Halo doesn't take."""
-        encoded = _encoded(list(self._objects(read)), lambda row: self._broken_text(read, row))
-        # A row's first problem stands: values without a form in JSON, then Halo's enumerations, then broken texts.
-        for at, allowed in reversed(self._allowed):
-            for row, value in enumerate(read.columns[at]):
-                if value is not None and value not in allowed:
-                    encoded[row] = self._invalid(self.names[at], not_among(allowed))
-        return _with_invalid(encoded, read)
+        """Each row as a JSON object, or why it can't be sent."""
+        return _with_invalid(_encoded(list(self._objects(read)), lambda row: self._broken_text(read, row)), read)
 
     def encode_column(self, read: ReadRows, name: str) -> list[bytes | InvalidValue]:
         """Each row's value in one column as JSON, or why the row can't be sent."""
@@ -129,6 +131,19 @@ class RowReader:
             values.append(converted)
         return values
 
+    def _tell(self, keys: Sequence[Any], changes: Iterable[tuple[int, Warnings]]) -> None:
+        """Log the first keys whose values were changed, once for each kind of change: the report has the counts."""
+        changed: dict[str, dict[str, None]] = {}
+        for row, kinds in changes:
+            for kind in kinds:
+                if kind not in self._told:
+                    changed.setdefault(kind, {})[_shown(keys[row])] = None
+        self._told.update(changed)
+        for kind, shown in changed.items():
+            where = "" if kind.startswith(f"{self._query.name}: ") else f"{self._query.name}: "
+            first = ", ".join(islice(shown, _KEYS_TOLD))
+            log.warning("%s%s; the first: %s %s", where, kind, self._query.scope, first)
+
     def _invalid(self, name: str, reason: str) -> InvalidValue:
         if self._query.entry is None:
             return InvalidValue(reason, f"traits.{name}")
@@ -155,25 +170,31 @@ class RowReader:
         return map(without_nulls, values) if self._omit_nulls else values
 
 
+def _shown(key: Any) -> str:
+    text = str(key)
+    return text if text.isprintable() else ascii(text)
+
+
 def without_nulls(values: Values) -> Values:
     """The values that aren't null."""
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _conversion(query: Query, name: str) -> Convert:
+def _conversion(query: Query, name: str) -> tuple[Convert, Unchanged]:
+    """How the values of a column are converted, and what tells by their types that they needn't be."""
+    convert: Convert = to_json_value
+    if query.entry is None:
+        convert = conversion(query.scope, name) or to_json_value
     if name in query.timestamps:
-        return to_moment
-    if name in query.booleans or name.startswith(("has_", "is_")):
-        return to_boolean
-    return to_json_value
-
-
-def _unchanged(column: Sequence[Any], convert: Convert) -> Sequence[Json] | None:
-    """A column whose types tell how all of its values are sent; None where each has to be looked at.
-
-    A look at each value costs ten times as much.
-    """
-    return _BY_TYPES[convert](column, frozenset(map(type, column)))
+        convert = partial(to_moment, epoch=query.epochs.get(name))
+        unchanged: Unchanged = _plain_moments
+    elif convert is to_json_value and (name in query.booleans or name.startswith(("has_", "is_"))):
+        return to_boolean, _plain_booleans
+    else:
+        unchanged = _BY_TYPES.get(convert, _nothing_known)
+    if query.types == "warn" and query.entry is None and conversion(query.scope, name) is not None:
+        convert = told(convert, f"{query.name}: {name}")
+    return convert, unchanged
 
 
 def _plain_values(column: Sequence[Any], types: frozenset[type]) -> Sequence[Json] | None:
@@ -182,6 +203,18 @@ def _plain_values(column: Sequence[Any], types: frozenset[type]) -> Sequence[Jso
     if types <= _TEXTS and not any(map(contains, filter(None, column), repeat("\0"))):
         return column
     return column if types == _NUMBERS and all(map(isfinite, column)) else None
+
+
+def _plain_texts(column: Sequence[Any], types: frozenset[type]) -> Sequence[Json] | None:
+    return _plain_values(column, types) if types <= _TEXTS else None
+
+
+def _plain_numbers(column: Sequence[Any], types: frozenset[type]) -> Sequence[Json] | None:
+    return None if bool in types or str in types else _plain_values(column, types)
+
+
+def _nothing_known(column: Sequence[Any], types: frozenset[type]) -> Sequence[Json] | None:
+    return column if types == _NULLS else None
 
 
 def _plain_booleans(column: Sequence[Any], types: frozenset[type]) -> Sequence[Json] | None:
@@ -194,10 +227,11 @@ def _plain_moments(column: Sequence[Any], types: frozenset[type]) -> Sequence[Js
     return column if types <= _TEXTS and are_moments([text for text in column if text is not None]) else None
 
 
-_BY_TYPES: Final[dict[Convert, Callable[[Sequence[Any], frozenset[type]], Sequence[Json] | None]]] = {
+_BY_TYPES: Final[dict[Convert, Unchanged]] = {
     to_json_value: _plain_values,
-    to_boolean: _plain_booleans,
-    to_moment: _plain_moments,
+    to_flag: _plain_booleans,
+    to_number: _plain_numbers,
+    to_text: _plain_texts,
 }
 
 

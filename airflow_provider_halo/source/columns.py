@@ -30,6 +30,8 @@ def wanted_columns(query: Query) -> dict[str, str]:
     wanted.setdefault(query.company, "names the company")
     for name in sorted(query.booleans):
         wanted.setdefault(name, "is listed under booleans")
+    for name in sorted(query.epochs):
+        wanted.setdefault(name, "is listed under epochs")
     # The documented moments are read as such wherever they are; nobody said that they are there.
     for name in sorted(query.timestamps.difference(MOMENT_TRAITS if query.entry is None else ())):
         wanted.setdefault(name, "is listed under timestamps")

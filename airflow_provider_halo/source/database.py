@@ -15,6 +15,7 @@ from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.source.columns import check_columns
 from airflow_provider_halo.source.errors import source_error
 from airflow_provider_halo.source.sql import without_rows
+from airflow_provider_halo.source.sqlite_types import broken_texts
 
 __all__ = [
     "Sources",
@@ -31,9 +32,13 @@ __all__ = [
 Sources: TypeAlias = "Callable[[str], sa.Engine]"
 """Id of a connection → engine of its database. The one seam to Airflow's connections."""
 
-# Statements that make the transaction they open read-only; it ends when the connection goes back to its pool.
+# Statements that make the transaction they open read-only; it ends when the connection goes back to its pool. What
+# PostgreSQL is told of times ends with it: what has no time zone is in UTC, and so is a day that its SQL takes of a moment.
 _READ_ONLY = {
-    "postgresql": "SET TRANSACTION READ ONLY",
+    "postgresql": (
+        "SET TRANSACTION READ ONLY; SET LOCAL TIME ZONE 'UTC'; SET LOCAL datestyle = 'ISO'; "
+        "SET LOCAL intervalstyle = 'iso_8601'"
+    ),
     "mysql": "START TRANSACTION READ ONLY",
     "mariadb": "START TRANSACTION READ ONLY",
 }
@@ -59,8 +64,8 @@ def engine_of(query: Query, sources: Sources) -> sa.Engine:
 
 @contextmanager
 def read_only(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection on which nothing can be written, as far as the database knows such a thing."""
-    with engine.connect() as connection:
+    """A connection on which nothing can be written, as far as the database knows such a thing, and whose times are in UTC."""
+    with engine.connect() as connection, _in_utc(connection):
         statement = _READ_ONLY.get(connection.dialect.name)
         if statement is not None:
             connection.exec_driver_sql(statement)
@@ -69,6 +74,23 @@ def read_only(engine: sa.Engine) -> Iterator[sa.Connection]:
             return
         with _sqlite_pragmas(connection, query_only=1, cache_size=_SQLITE_CACHE):
             yield connection
+
+
+@contextmanager
+def _in_utc(connection: sa.Connection) -> Iterator[None]:
+    """MySQL gives a TIMESTAMP in the time zone of the session: in another one than UTC two moments of an autumn night are one."""
+    if connection.dialect.name not in {"mysql", "mariadb"}:
+        yield
+        return
+    connection.exec_driver_sql("SET @halo_time_zone = @@time_zone, time_zone = '+00:00'")
+    try:
+        yield
+    finally:
+        if not connection.invalidated and not isinstance(connection.engine.pool, sa.NullPool):
+            try:
+                connection.exec_driver_sql("SET time_zone = @halo_time_zone")
+            except exc.SQLAlchemyError:  # cancelled in the middle: not for the pool's next user
+                connection.invalidate()
 
 
 @contextmanager
@@ -92,7 +114,7 @@ def ask(engine: sa.Engine, query: Query, statement: sa.Executable) -> list[sa.Ro
     :raises PlanError: when it does so for a column that the plan names and the query lacks.
     """
     try:
-        with read_only(engine) as connection:
+        with read_only(engine) as connection, broken_texts(connection):
             return list(connection.execute(statement))
     except exc.SQLAlchemyError as error:
         # From None: the text of SQLAlchemy's error, which a traceback prints, holds SQL and parameters.
@@ -140,7 +162,8 @@ def canceller(connection: sa.Connection, engine: sa.Engine) -> Callable[[], None
     """
     driver: Any = connection.connection.driver_connection
     if connection.dialect.name in {"mysql", "mariadb"}:
-        number = int(driver.thread_id())  # asked now: mysqlclient refuses the question from another thread
+        # Asked now: mysqlclient refuses the question from another thread. MySQL's own driver has another name for it.
+        number = int(driver.thread_id() if hasattr(driver, "thread_id") else driver.connection_id)
 
         def kill() -> None:
             with contextlib.suppress(exc.SQLAlchemyError), engine.connect() as other:

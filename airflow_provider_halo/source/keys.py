@@ -10,6 +10,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from airflow_provider_halo.encoding import is_broken
 from airflow_provider_halo.exceptions import PlanError, SetupError
 from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.records.values import is_countable
@@ -52,10 +53,12 @@ def bound_of(value: Any) -> int | str | None:
     """A key as a bound of batches: what travels through XCom.
 
     A bound need not be a key. Of a number with a fraction it is the whole number below, which cuts at another place
-    but leaves no gap. None for what can't travel as a number: infinity, NaN, and what is beyond the range of a double.
+    but leaves no gap. None for what can't travel: infinity, NaN, what is beyond the range of a double, and a text that is
+    no Unicode.
     """
     if not isinstance(value, (int, float, Decimal)):
-        return str(value)
+        text = str(value)
+        return None if is_broken(text) else text
     return math.floor(value) if is_countable(value) else None
 
 

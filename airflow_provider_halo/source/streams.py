@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.plan.model import Query
@@ -24,7 +25,9 @@ from airflow_provider_halo.source.database import (
     explained,
     read_only,
 )
+from airflow_provider_halo.source.drivers import decoder, texts_undecoded
 from airflow_provider_halo.source.sql import own_columns, without_rows
+from airflow_provider_halo.source.sqlite_types import broken_texts, is_broken_text
 
 __all__ = ["CHUNK_ROWS", "Stream", "Streams"]
 
@@ -39,7 +42,7 @@ _CHUNKS_AHEAD: Final = 3  # of each query: enough that reading and sending overl
 _CANCEL_EVERY = 0.2  # seconds between two tries to cancel a query
 _CANCEL_FOR = 10  # seconds after which a database that doesn't react is left alone; the thread is a daemon
 
-Rows = Sequence[sa.Row[Any]]
+Rows = Sequence[Sequence[Any]]
 
 
 class Streams:
@@ -133,10 +136,22 @@ class DirectStream:
 
     def __iter__(self) -> Iterator[Rows]:
         with self._explaining():
-            result = self._connection.execution_options(stream_results=True).execute(self._statement)
-            self._resources.enter_context(result)
-            yield from _chunks(result, self._chunk_rows)
+            given, last = 0, None
+            try:
+                for chunk in self._read():
+                    given, last = given + len(chunk), chunk[-1]
+                    yield chunk
+            except exc.OperationalError as error:
+                if not is_broken_text(error):
+                    raise
+                # Rows with a text that is no Unicode cost their record, as with other databases, not the reading.
+                with broken_texts(self._connection):
+                    yield from _after(self._read(), given, last, error)
         self._resources.close()
+
+    def _read(self) -> Iterator[Rows]:
+        with self._connection.execution_options(stream_results=True).execute(self._statement) as result:
+            yield from _chunks(result, self._chunk_rows)
 
     def end(self) -> None:
         """Close the connection, and with it the query."""
@@ -226,7 +241,7 @@ class ThreadedStream:
             self._cancel = cancel
         try:
             streaming = connection.execution_options(stream_results=True, max_row_buffer=streams.chunk_rows)
-            with streaming.execute(self._statement) as result:
+            with texts_undecoded(connection), streaming.execute(self._statement) as result:
                 names = own_columns(result.keys())
                 check_columns(self.query, names)
                 with streams.changed:
@@ -260,11 +275,28 @@ class ThreadedStream:
             streams.changed.notify_all()
 
 
+def _after(chunks: Iterator[Rows], given: int, last: Sequence[Any] | None, error: Exception) -> Iterator[Rows]:
+    """What comes after rows that were given already, of a result that is read once more.
+
+    :raises Exception: the error for which it is read again, where other rows come now.
+    """
+    for chunk in chunks:
+        if given > len(chunk):
+            given -= len(chunk)
+            continue
+        if given and chunk[given - 1] != last:
+            raise error
+        if chunk[given:]:
+            yield chunk[given:]
+        given = 0
+
+
 def _chunks(result: sa.CursorResult[Any], most: int) -> Iterator[Rows]:
-    """The rows of a result: as many at once as their weight allows."""
+    """The rows of a result, decoded: as many at once as their weight allows."""
+    decode = decoder(result)
     size = min(_FIRST_ROWS, most)
     while rows := result.fetchmany(size):
         sample = rows[:: max(1, len(rows) // _SAMPLE)]
         weight = sum(len(value) for row in sample for value in row if isinstance(value, (str, bytes)))
         size = min(most, max(1, _CHUNK_BYTES * len(sample) // (weight + 1)))
-        yield rows
+        yield rows if decode is None else decode(rows)

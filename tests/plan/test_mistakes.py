@@ -13,7 +13,7 @@ MISTAKES = [
         snapshot(
             [
                 "halo.yaml, line 11: companies.context.metrics.label: missing. Say in a few words what the AI is shown, for example `label: Connected Integrations`.",
-                "halo.yaml, line 12: companies.context.metrics.labl: unknown key. Did you mean label? Known keys: label, sql, type, source, rows, name, value, order_by, limit, empty, nulls, booleans, timestamps.",
+                "halo.yaml, line 12: companies.context.metrics.labl: unknown key. Did you mean label? Known keys: label, sql, type, source, rows, name, value, order_by, limit, empty, nulls, booleans, timestamps, epochs.",
             ]
         ),
     ),
@@ -253,6 +253,29 @@ MISTAKES = [
         snapshot(
             [
                 "halo.yaml, line 15: companies.context.metrics.empty: is a list, but this entry is an object. Write a mapping such as {}, or `omit`."
+            ]
+        ),
+    ),
+    (
+        "values of an empty that YAML takes for something else",
+        [
+            (
+                "empty: {forms: 0}",
+                (
+                    "empty: {forms: 0, sync: off, country: NO, opens: 12:30:00, code: 010, hex: 0x1F, many: 1_000, "
+                    "e: 1e3, fine: [true, False, -17, 1.5, .5, 1.5e+3, ~, y, 2025-01-01, 'off', \"010\", text]}"
+                ),
+            )
+        ],
+        snapshot(
+            [
+                'halo.yaml, line 15: companies.context.metrics.empty.code: YAML reads 010 as 8. Write 8, or put quotes around it: "010".',
+                'halo.yaml, line 15: companies.context.metrics.empty.country: YAML reads NO as false. Write false, or put quotes around it: "NO".',
+                "halo.yaml, line 15: companies.context.metrics.empty.e: YAML reads 1e3 as a text. Put quotes around it, or write the number out.",
+                'halo.yaml, line 15: companies.context.metrics.empty.hex: YAML reads 0x1F as 31. Write 31, or put quotes around it: "0x1F".',
+                'halo.yaml, line 15: companies.context.metrics.empty.many: YAML reads 1_000 as 1000. Write 1000, or put quotes around it: "1_000".',
+                'halo.yaml, line 15: companies.context.metrics.empty.opens: YAML reads 12:30:00 as 45000. Write 45000, or put quotes around it: "12:30:00".',
+                'halo.yaml, line 15: companies.context.metrics.empty.sync: YAML reads off as false. Write false, or put quotes around it: "off".',
             ]
         ),
     ),

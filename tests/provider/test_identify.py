@@ -79,6 +79,12 @@ def test_companies_come_straight_from_sql(halo, run, shop, counts):
     assert halo.store.company("2")["traits"] == {"name": "Globex", "plan": "pro"}
 
 
+def test_values_of_sql_have_the_types_that_halo_documents(halo, run, shop, counts):
+    sql = "SELECT id AS company_id, 1 AS on_contract, '12.50' AS mrr, 7 AS name FROM teams"
+    assert counts(run(identify(sql=sql, source_conn_id="shop"))) == {"companies": {"stored": 3}}
+    assert halo.store.company("2")["traits"] == {"on_contract": True, "mrr": 12.5, "name": "7"}
+
+
 def test_users_of_sql_need_no_company(halo, run, shop, counts):
     report = run(identify(sql="SELECT id AS user_id, name FROM users", source_conn_id="shop"))
     assert counts(report) == {"users": {"stored": 5}}

@@ -41,6 +41,17 @@ TABLES = {
     "one": ["n", 'with "quotes"'],
     "rows_of_users": ["n", "name"],
 }
+STATUSES = "up_for_renewal, in_progress, likely_to_renew, expansion_opportunity, set_to_cancel, "
+STATUSES += "set_to_cancel_trial, at_risk, renewed, lost"
+
+
+def to_status(value, warnings):
+    status = to_json_value(value, warnings)
+    if status is not None and status not in STATUSES.split(", "):
+        raise InvalidValue(f"is none of {STATUSES}")
+    return status
+
+
 # A column of this type gives any values that a driver might give: SQLite keeps them pickled.
 sqlite3.register_converter("anything", pickle.loads)
 
@@ -182,6 +193,7 @@ class PlainReading:
         values = {}
         for name, value in zip(columns, cells, strict=True):
             convert = to_moment if name == "signed_up_at" else to_boolean if name.startswith("is_") else to_json_value
+            convert = to_status if name == "renewal_status" else convert
             try:
                 values[name] = convert(value, self.warnings)
             except InvalidValue as problem:
@@ -199,10 +211,6 @@ class PlainReading:
         return context
 
     def payload(self, key, traits, context, company):
-        statuses = "up_for_renewal, in_progress, likely_to_renew, expansion_opportunity, set_to_cancel, "
-        statuses += "set_to_cancel_trial, at_risk, renewed, lost"
-        if traits["renewal_status"] is not None and traits["renewal_status"] not in statuses.split(", "):
-            raise Refused("traits.renewal_status", f"is none of {statuses}")
         traits = self.finished(traits, self.nulls)
         for name, value in traits.items():
             if self.encoded(value) is None:
@@ -404,9 +412,9 @@ def test_the_keys_of_a_batch_are_those_whose_rows_can_be_sent(product, plans):
         tables([user(1, None, 1, "no such status"), user(2, b""), user(3), user(3), user(4, None, "x" * 60_000)]),
     )
     plan = plans["send", "send"]
-    assert list(read_keys("users", plan, Batch(), lambda _: product)) == ["1", "4"]
+    assert list(read_keys("users", plan, Batch(), lambda _: product)) == ["4"]
     named = Batch(companies=(1,), key_type="integer")
-    assert list(read_keys("users", plan, named, lambda _: product)) == ["1", "4"]
+    assert list(read_keys("users", plan, named, lambda _: product)) == ["4"]
     assert list(read_keys("companies", plan, Batch(), lambda _: product)) == []
 
 
@@ -419,8 +427,7 @@ def test_moments_in_the_usual_forms_mean_what_they_say(moment, separator, offset
     except ValueError:
         assert separator == "x" or moment.year in {1, 9999}
         return
-    import pendulum
-
     assert separator != "x"
-    assert pendulum.parse(sent) == pendulum.parse(given)
+    meant = datetime.fromisoformat(given.replace("Z", "+00:00"))
+    assert datetime.fromisoformat(sent) == (meant if meant.tzinfo else meant.replace(tzinfo=timezone.utc))
     assert sent.endswith("+00:00")
