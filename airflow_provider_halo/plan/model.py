@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from airflow_provider_halo.exceptions import PlanProblem
 from airflow_provider_halo.records.values import Json
@@ -15,7 +15,9 @@ __all__ = [
     "QUERY_SCOPES",
     "Companies",
     "Entry",
+    "Gone",
     "LoadedPlan",
+    "NoCompany",
     "Nulls",
     "Plan",
     "Query",
@@ -75,6 +77,13 @@ class Companies(_Model):
     context: dict[str, Entry] = Field(default_factory=dict)
 
 
+class NoCompany(_Model):
+    """The company in Halo of users that have left theirs."""
+
+    id: str
+    name: str
+
+
 class Users(_Model):
     """The users of the product, each with the company it belongs to."""
 
@@ -83,6 +92,23 @@ class Users(_Model):
     traits: Traits
     context: dict[str, Entry] = Field(default_factory=dict)
     send_context: bool = True
+    no_company: NoCompany | None = None
+
+
+class Gone(_Model):
+    """What becomes of records in Halo that the source no longer gives. Written as `tell`, `empty` or a mapping.
+
+    :param empty: whether they are emptied; else they are only told.
+    :param set: traits that they are given when they are emptied.
+    """
+
+    empty: bool = True
+    set: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: Any) -> Any:
+        return {"empty": value == "empty"} if value in ("tell", "empty") else value
 
 
 class Question(_Model):
@@ -101,6 +127,7 @@ class Plan(_Model):
     nulls: Nulls = "send"
     companies: Companies | None = None
     users: Users | None = None
+    gone: Gone = Gone(empty=False)
     questions: Annotated[tuple[Question, ...], Field(strict=False)] = ()
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "Part",
     "Range",
     "Records",
+    "keys_in_order",
     "narrowed",
     "range_of",
     "sorts_like_python",
@@ -102,6 +103,18 @@ def narrowed(query: Query, part: Part, dialect: Dialect) -> sa.TextClause:
     # The parenthesis opens on the text's first line, so that line numbers in a database's complaint are the user's; it
     # closes on a line of its own, out of the reach of an end comment.
     return binds.bound(f"SELECT q.* FROM ({inner}\n) q{where} ORDER BY {order}")  # noqa: S608 (the plan's own SQL; values are bound)
+
+
+def keys_in_order(query: Query, dialect: Dialect, *, without_company: bool = False) -> sa.TextClause:
+    """The keys of all of the query's rows, ordered as `narrowed` orders them.
+
+    :param without_company: only of records that belong to no company: no row of theirs has one.
+    """
+    key, company = (f"q.{_quoted(name, dialect)}" for name in (query.key, query.company))
+    order = _TEXT_ORDER.get(dialect.name, "{0}").format(key)
+    inner = _inner(query, ["(1 = 1)"] * len(query.statement.placements))
+    narrowing = f" GROUP BY {key} HAVING COUNT({company}) = 0" if without_company else ""
+    return sa.text(f"SELECT {key} FROM ({inner}\n) q{narrowing} ORDER BY {order}")  # noqa: S608 (the plan's own SQL; no value is pasted)
 
 
 def unnarrowed(query: Query, *columns: str) -> sa.Subquery:

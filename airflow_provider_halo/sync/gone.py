@@ -1,0 +1,209 @@
+"""Looks for what is gone: records that Halo was sent and that the source no longer gives, and companies that users have left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from airflow_provider_halo.ledger.acknowledged import AT_ONCE, AcknowledgedRecords, SentRecord
+from airflow_provider_halo.ledger.ledger import Run
+from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, Query
+from airflow_provider_halo.records.fingerprint import link_fingerprint
+from airflow_provider_halo.records.problem import Scope
+from airflow_provider_halo.source.batch import Batch
+from airflow_provider_halo.source.database import Sources
+from airflow_provider_halo.source.key_order import OutOfOrder, ordered_keys
+
+__all__ = [
+    "KEYS_SHOWN",
+    "Gone",
+    "forget_returned",
+    "look_for_gone",
+    "missing_records",
+    "warn_without_ledger",
+    "with_gone_batch",
+]
+
+log = logging.getLogger(__name__)
+
+KEYS_SHOWN: Final = 20
+_PAGE: Final = 10_000  # keys that are read of the ledger at once
+
+
+@dataclass(frozen=True)
+class Gone:
+    """What a look has found.
+
+    :param counts: how many records of each scope of the plan are gone; of links those of users who are still there.
+    :param known: how many records of these scopes were sent, the gone ones included.
+    :param keys: the first of each, in the order of their keys.
+    """
+
+    counts: dict[Scope, int] = field(default_factory=dict)
+    known: dict[Scope, int] = field(default_factory=dict)
+    keys: dict[Scope, list[str]] = field(default_factory=dict)
+
+    @property
+    def records(self) -> int:
+        """How many companies and users are gone."""
+        return sum(self.counts.get(scope, 0) for scope in QUERY_SCOPES)
+
+    def names(self, scope: Scope) -> str:
+        """The first keys of a scope, and how many more there are."""
+        more = self.counts[scope] - len(self.keys[scope])
+        return ", ".join(self.keys[scope]) + (f" and {more:,} more" if more else "")
+
+    def to_log(self) -> None:
+        """Name what is gone in the log."""
+        for scope, count in self.counts.items():
+            if count:
+                what = "users who have left their company" if scope == "links" else f"{scope} are gone"
+                log.info("%d of %d %s: %s", count, self.known[scope], what, self.names(scope))
+
+
+def look_for_gone(plan: LoadedPlan, sources: Sources, run: Run) -> Gone:
+    """Hold all keys that the source gives against those that were sent, and write down which are missing.
+
+    A record that is there and can't be sent isn't gone. Keys pass in their order, so that the memory stays flat.
+
+    :param run: a run of the whole plan; one without an id leaves no trace.
+    :raises SourceError: when a database can't be reached or refuses a query.
+    """
+    gone = Gone()
+    ledger = run.plan_ledger
+    last_look = ledger.gone.last_look(run.id)
+    for query in filter(None, map(plan.traits, QUERY_SCOPES)):
+        scopes: list[Scope] = ["users", "links"] if query.scope == "users" else ["companies"]
+        for sort in (False, True):
+            if run.id:
+                ledger.gone.begin(run.id, scopes)
+            gone.counts.update(dict.fromkeys(scopes, 0))
+            gone.keys.update({scope: [] for scope in scopes})
+            try:
+                for scope, records in missing_records(plan, query, sources, ledger.acknowledged, sort=sort):
+                    gone.counts[scope] += len(records)
+                    gone.keys[scope] += sorted(records)[: KEYS_SHOWN - len(gone.keys[scope])]
+                    if run.id:
+                        seen = {
+                            key: max(filter(None, (record.acknowledged_at, last_look)), default=None)
+                            for key, record in records.items()
+                        }
+                        ledger.gone.note(run.id, scope, seen)
+            except OutOfOrder:
+                continue
+            break
+        gone.known.update({scope: ledger.acknowledged.size(scope) for scope in scopes if gone.counts[scope]})
+    if run.id:
+        ledger.gone.end(run.id, gone.counts)
+    return gone
+
+
+def warn_without_ledger(plan: LoadedPlan) -> None:
+    """Say what of a plan has no effect without a ledger: only what was sent can be known to be gone."""
+    users = plan.plan.users
+    wanted = [
+        name
+        for name, is_there in (
+            ("gone: empty", plan.plan.gone.empty),
+            ("users.no_company", users is not None and users.no_company is not None),
+        )
+        if is_there
+    ]
+    if wanted:
+        log.warning(
+            "%s: no effect without a ledger ([halo] ledger_conn_id), which knows who has left: %s",
+            *(plan.path, ", ".join(wanted)),
+        )
+
+
+def with_gone_batch(plan: LoadedPlan, batches: Sequence[Batch], gone: Gone | None) -> list[Batch]:
+    """The batches of a run, and one more where the plan says that what is gone is emptied, and something is."""
+    if gone is None or not gone.records or not plan.plan.gone.empty:
+        return list(batches)
+    count = len(batches) + 1
+    expected = {f"expected_{scope}": gone.counts.get(scope, 0) for scope in QUERY_SCOPES}
+    last = Batch(gone=True, index=count, **expected)  # type: ignore[arg-type]  # mypy takes them for any field's
+    return [msgspec.structs.replace(batch, of=count) for batch in (*batches, last)]
+
+
+def missing_records(
+    plan: LoadedPlan, query: Query, sources: Sources, acknowledged: AcknowledgedRecords, *, sort: bool = False
+) -> Iterator[tuple[Scope, dict[str, SentRecord]]]:
+    """The records that were sent and that a traits query no longer gives; of users also links to a company they have left.
+
+    :param sort: as of `ordered_keys`, whose errors it raises.
+    """
+    no_company = None if plan.plan.users is None else plan.plan.users.no_company
+    with closing(ordered_keys(query, sources, sort=sort)) as given:
+        for _, missing in _compare(_pages(partial(acknowledged.keys_after, query.scope, sent=False)), given):
+            if no_company is not None and query.scope == "companies":
+                missing.discard(no_company.id)
+            for sent in _sent(acknowledged, query.scope, sorted(missing)):
+                yield query.scope, sent
+    if query.scope != "users" or not acknowledged.size("links"):
+        return
+    none = None if no_company is None else link_fingerprint(no_company.id)
+    with closing(ordered_keys(query, sources, without_company=True, sort=sort)) as given:
+        for keys in given:
+            for sent in _sent(acknowledged, "links", keys):
+                left = {key: link for key, link in sent.items() if none is None or link.fingerprint != none}
+                if left:
+                    yield "links", left
+
+
+def forget_returned(plan: LoadedPlan, sources: Sources, run: Run) -> None:
+    """Look once more at what a run has missed, and have it no longer count as gone where it is there again.
+
+    :raises SourceError: when a database can't be reached or refuses a query.
+    """
+    gone = run.plan_ledger.gone
+    for query in filter(None, map(plan.traits, QUERY_SCOPES)):
+        scope = query.scope
+        for sort in (False, True):
+            if not gone.keys_after(run.id, scope, "", 1):
+                break
+            pages = _pages(partial(gone.keys_after, run.id, scope))
+            try:
+                with closing(ordered_keys(query, sources, sort=sort)) as given:
+                    for page, missing in _compare(pages, given):
+                        returned = [key for key in page if key not in missing]
+                        for at in range(0, len(returned), AT_ONCE):
+                            gone.forget(scope, returned[at : at + AT_ONCE])
+            except OutOfOrder:
+                continue
+            break
+
+
+def _sent(acknowledged: AcknowledgedRecords, scope: Scope, keys: Sequence[str]) -> Iterator[dict[str, SentRecord]]:
+    for at in range(0, len(keys), AT_ONCE):
+        sent = acknowledged.sent(scope, keys[at : at + AT_ONCE])
+        if sent:
+            yield sent
+
+
+def _pages(keys_after: partial[list[str]]) -> Iterator[list[str]]:
+    last = ""
+    while page := keys_after(last, _PAGE):
+        yield page
+        last = page[-1]
+
+
+def _compare(pages: Iterable[list[str]], given: Iterator[list[str]]) -> Iterator[tuple[list[str], set[str]]]:
+    """Each page, and those of its keys that aren't given. Both ascend; no more than a page and a block are held."""
+    block: list[str] = []
+    for page in pages:
+        missing = set(page)
+        missing.difference_update(block)
+        while not block or block[-1] < page[-1]:
+            following = next(given, None)
+            if following is None:
+                break
+            block = following
+            missing.difference_update(block)
+        yield page, missing
