@@ -105,16 +105,12 @@ def narrowed(query: Query, part: Part, dialect: Dialect) -> sa.TextClause:
     return binds.bound(f"SELECT q.* FROM ({inner}\n) q{where} ORDER BY {order}")  # noqa: S608 (the plan's own SQL; values are bound)
 
 
-def keys_in_order(query: Query, dialect: Dialect, *, without_company: bool = False) -> sa.TextClause:
-    """The keys of all of the query's rows, ordered as `narrowed` orders them.
-
-    :param without_company: only of records that belong to no company: no row of theirs has one.
-    """
-    key, company = (f"q.{_quoted(name, dialect)}" for name in (query.key, query.company))
+def keys_in_order(query: Query, dialect: Dialect) -> sa.TextClause:
+    """The keys of all of the query's rows, ordered as `narrowed` orders them."""
+    key = f"q.{_quoted(query.key, dialect)}"
     order = _TEXT_ORDER.get(dialect.name, "{0}").format(key)
     inner = _inner(query, ["(1 = 1)"] * len(query.statement.placements))
-    narrowing = f" GROUP BY {key} HAVING COUNT({company}) = 0" if without_company else ""
-    return sa.text(f"SELECT {key} FROM ({inner}\n) q{narrowing} ORDER BY {order}")  # noqa: S608 (the plan's own SQL; no value is pasted)
+    return sa.text(f"SELECT {key} FROM ({inner}\n) q ORDER BY {order}")  # noqa: S608 (the plan's own SQL; no value is pasted)
 
 
 def unnarrowed(query: Query, *columns: str) -> sa.Subquery:

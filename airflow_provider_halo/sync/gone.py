@@ -18,7 +18,7 @@ from airflow_provider_halo.records.fingerprint import link_fingerprint
 from airflow_provider_halo.records.problem import Scope
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources
-from airflow_provider_halo.source.key_order import OutOfOrder, ordered_keys
+from airflow_provider_halo.source.key_order import OutOfOrder, keys_without_company, ordered_keys
 
 __all__ = [
     "KEYS_SHOWN",
@@ -146,15 +146,19 @@ def missing_records(
                 missing.discard(no_company.id)
             for sent in _sent(acknowledged, query.scope, sorted(missing)):
                 yield query.scope, sent
-    if query.scope != "users" or not acknowledged.size("links"):
+    if query.scope != "users" or not acknowledged.keys_after("links", "", 1):
         return
     none = None if no_company is None else link_fingerprint(no_company.id)
-    with closing(ordered_keys(query, sources, without_company=True, sort=sort)) as given:
-        for keys in given:
-            for sent in _sent(acknowledged, "links", keys):
-                left = {key: link for key, link in sent.items() if none is None or link.fingerprint != none}
-                if left:
-                    yield "links", left
+    links: dict[str, SentRecord] = {}
+
+    def linked(keys: list[str]) -> dict[str, SentRecord]:
+        links.clear()
+        for sent in _sent(acknowledged, "links", keys):
+            links.update((key, link) for key, link in sent.items() if none is None or link.fingerprint != none)
+        return links
+
+    for keys in keys_without_company(query, sources, linked):
+        yield "links", {key: links[key] for key in keys}
 
 
 def forget_returned(plan: LoadedPlan, sources: Sources, run: Run) -> None:
