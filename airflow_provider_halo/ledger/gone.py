@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -73,11 +74,11 @@ class GoneRecords:
 
     def end(self, run_id: int, counts: Mapping[Scope, int]) -> None:
         """Note how many records of each scope a run misses; those that earlier runs did, and this one doesn't, are back."""
-        back = sa.and_(self._mine(), GONE.c.scope.in_(list(counts)), GONE.c.run_id != run_id)
+        back = sa.and_(GONE.c.plan_id == self._plan_id, GONE.c.scope.in_(list(counts)), GONE.c.run_id != run_id)
         told = sa.update(RUNS).where(RUNS.c.id == run_id).values(gone=msgspec.json.encode(counts).decode())
 
         def work(connection: sa.Connection) -> None:
-            connection.execute(sa.delete(GONE).where(back))
+            _forget(connection, back)
             connection.execute(told)
 
         self._database.write(work)
@@ -130,39 +131,45 @@ class GoneRecords:
         return list(self._database.read(lambda connection: connection.scalars(statement).all()))
 
     def forget(self, scope: Scope, keys: Sequence[str]) -> None:
-        """Forget records that are back, or that were emptied in Halo."""
-        statement = sa.delete(GONE).where(GONE.c.plan_id == self._plan_id, GONE.c.scope == scope, GONE.c.key.in_(keys))
-        self._database.write(lambda connection: connection.execute(statement))
+        """Have records that are back, or that were emptied in Halo, no longer count as gone."""
+        where = sa.and_(GONE.c.plan_id == self._plan_id, GONE.c.scope == scope, GONE.c.key.in_(keys))
+        self._database.write(lambda connection: _forget(connection, where))
 
     def mark(self, scope: Scope, keys: Sequence[str], traits: Sequence[str]) -> None:
-        """Note that records were emptied, and given traits that say they are gone."""
+        """Note that records are about to be given traits that say they are gone."""
+        names = {*traits, *chain.from_iterable(self.marked(scope, keys).values())}
         statement = (
             sa.update(GONE)
             .where(GONE.c.plan_id == self._plan_id, GONE.c.scope == scope, GONE.c.key.in_(keys))
-            .values(marked=msgspec.json.encode(list(traits)).decode())
+            .values(marked=msgspec.json.encode(sorted(names)).decode())
         )
         self._database.write(lambda connection: connection.execute(statement))
 
     def unmark(self, connection: sa.Connection, scope: Scope, keys: Sequence[str]) -> None:
-        """Forget emptied records that were stored anew."""
+        """Forget the marks of records that were stored anew."""
         of_scope = sa.and_(GONE.c.plan_id == self._plan_id, GONE.c.scope == scope, GONE.c.marked.is_not(None))
         connection.execute(sa.delete(GONE).where(of_scope, GONE.c.key.in_(keys)))
 
     def any_marked(self) -> bool:
-        """Whether any emptied record has traits that say it is gone."""
+        """Whether any record may have traits that say it is gone."""
         statement = sa.select(sa.literal(1)).where(GONE.c.plan_id == self._plan_id, GONE.c.marked.is_not(None)).limit(1)
         return self._database.read(lambda connection: connection.scalar(statement)) is not None
 
     def marked(self, scope: Scope, keys: Sequence[str]) -> dict[str, list[str]]:
-        """The traits that say of emptied records that they are gone, by key."""
+        """The traits that say of some records that they are gone, by key."""
         parameters = {"of_scope": scope, "keys": key_parameter(self._dialect, keys)}
         rows = self._database.read(lambda connection: connection.execute(self._marked, parameters).all())
         return {row.key: _NAMES.decode(row.marked) for row in rows if row.marked is not None}
 
     def _mine(self) -> sa.ColumnElement[bool]:
-        """The plan's gone records, without those that were emptied: they are remembered only in case they return."""
-        return sa.and_(GONE.c.plan_id == self._plan_id, GONE.c.marked.is_(None))
+        """The plan's gone records, without those that were emptied or are back, of which only the marks are remembered."""
+        return sa.and_(GONE.c.plan_id == self._plan_id, sa.or_(GONE.c.marked.is_(None), GONE.c.run_id != 0))
+
+
+def _forget(connection: sa.Connection, where: sa.ColumnElement[bool]) -> None:
+    connection.execute(sa.delete(GONE).where(where, GONE.c.marked.is_(None)))
+    connection.execute(sa.update(GONE).where(where).values(run_id=0))
 
 
 def _missed_again(new: Any) -> Mapping[str, Any]:
-    return {"run_id": new.run_id, "marked": sa.null()}
+    return {"run_id": new.run_id}

@@ -181,8 +181,8 @@ GONE: Final = sa.Table(
     sa.Column("key", _text_key(KEY_LENGTH), primary_key=True),
     sa.Column("since", sa.DateTime, nullable=False),  # when a run missed it first
     sa.Column("last_seen", sa.DateTime),  # when the source was known to give it last
-    sa.Column("run_id", _ID, nullable=False),  # the last run that missed it
-    # JSON, of one that was emptied: the traits that say it is gone, to be taken back should it return.
+    sa.Column("run_id", _ID, nullable=False),  # the last run that missed it; 0 once it was emptied, or has returned
+    # JSON: the traits that say in Halo that it is gone, to be taken back when it is sent again. Written before they are sent.
     sa.Column("marked", sa.Text),
 )
 

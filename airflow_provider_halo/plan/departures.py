@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from airflow_provider_halo.contract import COMPANY_RESERVED, ENUMERATIONS, USER_RESERVED
 from airflow_provider_halo.plan.checks import check_name
 from airflow_provider_halo.plan.messages import Problems, did_you_mean, format_value
+from airflow_provider_halo.plan.model import LoadedPlan
 from airflow_provider_halo.records.values import Json
 
-__all__ = ["check_departures"]
+__all__ = ["check_departures", "needs_ledger"]
 
 
 def check_departures(data: Mapping[str, Json], problems: Problems) -> None:
@@ -24,6 +25,16 @@ def check_departures(data: Mapping[str, Json], problems: Problems) -> None:
     no_company = users.get("no_company") if isinstance(users, dict) else None
     if isinstance(no_company, dict):
         _check_no_company(no_company, data, problems)
+
+
+def needs_ledger(plan: LoadedPlan) -> list[str]:
+    """What of a plan has no effect without a ledger: only by what was sent before can it be known who has left."""
+    users = plan.plan.users
+    wants = {
+        "gone: empty": plan.plan.gone.empty,
+        "users.no_company": users is not None and users.no_company is not None,
+    }
+    return [name for name, is_wanted in wants.items() if is_wanted]
 
 
 def _check_gone(gone: Mapping[str, Json], data: Mapping[str, Json], problems: Problems) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from airflow_provider_halo.ledger.acknowledged import AT_ONCE, AcknowledgedRecords, SentRecord
 from airflow_provider_halo.ledger.ledger import Run
+from airflow_provider_halo.plan.departures import needs_ledger
 from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, Query
 from airflow_provider_halo.records.fingerprint import link_fingerprint
 from airflow_provider_halo.records.problem import Scope
@@ -105,16 +106,8 @@ def look_for_gone(plan: LoadedPlan, sources: Sources, run: Run) -> Gone:
 
 
 def warn_without_ledger(plan: LoadedPlan) -> None:
-    """Say what of a plan has no effect without a ledger: only what was sent can be known to be gone."""
-    users = plan.plan.users
-    wanted = [
-        name
-        for name, is_there in (
-            ("gone: empty", plan.plan.gone.empty),
-            ("users.no_company", users is not None and users.no_company is not None),
-        )
-        if is_there
-    ]
+    """Say what of a plan has no effect without a ledger."""
+    wanted = needs_ledger(plan)
     if wanted:
         log.warning(
             "%s: no effect without a ledger ([halo] ledger_conn_id), which knows who has left: %s",

@@ -110,6 +110,8 @@ class _GoneBatch:
         last = ""
         while keys := self._ledger.gone.keys_after(self._run.id, scope, last, AT_ONCE):
             self._forget_stored()
+            if self._plan.plan.gone.set:
+                self._ledger.gone.mark(scope, keys, list(self._plan.plan.gone.set))
             token = self._ledger.acknowledged.mark_in_flight(scope, keys)
             for record in map(empty_values.payload, keys):
                 yield Change(record, Mark(b"", token)) if isinstance(record, Payload) else as_change(record)
@@ -148,10 +150,7 @@ class _GoneBatch:
 
     def _forget(self, scope: QueryScope, keys: list[str], token: int) -> None:
         # The note that they are gone first: should this process end in between, the next look finds them missing again.
-        if self._plan.plan.gone.set:
-            self._ledger.gone.mark(scope, keys, list(self._plan.plan.gone.set))
-        else:
-            self._ledger.gone.forget(scope, keys)
+        self._ledger.gone.forget(scope, keys)
         acknowledged = self._ledger.acknowledged
         acknowledged.erase(scope, keys, token)
         if scope == "users":
