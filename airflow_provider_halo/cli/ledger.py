@@ -177,7 +177,7 @@ def _gone_lines(gone: dict[str, Any]) -> Iterator[str]:
         if not count:
             continue
         yield ""
-        yield f"{count:,} {scope} {'were left by their users' if scope == 'links' else 'are no longer in the source'}"
+        yield f"{scope} {'that users have left' if scope == 'links' else 'no longer in the source'}: {count:,}"
         for record in records:
             seen = f"last seen {record['last_seen']}, " if record["last_seen"] else ""
             yield f"  {record['key']} ({seen}missing since {record['since']})"
