@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Final
 
 import msgspec
 
-from airflow_provider_halo.ledger.acknowledged import AT_ONCE, AcknowledgedRecords, SentRecord
+from airflow_provider_halo.ledger.acknowledged import AT_ONCE, AcknowledgedRecords, SentRecord, utc_now
 from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.plan.departures import needs_ledger
 from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, Query
@@ -76,33 +77,68 @@ def look_for_gone(plan: LoadedPlan, sources: Sources, run: Run) -> Gone:
     :param run: a run of the whole plan; one without an id leaves no trace.
     :raises SourceError: when a database can't be reached or refuses a query.
     """
-    gone = Gone()
-    ledger = run.plan_ledger
-    last_look = ledger.gone.last_look(run.id)
+    look = _Look(plan, sources, run)
     for query in filter(None, map(plan.traits, QUERY_SCOPES)):
-        scopes: list[Scope] = ["users", "links"] if query.scope == "users" else ["companies"]
         for sort in (False, True):
-            if run.id:
-                ledger.gone.begin(run.id, scopes)
-            gone.counts.update(dict.fromkeys(scopes, 0))
-            gone.keys.update({scope: [] for scope in scopes})
             try:
-                for scope, records in missing_records(plan, query, sources, ledger.acknowledged, sort=sort):
-                    gone.counts[scope] += len(records)
-                    gone.keys[scope] += sorted(records)[: KEYS_SHOWN - len(gone.keys[scope])]
-                    if run.id:
-                        seen = {
-                            key: max(filter(None, (record.acknowledged_at, last_look)), default=None)
-                            for key, record in records.items()
-                        }
-                        ledger.gone.note(run.id, scope, seen)
+                look.compare(query, sort=sort)
             except OutOfOrder:
                 continue
             break
-        gone.known.update({scope: ledger.acknowledged.size(scope) for scope in scopes if gone.counts[scope]})
-    if run.id:
-        ledger.gone.end(run.id, gone.counts)
-    return gone
+    return look.end()
+
+
+class _Look:
+    """One look, noted in the ledger as it goes on."""
+
+    def __init__(self, plan: LoadedPlan, sources: Sources, run: Run) -> None:
+        self._plan = plan
+        self._sources = sources
+        self._run = run
+        self._ledger = run.plan_ledger
+        self._began = utc_now()
+        self._last_look = run.plan_ledger.gone.last_look(run.id)
+        self._gone = Gone()
+        self._is_raced = False
+
+    def compare(self, query: Query, *, sort: bool) -> None:
+        """Look for the missing records of a traits query.
+
+        :raises OutOfOrder: as of `ordered_keys`; what was found until then is to be found anew.
+        """
+        gone, acknowledged = self._gone, self._ledger.acknowledged
+        scopes: list[Scope] = ["users", "links"] if query.scope == "users" else ["companies"]
+        if self._run.id:
+            self._ledger.gone.begin(self._run.id, scopes)
+        gone.counts.update(dict.fromkeys(scopes, 0))
+        gone.keys.update({scope: [] for scope in scopes})
+        for scope, records in missing_records(self._plan, query, self._sources, acknowledged, sort=sort):
+            gone.counts[scope] += len(records)
+            gone.keys[scope] += sorted(records)[: KEYS_SHOWN - len(gone.keys[scope])]
+            if self._run.id:
+                self._ledger.gone.note(self._run.id, scope, dict(self._last_seen(records)))
+        gone.known.update({scope: acknowledged.size(scope) for scope in scopes if gone.counts[scope]})
+
+    def _last_seen(self, records: Mapping[str, SentRecord]) -> Iterator[tuple[str, datetime | None]]:
+        for key, record in records.items():
+            sent = record.acknowledged_at
+            # Perhaps by another run, of a record that is younger than this look's reading of the source.
+            self._is_raced = self._is_raced or sent is None or sent >= self._began
+            yield key, max(filter(None, (sent, self._last_look)), default=None)
+
+    def end(self) -> Gone:
+        """What is gone, written down."""
+        gone, run = self._gone, self._run
+        if not run.id:
+            return gone
+        self._ledger.gone.end(run.id, gone.counts)
+        if self._is_raced:
+            forget_returned(self._plan, self._sources, run)
+            for scope in gone.counts:
+                gone.counts[scope], records = self._ledger.gone.listed(scope, KEYS_SHOWN)
+                gone.keys[scope] = [record.key for record in records]
+            self._ledger.gone.end(run.id, gone.counts)
+        return gone
 
 
 def warn_without_ledger(plan: LoadedPlan) -> None:

@@ -36,7 +36,8 @@ def close_run(run: Run, report: Report, *, reason: str | None, keep_days: int = 
     :raises LedgerError: when the database can't be used.
     """
     plan_ledger = run.plan_ledger
-    report.gone = plan_ledger.gone.counts(run.id)
+    gone = plan_ledger.gone.counts(run.id)
+    report.gone = report.gone if gone is None else gone
     if plan_ledger.runs.is_whole(run.id) and not report.stopped and not report.total("failed"):
         plan_ledger.rejects.close(run.id)
         for retired in plan_ledger.retired_parts.close(run.id):
