@@ -100,9 +100,16 @@ _CONFIG: dict[str, Any] = {
                 kind="integer",
             ),
             "max_changed": _option(
-                "With a ledger, the weekly sync stops before it sends anything when more of the records that Halo has would "
-                "change, or are no longer there: a share (50%), or none. In airflow.cfg a percent sign is written twice.",
+                "With a ledger, the weekly sync stops before it sends anything when more of the companies, or of the users, "
+                "that Halo has would change, or are no longer there: a share (50%), or none. In airflow.cfg a percent sign "
+                "is written twice.",
                 DEFAULTS.max_changed,
+            ),
+            "max_gone": _option(
+                "With a ledger, and `gone: empty` in the plan, a run stops before it sends anything when it would empty more "
+                "of the companies, or of the users: a count (20), a share (5%), or none for no limit. In airflow.cfg a "
+                "percent sign is written twice.",
+                DEFAULTS.max_gone,
             ),
             "pool": _option(
                 "Pool that bounds how many batches talk to Halo at once, in the shipped DAGs.", DEFAULTS.pool

@@ -32,7 +32,8 @@ class Defaults:
     :param conn_id: Airflow connection of HaloAgents.
     :param ledger_conn_id: Airflow connection of the ledger's database; empty for no ledger.
     :param ledger_keep_days: days after which the ledger's runs and rejections are deleted; 0 keeps them.
-    :param max_changed: share of the known records that may change or be missing.
+    :param max_changed: share of the known companies, or users, that may change or be gone.
+    :param max_gone: count or share of the companies, or users, that may be emptied because they are gone.
     :param max_rejected: count or share of the records that may be rejected.
     :param pool: pool of the shipped DAGs.
     :param pool_slots: its slots.
@@ -45,6 +46,7 @@ class Defaults:
     ledger_conn_id: str = ""
     ledger_keep_days: int = 90
     max_changed: str = "50%"
+    max_gone: str = "5%"
     max_rejected: str = "1%"
     pool: str = "halo_api"
     pool_slots: int = 4

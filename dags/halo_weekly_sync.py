@@ -18,7 +18,9 @@ sums them up and fails when the run isn't done: when a batch failed, when more r
 
 ### When it stops before it sends anything
 With a ledger, `plan_batches` looks first: a query that gives no row any more, or more than `[halo] max_changed` (50 %) of
-the records changed at once, look like a broken source or a wrong plan. If it is right so, trigger the DAG with *force*.
+the companies, or of the users, changed or gone at once, look like a broken source or a wrong plan. If it is right so, trigger
+the DAG with *force*. Who has left is named in the log of `plan_batches`; where the plan says `gone: empty`, a batch of its own
+empties them, never more than `[halo] max_gone` (5 %).
 """
 
 from airflow.sdk import DAG, Param

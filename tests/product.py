@@ -132,6 +132,7 @@ class App:
         jobs: int = 1,
         key: str | None = None,
         max_changed: str | None = None,
+        max_gone: str | None = None,
         force: bool = False,
         **options: Any,
     ) -> Report:
@@ -145,7 +146,9 @@ class App:
             company_ids=company_ids,
             jobs=jobs,
             run=self.run(key=key, whole=whole, dry_run=options.get("dry_run", False)),
-            guarding=GuardOptions(max_changed=Limit.parse(max_changed, share_only=True), force=force),
+            guarding=GuardOptions(
+                max_changed=Limit.parse(max_changed, share_only=True), max_gone=Limit.parse(max_gone), force=force
+            ),
         )
 
     def sync_batch(self, batch: Batch, *, run: Run | None = None, **options: Any) -> Report:
@@ -171,6 +174,13 @@ def stopped_by(cause: type[HaloError], match: str | None = None) -> Iterator[pyt
     assert isinstance(error.cause, cause)
     assert error.report.stopped == str(error) == str(error.cause)
     assert error.__cause__ is error.cause
+
+
+def change(app: App, *statements: str) -> None:
+    """Change the product's database."""
+    with app.engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
 
 
 def open_product(url: str) -> sa.Engine:

@@ -126,13 +126,21 @@ COMMANDS: tuple[Command, ...] = (
                 "--max-changed",
                 metavar="P%",
                 default=None,
-                help="with a ledger: stop before anything is sent when more of the records that Halo has would change or "
-                f"are missing; none for no limit (default: {_configured('max_changed')})",
+                help="with a ledger: stop before anything is sent when more of the companies, or of the users, that Halo has "
+                f"would change or are gone; none for no limit (default: {_configured('max_changed')})",
+            ),
+            _argument(
+                "--max-gone",
+                metavar="N|P%",
+                default=None,
+                help="with gone: empty in the plan: stop before anything is sent when more companies, or users, would be "
+                f"emptied, or a larger share of them; none for no limit (default: {_configured('max_gone')})",
             ),
             _argument(
                 "--force",
                 action="store_true",
-                help="send even when a query no longer returns rows, or when more would change than --max-changed",
+                help="send even when a query no longer returns rows, or when more would change than --max-changed or be "
+                "emptied than --max-gone",
             ),
             _argument("--dry-run", action="store_true", help="read, check and count, but send nothing"),
             _argument(
@@ -171,7 +179,8 @@ COMMANDS: tuple[Command, ...] = (
         name="status",
         help="show what the ledger knows: runs, counts, rejected records, age",
         description="Show the last runs of each plan in the ledger, what became of its records, which were rejected and why, "
-        "and how old the oldest acknowledgement is. Needs no Halo connection. " + _EXIT,
+        "which the source no longer gives, and how old the oldest acknowledgement is. Needs no Halo connection. "
+        + _EXIT,
         run="airflow_provider_halo.cli.ledger:status",
         arguments=(
             _argument(

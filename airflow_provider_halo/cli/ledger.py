@@ -22,8 +22,9 @@ from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.messages import join_names
 from airflow_provider_halo.plan.model import LoadedPlan
-from airflow_provider_halo.records.problem import SCOPES, STATUSES
+from airflow_provider_halo.records.problem import SCOPES, STATUSES, Scope
 from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.sync.gone import KEYS_SHOWN
 from airflow_provider_halo.sync.retire import retirable
 from airflow_provider_halo.sync.retire import retire as send_empty_values
 from airflow_provider_halo.sync.run import close_run
@@ -92,8 +93,24 @@ def _status(plan_ledger: PlanLedger, runs: int, rejects: int) -> dict[str, Any]:
             }
             for reject in rejects_shown
         ],
+        "gone": {scope: _gone(plan_ledger, scope) for scope in SCOPES},
         "retired": [{"name": part.name, "since": _moment(part.since)} for part in plan_ledger.retired_parts.retired()],
         "runs": [_run(row) for row in plan_ledger.runs.last(runs)],
+    }
+
+
+def _gone(plan_ledger: PlanLedger, scope: Scope) -> dict[str, Any]:
+    count, records = plan_ledger.gone.listed(scope, KEYS_SHOWN)
+    return {
+        "count": count,
+        "records": [
+            {
+                "key": record.key,
+                "last_seen": None if record.last_seen is None else _moment(record.last_seen),
+                "since": _moment(record.since),
+            }
+            for record in records
+        ],
     }
 
 
@@ -117,6 +134,7 @@ def _text(status: dict[str, Any]) -> str:
             f"Halo is known to have {known}{age}",
             *_run_lines(status["runs"]),
             *_reject_lines(status["rejected"], status["rejects"]),
+            *_gone_lines(status["gone"]),
             *(
                 f"retired: {part['name']}, since {part['since']}; it stays in Halo until `halo retire` empties it"
                 for part in status["retired"]
@@ -151,6 +169,20 @@ def _reject_lines(total: int, rejects: Sequence[dict[str, Any]]) -> Iterator[str
         yield f"  {where}: {reject['reason']} ({reject['attempts']} attempts since {reject['first_seen']}{size})"
     if total > len(rejects):
         yield f"  and {total - len(rejects):,} more"
+
+
+def _gone_lines(gone: dict[str, Any]) -> Iterator[str]:
+    for scope, told in gone.items():
+        count, records = told["count"], told["records"]
+        if not count:
+            continue
+        yield ""
+        yield f"{scope} {'that users have left' if scope == 'links' else 'no longer in the source'}: {count:,}"
+        for record in records:
+            seen = f"last seen {record['last_seen']}, " if record["last_seen"] else ""
+            yield f"  {record['key']} ({seen}missing since {record['since']})"
+        if count > len(records):
+            yield f"  and {count - len(records):,} more"
 
 
 def _moment(moment: datetime) -> str:

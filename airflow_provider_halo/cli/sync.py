@@ -31,6 +31,7 @@ class _Configured:
     batch_size: int
     max_rejected: Limit
     max_changed: Limit
+    max_gone: Limit
     ledger_keep_days: int
 
 
@@ -78,7 +79,9 @@ def sync(arguments: argparse.Namespace) -> int:
                 company_ids=arguments.company,
                 jobs=arguments.jobs,
                 run=ledger_run,
-                guarding=GuardOptions(max_changed=configured.max_changed, force=arguments.force),
+                guarding=GuardOptions(
+                    max_changed=configured.max_changed, max_gone=configured.max_gone, force=arguments.force
+                ),
             )
         except SyncStopped as stopped:
             if isinstance(stopped.cause, LedgerError):
@@ -124,6 +127,7 @@ def _configured(arguments: argparse.Namespace) -> _Configured:
         batch_size=config.batch_size() if arguments.batch_size is None else arguments.batch_size,
         max_rejected=config.max_rejected() if arguments.max_rejected is None else _max_rejected(arguments.max_rejected),
         max_changed=max_changed,
+        max_gone=config.max_gone() if arguments.max_gone is None else _max_gone(arguments.max_gone),
         ledger_keep_days=config.ledger_keep_days(),
     )
 
@@ -136,11 +140,16 @@ def _max_changed(text: str | None) -> Limit:
     return Limit.parse(text, "--max-changed", share_only=True)
 
 
+def _max_gone(text: str | None) -> Limit:
+    return Limit.parse(text, "--max-gone")
+
+
 def _argument_error(arguments: argparse.Namespace) -> str | None:
     """What is wrong with the arguments, before anything is read or imported for the run."""
     try:
         _max_rejected(arguments.max_rejected)
         _max_changed(arguments.max_changed)
+        _max_gone(arguments.max_gone)
     except SetupError as error:
         return str(error)
     for name, value in (("--batch-size", arguments.batch_size), ("--jobs", arguments.jobs)):

@@ -44,6 +44,8 @@ class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     :param warnings: how often something was mended or left out on the way, by kind.
     :param rejects: at most 20 of the rejected records.
     :param failures: at most 20 of the records that could not be delivered.
+    :param gone: how many records of each scope were sent earlier and are no longer in the source; None where that isn't
+        known: without a ledger, and of a part of a run or of a plan.
     :param dry_run: nothing was sent.
     :param stopped: why the run ended early; empty when it went to its end.
     """
@@ -58,6 +60,7 @@ class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     warnings: dict[str, int] = msgspec.field(default_factory=dict)
     rejects: list[Problem] = msgspec.field(default_factory=list)
     failures: list[Problem] = msgspec.field(default_factory=list)
+    gone: dict[Scope, int] | None = None
     dry_run: bool = False
     stopped: str = ""
 
@@ -76,11 +79,13 @@ class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return sum(self.counts(scope).total for scope in SCOPES)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; `from_dict` reads it back. ``failures``, ``dry_run`` and ``stopped`` only where they say something."""
+        """Plain JSON; `from_dict` reads it back. ``failures``, ``gone``, ``dry_run`` and ``stopped`` only where they say something."""
         data: dict[str, Any] = msgspec.to_builtins(self)
         for name in ("failures", "dry_run", "stopped"):
             if not data[name]:
                 del data[name]
+        if self.gone is None:
+            del data["gone"]
         return data
 
     @classmethod
@@ -101,6 +106,9 @@ class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         lines += [f"warning: {kind}: {count:,}" for kind, count in sorted(self.warnings.items())]
         lines += _problem_lines("rejected", self.rejects, self.total("rejected"))
         lines += _problem_lines("failed", self.failures, self.total("failed"))
+        if self.gone and any(self.gone.values()):
+            counts = ", ".join(f"{count:,} {scope}" for scope, count in self.gone.items() if count)
+            lines.append(f"no longer in the source: {counts} (halo status names them)")
         if self.stopped:
             lines.append(f"stopped early: {self.stopped}")
         return "\n".join(lines)
@@ -185,6 +193,8 @@ def merge(reports: Iterable[Report]) -> Report:
         warnings.update(report.warnings)
         total.rejects += report.rejects[: REJECTS_SHOWN - len(total.rejects)]
         total.failures += report.failures[: REJECTS_SHOWN - len(total.failures)]
+        if report.gone is not None:
+            total.gone = report.gone
         total.dry_run = total.dry_run or report.dry_run
         if report.stopped and report.stopped not in stopped:
             stopped.append(report.stopped)

@@ -16,6 +16,7 @@ __all__ = [
     "ledger_conn_id",
     "ledger_keep_days",
     "max_changed",
+    "max_gone",
     "max_rejected",
     "plan_path",
     "pool",
@@ -96,11 +97,19 @@ def max_rejected() -> Limit:
 
 
 def max_changed() -> Limit:
-    """Which share of the records that Halo is known to have may change or be missing.
+    """Which share of the companies, or of the users, that Halo is known to have may change or be gone.
 
     :raises SetupError: when it is no share.
     """
     return Limit.parse(_text("max_changed"), "[halo] max_changed", share_only=True)
+
+
+def max_gone() -> Limit:
+    """How many companies, or users, may be emptied because they are gone: a count or a share.
+
+    :raises SetupError: when it is neither.
+    """
+    return Limit.parse(_text("max_gone"), "[halo] max_gone")
 
 
 def _whole_number(option: str, *, minimum: int, because: str = "") -> int:

@@ -103,9 +103,11 @@ class ReportDict(_ReportBase, total=False):
 
     ``requests`` and ``retries`` count HTTP calls, ``bytes`` their bodies, ``seconds`` the time spent. ``warnings`` counts by
     kind what was changed or left out on the way. ``rejects`` and ``failures`` hold at most 20 records each. ``failures``,
-    ``dry_run`` and ``stopped`` (why a sync ended early) are there only where they apply.
+    ``gone`` (of a whole sync with a ledger: how many records of each scope the source no longer gives), ``dry_run`` and
+    ``stopped`` (why a sync ended early) are there only where they apply.
     """
 
     failures: list[RecordProblem]
+    gone: dict[Scope, int]
     dry_run: bool
     stopped: str

@@ -16,12 +16,18 @@ from airflow_provider_halo.ledger.schema import KEY_LENGTH, RECORDS
 from airflow_provider_halo.ledger.statements import ChangedRows, Upsert, key_parameter, rows_by_key
 from airflow_provider_halo.records.problem import Scope
 
-__all__ = ["AT_ONCE", "AcknowledgedRecords", "Acknowledgement", "KnownRecord", "is_keepable", "utc_now"]
+__all__ = ["AT_ONCE", "AcknowledgedRecords", "Acknowledgement", "KnownRecord", "SentRecord", "is_keepable", "utc_now"]
 
 AT_ONCE: Final = 1_000  # records that one statement reads or writes
 
 # Not a parameter: PyMySQL takes none in the part of an upsert that changes a row.
 _ONE: Final[sa.ColumnElement[int]] = sa.literal_column("1")
+
+# Whether Halo has taken a record once, or may have: the answer was lost. A row that was only refused, or forgotten before
+# anything was sent, is none. `AcknowledgedRecords.sent` says the same.
+_SENT: Final[sa.ColumnElement[bool]] = sa.or_(
+    RECORDS.c.acknowledged_at.is_not(None), sa.and_(RECORDS.c.run_id.is_not(None), RECORDS.c.refused.is_(None))
+)
 
 
 class KnownRecord(NamedTuple):
@@ -35,6 +41,17 @@ class KnownRecord(NamedTuple):
     fingerprint: bytes | None
     token: int
     refused: bytes | None
+
+
+class SentRecord(NamedTuple):
+    """A record that was sent.
+
+    :param fingerprint: of what Halo has; None when that isn't known.
+    :param acknowledged_at: when Halo said yes last (UTC); None where the only answer was lost.
+    """
+
+    fingerprint: bytes | None
+    acknowledged_at: datetime | None
 
 
 class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -68,6 +85,7 @@ class AcknowledgedRecords:
         here = {"plan_id": plan_id, "scope": sa.bindparam("of_scope")}
         self._known = rows_by_key(dialect, RECORDS, ["key", "fingerprint", "token", "refused"], here)
         self._parts = rows_by_key(dialect, RECORDS, ["key", "parts", "token"], here)
+        self._sent = rows_by_key(dialect, RECORDS, ["key", *SentRecord._fields, "run_id", "refused"], here)
         self._run_ids = rows_by_key(dialect, RECORDS, ["key", "run_id"], here)
         self._mark_in_flight = Upsert(dialect, RECORDS, ["plan_id", "scope", "key", "token"], _in_flight)
         self._forget = Upsert(dialect, RECORDS, ["plan_id", "scope", "key", "token"], _forgotten)
@@ -170,11 +188,11 @@ class AcknowledgedRecords:
         return int(self.database.read(lambda connection: connection.scalar(statement)) or 0)
 
     def size(self, scope: Scope) -> int:
-        """How many records of a scope have a row, whatever is known of them."""
+        """How many records of a scope were sent, as of `sent`."""
         statement = (
             sa.select(sa.func.count())
             .select_from(RECORDS)
-            .where(RECORDS.c.plan_id == self.plan_id, RECORDS.c.scope == scope)
+            .where(RECORDS.c.plan_id == self.plan_id, RECORDS.c.scope == scope, _SENT)
         )
         return int(self.database.read(lambda connection: connection.scalar(statement)) or 0)
 
@@ -190,19 +208,63 @@ class AcknowledgedRecords:
         """The run in which each of some records was written down last, at most `AT_ONCE`."""
         return {key: run_id for key, run_id in self._read(self._run_ids, scope, keys) if run_id is not None}
 
-    def keys_after(self, scope: Scope, key: str, count: int) -> list[str]:
-        """The next keys of a scope, in their order; for whoever walks through all of them."""
+    def keys_after(self, scope: Scope, key: str, count: int, *, sent: bool = True) -> list[str]:
+        """The next keys of a scope, in their order; for whoever walks through all of them.
+
+        :param sent: only of records that were sent, as of `sent`. Without that the database needn't look at the rows.
+        """
         statement = (
             sa.select(RECORDS.c.key)
             .where(RECORDS.c.plan_id == self.plan_id, RECORDS.c.scope == scope, RECORDS.c.key > key)
             .order_by(RECORDS.c.key)
             .limit(count)
         )
-        return list(self.database.read(lambda connection: connection.scalars(statement).all()))
+        if sent:
+            statement = statement.where(_SENT)
+        return self.database.read(lambda connection: _first_column(connection.execute(statement)))
+
+    def sent(self, scope: Scope, keys: Sequence[str]) -> dict[str, SentRecord]:
+        """Those of some records, at most `AT_ONCE`, that Halo has taken once, or may have: their answer was lost.
+
+        What was refused ever since, or only forgotten, isn't one of them.
+        """
+        rows = self._read(self._sent, scope, keys)
+        return {
+            key: SentRecord(fingerprint, acknowledged_at)
+            for key, fingerprint, acknowledged_at, run_id, refused in rows
+            if acknowledged_at is not None or (run_id is not None and refused is None)
+        }
+
+    def erase(self, scope: Scope, keys: Sequence[str], token: int | None) -> None:
+        """Know nothing of records any more, at most `AT_ONCE`, as if they had never been sent.
+
+        The rows stay, empty: another run that is sending one of them now must not take what it has read for its own.
+
+        :param token: of the rows, as `mark_in_flight` gave it. A row that somebody else has written since becomes unknown
+            instead. None erases all.
+        """
+        mine = sa.and_(RECORDS.c.plan_id == self.plan_id, RECORDS.c.scope == scope, RECORDS.c.key.in_(list(keys)))
+        unknown = {"fingerprint": None, "parts": None, "refused": None, "token": RECORDS.c.token + 1}
+        nothing = {**unknown, "run_id": None, "acknowledged_at": None}
+
+        def work(connection: sa.Connection) -> None:
+            if token is None:
+                connection.execute(sa.update(RECORDS).where(mine).values(nothing))
+                return
+            connection.execute(sa.update(RECORDS).where(mine, RECORDS.c.token == token).values(nothing))
+            connection.execute(sa.update(RECORDS).where(mine, RECORDS.c.token != token).values(unknown))
+
+        self.database.write(work)
 
     def _read(self, statement: sa.Executable, scope: Scope, keys: Sequence[str]) -> Sequence[Any]:
         parameters = {"of_scope": scope, "keys": key_parameter(self._dialect, keys)}
         return self.database.read(lambda connection: connection.execute(statement, parameters).all())
+
+
+def _first_column(result: sa.CursorResult[Any]) -> list[str]:
+    """The texts that a statement gives, taken from the driver's rows: SQLAlchemy's would take most of the time."""
+    rows = [] if result.cursor is None else result.cursor.fetchall()
+    return [key if isinstance(key, str) else bytes(key).decode() for (key,) in rows]
 
 
 def is_keepable(key: str) -> bool:
@@ -237,7 +299,7 @@ def _acknowledged(new: Any) -> Mapping[str, Any]:
         "parts": sa.case((as_read, new.parts), (same, RECORDS.c.parts), else_=sa.null()),
         "refused": sa.case((as_read, new.refused), else_=sa.null()),
         "run_id": new.run_id,
-        "acknowledged_at": new.acknowledged_at,
+        "acknowledged_at": sa.func.coalesce(new.acknowledged_at, RECORDS.c.acknowledged_at),
         # These two last: the others compare with what was there.
         "fingerprint": sa.case((sa.or_(as_read, same), new.fingerprint), else_=sa.null()),
         "token": sa.case((as_read, new.token), else_=RECORDS.c.token + _ONE),

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from airflow_provider_halo.api.limiting import Limiter
 from airflow_provider_halo.ledger.acknowledged import AcknowledgedRecords
 from airflow_provider_halo.ledger.database import PATIENCE, Database
+from airflow_provider_halo.ledger.gone import GoneRecords
 from airflow_provider_halo.ledger.rates import shared_limiter
 from airflow_provider_halo.ledger.rejects import Rejects
 from airflow_provider_halo.ledger.retired import RetiredParts
@@ -35,6 +36,7 @@ class PlanLedger:
     acknowledged: AcknowledgedRecords
     rejects: Rejects
     retired_parts: RetiredParts
+    gone: GoneRecords
     runs: Runs
 
 
@@ -143,6 +145,7 @@ class Ledger:
             acknowledged=AcknowledgedRecords(self._database, plan_id),
             rejects=Rejects(self._database, plan_id),
             retired_parts=RetiredParts(self._database, plan_id),
+            gone=GoneRecords(self._database, plan_id),
             runs=Runs(self._database, plan_id),
         )
 

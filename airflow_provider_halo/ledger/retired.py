@@ -95,6 +95,18 @@ class RetiredParts:
             Retired(name=row.name, entry=_entry(row.entry), since=row.retired_at, last_run=row.run_id) for row in rows
         ]
 
+    def sent(self, scope: Scope) -> dict[str, ContextEntry | None]:
+        """What records of a scope were ever sent, but for what `halo retire` has emptied.
+
+        :return: by ``traits.NAME`` and ``context.KEY``: entries with the value that empties them, traits with None.
+        """
+        statement = (
+            sa.select(NAMES.c.name, NAMES.c.entry).where(NAMES.c.plan_id == self._plan_id).order_by(NAMES.c.name)
+        )
+        rows = self._database.read(lambda connection: connection.execute(statement).all())
+        prefix = f"{scope}."
+        return {row.name.removeprefix(prefix): _entry(row.entry) for row in rows if row.name.startswith(prefix)}
+
     def forget(self, names: Iterable[str]) -> None:
         """Forget names that were emptied in Halo."""
         statement = sa.delete(NAMES).where(NAMES.c.plan_id == self._plan_id, NAMES.c.name.in_(list(names)))

@@ -145,6 +145,13 @@ class Runs:
             lambda connection: connection.execute(sa.update(RUNS).where(RUNS.c.id == run_id).values(values))
         )
 
+    def discard(self, run_id: int) -> None:
+        """Forget a run that was only planned: one without a batch that has begun."""
+        batches = sa.select(sa.literal(1)).where(BATCHES.c.run_id == RUNS.c.id).exists()
+        self._database.write(
+            lambda connection: connection.execute(sa.delete(RUNS).where(RUNS.c.id == run_id, ~batches))
+        )
+
     def is_whole(self, run_id: int) -> bool:
         """Whether a run is of the whole plan and all companies."""
         statement = sa.select(RUNS.c.whole).where(RUNS.c.id == run_id)

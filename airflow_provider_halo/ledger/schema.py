@@ -14,6 +14,7 @@ from airflow_provider_halo.records.problem import STATUSES
 __all__ = [
     "BATCHES",
     "DIALECTS",
+    "GONE",
     "KEY_LENGTH",
     "METADATA",
     "NAMES",
@@ -30,7 +31,7 @@ __all__ = [
     "prepare",
 ]
 
-VERSION: Final = 2
+VERSION: Final = 3
 KEY_LENGTH: Final = 255  # characters of a key; a record with a longer one is sent each time, and not remembered
 DIALECTS: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
 
@@ -99,7 +100,8 @@ RECORDS: Final = sa.Table(
     # Changes with every write. Who read a row and writes it later finds out whether somebody else did in between.
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("run_id", _ID),
-    sa.Column("acknowledged_at", sa.DateTime),  # UTC, like all moments here
+    # The last time that Halo did, also where what it has isn't known by now. UTC, like all moments here.
+    sa.Column("acknowledged_at", sa.DateTime),
 )
 
 REJECTS: Final = sa.Table(
@@ -137,6 +139,7 @@ RUNS: Final = sa.Table(
     *_counts(),
     sa.Column("seconds", sa.Float, nullable=False, default=0.0),
     sa.Column("report", _LONG),  # JSON: counts and keys, as in XCom
+    sa.Column("gone", sa.Text),  # JSON: how many records of each scope the source no longer gives; null: not known
     sa.UniqueConstraint("plan_id", "run_key", name="halo_ledger_runs_key"),
     sa.Index("halo_ledger_runs_started", "plan_id", "started_at"),
 )
@@ -169,6 +172,20 @@ NAMES: Final = sa.Table(
     sa.Column("retired_at", sa.DateTime),  # when a run of the whole plan first went without it
 )
 
+# Records that Halo was sent and that the source no longer gives.
+GONE: Final = sa.Table(
+    "halo_ledger_gone",
+    METADATA,
+    sa.Column("plan_id", _ID, primary_key=True, autoincrement=False),
+    sa.Column("scope", _text_key(16), primary_key=True),
+    sa.Column("key", _text_key(KEY_LENGTH), primary_key=True),
+    sa.Column("since", sa.DateTime, nullable=False),  # when a run missed it first
+    sa.Column("last_seen", sa.DateTime),  # when the source was known to give it last
+    sa.Column("run_id", _ID, nullable=False),  # the last run that missed it; 0 once it was emptied, or has returned
+    # JSON: the traits that say in Halo that it is gone, to be taken back when it is sent again. Written before they are sent.
+    sa.Column("marked", sa.Text),
+)
+
 # Of each workspace with a limit of requests per second: until when the time is reserved for requests, in microseconds
 # since 1970 by the database's clock.
 RATES: Final = sa.Table(
@@ -183,8 +200,15 @@ def _add_rates(connection: sa.Connection) -> None:
     RATES.create(connection, checkfirst=True)  # there already, where a process was killed after making it
 
 
+def _add_gone(connection: sa.Connection) -> None:
+    GONE.create(connection, checkfirst=True)
+    # Looked up, as there is no "if not exists" for columns: MySQL keeps what a killed process had made.
+    if all(column["name"] != RUNS.c.gone.name for column in sa.inspect(connection).get_columns(RUNS.name)):
+        connection.execute(sa.text(f"ALTER TABLE {RUNS.name} ADD COLUMN {RUNS.c.gone.name} TEXT"))
+
+
 # What brings a ledger from a version to the next one. Each takes a connection that is in a transaction.
-_MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _add_rates}
+_MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _add_rates, 2: _add_gone}
 
 
 def kept_text(text: str, length: int) -> str:

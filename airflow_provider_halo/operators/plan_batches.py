@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_halo.plan.selection import Selection
     from airflow_provider_halo.source.batch import Batch
     from airflow_provider_halo.source.database import Sources
+    from airflow_provider_halo.sync.guard import GuardOptions
 
 __all__ = ["PlanBatchesOperator"]
 
@@ -46,9 +47,15 @@ class PlanBatchesOperator(StoppableOperator):
     :param ledger_conn_id: connection of the ledger's database; None takes ``[halo] ledger_conn_id``, ``none`` no ledger.
         Templated.
     :param halo_conn_id: connection of type ``halo`` that the run will use; None takes ``[halo] conn_id``. Templated.
-    :param max_changed: which share of the records that Halo is known to have may change or be missing (``50%``); None for
-        any. Counts from 1,000 known records on. Templated.
-    :param force: don't look. Templated.
+    :param max_changed: which share of the companies, or of the users, that Halo is known to have may change or be gone
+        (``50%``); None for any. Changes count from 1,000 known records on, gone ones from 100. Templated.
+    :param max_gone: of a plan with ``gone: empty``: how many companies, or users, may be emptied, a count or a share
+        (``5%``); None takes ``[halo] max_gone``. Templated.
+    :param dry_run: leave no trace in the ledger, and don't stop the run. Templated.
+    :param force: don't stop the run. Templated.
+
+    Of a whole plan it also looks for what is gone: records that were sent and that the source no longer gives. They are
+    named in the log and in ``halo status``; where the plan says ``gone: empty``, a batch of their own empties them.
     """
 
     template_fields: Sequence[str] = (
@@ -59,6 +66,8 @@ class PlanBatchesOperator(StoppableOperator):
         "ledger_conn_id",
         "halo_conn_id",
         "max_changed",
+        "max_gone",
+        "is_dry_run",
         "force",
     )
     ui_color = "#e8f0fe"
@@ -73,6 +82,8 @@ class PlanBatchesOperator(StoppableOperator):
         ledger_conn_id: Resolvable[str | None] = None,
         halo_conn_id: Resolvable[str | None] = None,
         max_changed: Resolvable[str | None] = None,
+        max_gone: Resolvable[int | str | None] = None,
+        dry_run: Resolvable[bool | str] = False,
         force: Resolvable[bool | str] = False,
         **kwargs: Any,
     ) -> None:
@@ -84,6 +95,8 @@ class PlanBatchesOperator(StoppableOperator):
         self.ledger_conn_id: Any = ledger_conn_id
         self.halo_conn_id: Any = halo_conn_id
         self.max_changed: Any = max_changed
+        self.max_gone: Any = max_gone
+        self.is_dry_run = dry_run  # `dry_run` is a method of every operator
         self.force = force
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
@@ -97,45 +110,66 @@ class PlanBatchesOperator(StoppableOperator):
             selection = select(plan, as_names(self.only, "only"))
             size = as_count(config.batch_size() if is_empty(self.batch_size) else self.batch_size, "batch_size")
             with airflow_sources() as sources:
+                company_ids = as_keys(self.company_ids, "company_ids") or None
+                most = min(_MOST_BATCHES, conf.getint("core", "max_map_length", fallback=1024))
                 batches = plan_batches(
                     plan,
                     selection,
                     sources,
                     batch_size=size,
-                    max_batches=min(_MOST_BATCHES, conf.getint("core", "max_map_length", fallback=1024)),
-                    company_ids=as_keys(self.company_ids, "company_ids") or None,
+                    max_batches=most - plan.plan.gone.empty,  # one is for what is gone
+                    company_ids=company_ids,
                 )
-                self._guard(context, plan, selection, batches, sources)
+                is_whole = selection == select(plan) and company_ids is None
+                batches = self._guard(context, plan, selection, batches, sources, is_whole=is_whole)
         for batch in batches:
             self.log.info("%s", batch.label)
         self._name_pools()
         return [batch.to_dict() for batch in batches]
 
     def _guard(
-        self, context: Context, plan: LoadedPlan, selection: Selection, batches: Sequence[Batch], sources: Sources
-    ) -> None:
+        self,
+        context: Context,
+        plan: LoadedPlan,
+        selection: Selection,
+        batches: list[Batch],
+        sources: Sources,
+        *,
+        is_whole: bool,
+    ) -> list[Batch]:
+        """Look before the run; the batches, and one more where something that is gone is to be emptied."""
         from airflow_provider_halo.delivery.report import Report
         from airflow_provider_halo.hooks.ledger import airflow_ledger
-        from airflow_provider_halo.sync.guard import GuardOptions, guard
+        from airflow_provider_halo.sync.gone import warn_without_ledger, with_gone_batch
+        from airflow_provider_halo.sync.guard import guard
         from airflow_provider_halo.sync.run import close_run
 
-        options = GuardOptions(
-            max_changed=NO_LIMIT
-            if is_empty(self.max_changed)
-            else Limit.parse(self.max_changed, "max_changed", share_only=True),
-            force=as_boolean(self.force, "force") or False,
-        )
+        is_dry_run = as_boolean(self.is_dry_run, "dry_run") or False
+        options = self._guard_options(is_dry_run=is_dry_run)
         with airflow_ledger(self.ledger_conn_id) as ledger:
             if ledger is None:
-                return
+                warn_without_ledger(plan)
+                return batches
             settings = HaloHook(self.halo_conn_id).settings
-            plan_ledger = ledger.of_plan(plan.name, settings)
+            run = ledger.open_run(plan.name, settings, run_key_of(context), whole=is_whole, writes=not is_dry_run)
             try:
-                guard(plan, selection, batches, sources=sources, plan_ledger=plan_ledger, options=options)
+                gone = guard(plan, selection, batches, sources=sources, run=run, options=options, is_whole=is_whole)
             except UnlikelyChange as stopped:
                 run = ledger.open_run(plan.name, settings, run_key_of(context), whole=False)
                 close_run(run, Report(stopped=str(stopped)), reason=str(stopped))
                 raise
+            return with_gone_batch(plan, batches, gone)
+
+    def _guard_options(self, *, is_dry_run: bool) -> GuardOptions:
+        from airflow_provider_halo.sync.guard import GuardOptions
+
+        return GuardOptions(
+            max_changed=NO_LIMIT
+            if is_empty(self.max_changed)
+            else Limit.parse(self.max_changed, "max_changed", share_only=True),
+            max_gone=config.max_gone() if is_empty(self.max_gone) else Limit.parse(self.max_gone, "max_gone"),
+            force=as_boolean(self.force, "force") or is_dry_run,
+        )
 
     def _name_pools(self) -> None:
         """Say which pool the batches wait for: Airflow lets tasks of a pool that isn't there wait in silence."""

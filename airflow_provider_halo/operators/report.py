@@ -29,8 +29,8 @@ class ReportOperator(DataOperator):
     It runs whatever became of the batches, and fails when a batch gave no report, when one was stopped or could not
     deliver records, when more were rejected than allowed, or when the plan's queries gave nothing at all.
 
-    With a ledger it writes down how the run ended, and warns of traits and entries that were sent and that the plan no
-    longer has. When the run is done, an asset event of ``halo://DAG_ID`` carries the counts, for DAGs that wait for it:
+    With a ledger it writes down how the run ended, says how many records are gone (``gone``: sent earlier, and no longer in
+    the source), and warns of traits and entries that were sent and that the plan no longer has. When the run is done, an asset event of ``halo://DAG_ID`` carries the counts, for DAGs that wait for it:
     ``schedule=[Asset("halo://halo_weekly_sync")]``; ``outlets=[]`` leaves it out.
 
     :param reports: ``sync.output``: the reports of the batches.
@@ -86,13 +86,15 @@ class ReportOperator(DataOperator):
         raise AirflowFailException(reason)
 
     def _close(self, context: Context, report: Report, reason: str | None) -> None:
-        """Write down how the run ended. A dry run has left no trace, and gets none."""
+        """Write down how the run ended. Of a dry run nothing stays, not what `PlanBatchesOperator` has begun either."""
         from airflow_provider_halo.hooks.ledger import airflow_ledger
         from airflow_provider_halo.sync.run import close_run
 
         with airflow_ledger(self.ledger_conn_id) as ledger:
-            if ledger is not None and not report.dry_run:
-                for run in ledger.runs_of(run_key_of(context)):
+            for run in [] if ledger is None else ledger.runs_of(run_key_of(context)):
+                if report.dry_run:
+                    run.plan_ledger.runs.discard(run.id)
+                else:
                     close_run(run, report, reason=reason, keep_days=config.ledger_keep_days())
 
     def _announce(self, context: Context, report: Report) -> None:

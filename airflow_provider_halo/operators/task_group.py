@@ -37,6 +37,7 @@ def halo_sync(
     retry_rejected: Resolvable[bool | str] = False,
     max_rejected: Resolvable[int | str | None] = None,
     max_changed: Resolvable[str | None] = None,
+    max_gone: Resolvable[int | str | None] = None,
     force: Resolvable[bool | str] = False,
     allow_empty: bool = False,
     halo_conn_id: Resolvable[str | None] = None,
@@ -68,8 +69,10 @@ def halo_sync(
     :param retry_rejected: with a ledger, try records again that Halo has refused and that haven't changed since.
     :param max_rejected: how many records of the run may be rejected, a count or a share (``1%``); None takes ``[halo]
         max_rejected``.
-    :param max_changed: with a ledger, which share of the records that Halo has may change or be missing before anything is
-        sent (``50%``), or ``none`` for any; None takes ``[halo] max_changed``.
+    :param max_changed: with a ledger, which share of the companies, or of the users, that Halo has may change or be gone
+        before anything is sent (``50%``), or ``none`` for any; None takes ``[halo] max_changed``.
+    :param max_gone: with a ledger and ``gone: empty`` in the plan, how many companies, or users, may be emptied, a count or
+        a share (``5%``), or ``none`` for any; None takes ``[halo] max_gone``.
     :param force: with a ledger, don't check for an unlikely change.
     :param allow_empty: a run that read no record at all is fine.
     :param halo_conn_id: connection of type ``halo``; None takes ``[halo] conn_id``.
@@ -90,6 +93,8 @@ def halo_sync(
             company_ids=company_ids,
             batch_size=batch_size,
             max_changed=str(config.max_changed()) if max_changed is None else max_changed,
+            max_gone=max_gone,
+            dry_run=dry_run,
             force=force,
             halo_conn_id=halo_conn_id,
             ledger_conn_id=ledger_conn_id,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_halo.plan.checks import query_of
+from airflow_provider_halo.plan.departures import needs_ledger
 from airflow_provider_halo.plan.messages import join_names
 from airflow_provider_halo.plan.model import Entry, LoadedPlan, Query
 from airflow_provider_halo.plan.sql_text import quoted_templates, selects_everything
@@ -252,6 +253,7 @@ def _check_quality(plan: LoadedPlan) -> Iterator[Finding]:
     yield from _unsent(plan)
     yield from _or_ok("all-columns", "every query names its columns", _all_columns(plan))
     yield from _or_ok("templates", "", _templates(plan))
+    yield from _needs_ledger(plan)
     yield from _questions(plan)
 
 
@@ -339,6 +341,12 @@ def _templates(plan: LoadedPlan) -> Iterator[Finding]:
         for template in quoted_templates(query.statement):
             text = f"{query.name}: {template} in quotes goes to the database as it is, because templates aren't filled in: remove it"
             yield Finding(rule="templates", severity="warn", text=text, location=_location(query))
+
+
+def _needs_ledger(plan: LoadedPlan) -> Iterator[Finding]:
+    for name in needs_ledger(plan):
+        text = f"{name} has no effect without a ledger ([halo] ledger_conn_id), which alone knows who has left"
+        yield Finding(rule="ledger", severity="unknown", text=text, location=plan.path)
 
 
 def _questions(plan: LoadedPlan) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from airflow_provider_halo.contract import MOMENT_TRAITS, USER_TRAITS
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan import checks
 from airflow_provider_halo.plan.definitions import Definitions
+from airflow_provider_halo.plan.departures import check_departures
 from airflow_provider_halo.plan.messages import Problems, dotted_path, explain_validation
 from airflow_provider_halo.plan.model import (
     QUERY_SCOPES,
@@ -113,6 +114,7 @@ class _Loader:
             if scope in QUERY_SCOPES and isinstance(block, dict):
                 queries.extend(self._scope(scope, block))
         checks.check_questions(self._data, queries, self._problems)
+        check_departures(self._data, self._problems)
         self._report_missing_sources()
         return tuple(query for query in queries if not self._is_off(query))
 

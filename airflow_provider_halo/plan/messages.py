@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
-from airflow_provider_halo.plan.model import Companies, Entry, Plan, Question, Traits, Users
+from airflow_provider_halo.plan.model import Companies, Entry, Gone, NoCompany, Plan, Question, Traits, Users
 from airflow_provider_halo.plan.yaml_text import Document, KeyPath
 from airflow_provider_halo.records.moments import EPOCHS
 
@@ -26,6 +26,8 @@ _MISSING = {
     "traits": "Give it a query: `traits: {sql: SELECT …}`.",
     "sql": "Write the SELECT that returns the rows.",
     "label": "Say in a few words what the AI is shown, for example `label: Connected Integrations`.",
+    "id": "Write the key that this company has in Halo, for example `id: none`.",
+    "name": "Write the name that the AI reads, for example `name: No company`.",
     "ask": "Write the question as customers ask it.",
     "answered_by": "List the keys that answer it, for example `[companies.context.integrations]`.",
 }
@@ -84,6 +86,8 @@ def explain_validation(error: ErrorDetails) -> tuple[KeyPath, str]:
     path = error["loc"]
     kind = error["type"]
     value = error["input"]
+    if path == ("gone",) and kind in {"model_type", "model_attributes_type"}:
+        return path, f"is {format_value(value)}, but must be tell, empty, or a mapping such as {{empty: true}}."
     name = str(path[-1]) if path else ""
     if kind == "extra_forbidden":
         known = list(_model_at(path[:-1]).model_fields)
@@ -104,6 +108,10 @@ def _model_at(path: KeyPath) -> type[BaseModel]:
             return Companies
         case ("users",):
             return Users
+        case ("users", "no_company"):
+            return NoCompany
+        case ("gone",):
+            return Gone
         case (_, "traits"):
             return Traits
         case (_, "context", _):

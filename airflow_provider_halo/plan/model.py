@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from airflow_provider_halo.exceptions import PlanProblem
 from airflow_provider_halo.records.moments import Epoch
@@ -18,7 +18,9 @@ __all__ = [
     "Companies",
     "Definition",
     "Entry",
+    "Gone",
     "LoadedPlan",
+    "NoCompany",
     "Nulls",
     "Plan",
     "Query",
@@ -83,6 +85,13 @@ class Companies(_Model):
     context: dict[str, Entry] = Field(default_factory=dict)
 
 
+class NoCompany(_Model):
+    """The company in Halo of users that have left theirs."""
+
+    id: str
+    name: str
+
+
 class Users(_Model):
     """The users of the product, each with the company it belongs to."""
 
@@ -92,6 +101,23 @@ class Users(_Model):
     context: dict[str, Entry] = Field(default_factory=dict)
     prefer: _Strings = ()
     send_context: bool = True
+    no_company: NoCompany | None = None
+
+
+class Gone(_Model):
+    """What becomes of records in Halo that the source no longer gives. Written as `tell`, `empty` or a mapping.
+
+    :param empty: whether they are emptied; else they are only told.
+    :param set: traits that they are given when they are emptied.
+    """
+
+    empty: bool = True
+    set: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: Any) -> Any:
+        return {"empty": value == "empty"} if value in ("tell", "empty") else value
 
 
 class Question(_Model):
@@ -111,6 +137,7 @@ class Plan(_Model):
     define: dict[str, str] = Field(default_factory=dict)
     companies: Companies | None = None
     users: Users | None = None
+    gone: Gone = Gone(empty=False)
     questions: Annotated[tuple[Question, ...], Field(strict=False)] = ()
 
 

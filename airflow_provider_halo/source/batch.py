@@ -17,12 +17,13 @@ Key: TypeAlias = "int | str | UUID"
 class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One batch, as it travels through XCom (`to_dict`, `from_dict`).
 
-    Exactly one of four shapes:
+    Exactly one of five shapes:
 
     - a range of company keys, half open: ``first <= key < next``; None as a bound leaves that side open;
     - ``no_company``: the users that belong to no company;
     - ``companies``: these companies and their users (`users_too`), and no others;
-    - ``user``: this one user, with ``companies`` holding its company when that is to be sent too.
+    - ``user``: this one user, with ``companies`` holding its company when that is to be sent too;
+    - ``gone``: the records that the run's look has found to be gone, which are emptied.
 
     :param key_type: type of the company keys, so that bounds are bound as what they are.
     :param user_key_type: type of ``user``.
@@ -42,6 +43,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     user: int | str | None = None
     user_key_type: KeyType = "integer"
     repeated_users: bool | None = None
+    gone: bool = False
     index: int = 1
     of: int = 1
     expected_companies: int | None = None
@@ -74,6 +76,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
             head = ", ".join(str(key) for key in self.companies[:3])
             more = len(self.companies) - 3
             return f"companies {head}" + (f" and {more} more" if more > 0 else "")
+        if self.gone:
+            return f"{self.index}/{self.of}: records that are gone"
         users = "" if self.expected_users is None else f", {self.expected_users:,} users"
         return f"{self.index}/{self.of}: {self._range_label}{users}"
 

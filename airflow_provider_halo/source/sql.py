@@ -22,6 +22,7 @@ __all__ = [
     "Range",
     "Records",
     "first_rows_of",
+    "keys_in_order",
     "narrowed",
     "own_columns",
     "range_of",
@@ -163,6 +164,14 @@ def repeated(query: Query, dialect: Dialect, *, by_text: bool = False) -> sa.Tex
         types = f"SELECT COUNT(DISTINCT typeof({key})) > 1 FROM {rows}"  # noqa: S608 (likewise)
         several = f"SELECT ({several}) + ({types})"
     return sa.text(several)
+
+
+def keys_in_order(query: Query, dialect: Dialect) -> sa.TextClause:
+    """The keys of all of the query's rows, ordered as `narrowed` orders them."""
+    key = f"q.{_quoted(query.key, dialect)}"
+    order = _TEXT_ORDER.get(dialect.name, "{0}").format(key)
+    inner = _inner(query, ["(1 = 1)"] * len(query.statement.placements))
+    return sa.text(f"SELECT {key} FROM ({inner}\n) q ORDER BY {order}")  # noqa: S608 (the plan's own SQL; no value is pasted)
 
 
 def unnarrowed(query: Query, *columns: str) -> sa.Subquery:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient, Stats
@@ -28,7 +28,9 @@ from airflow_provider_halo.source.database import Sources
 from airflow_provider_halo.source.read import ReadStats, read_payloads
 from airflow_provider_halo.sync.company_lookup import CompanyLookup
 from airflow_provider_halo.sync.gc_frozen import gc_frozen
+from airflow_provider_halo.sync.gone_batch import empty_gone
 from airflow_provider_halo.sync.ledger_session import LedgerSession
+from airflow_provider_halo.sync.no_company import NoCompany
 from airflow_provider_halo.sync.options import SyncOptions
 from airflow_provider_halo.sync.progress import Progress
 from airflow_provider_halo.sync.stopped import SyncStopped
@@ -66,7 +68,12 @@ def sync_batch(
     """
     if limiter is None and run is not None:
         limiter = run.limiter(settings)
-    batch_run = _BatchRun(plan, batch, sources, settings, options or SyncOptions(), run, limiter)
+    options = options or SyncOptions()
+    if batch.gone:
+        return empty_gone(
+            plan, batch, sources=sources, settings=settings, run=run, limiter=limiter, dry_run=options.dry_run
+        )
+    batch_run = _BatchRun(plan, batch, sources, settings, options, run, limiter)
     with gc_frozen():
         return run_blocking(batch_run.run())
 
@@ -96,10 +103,12 @@ class _BatchRun:
         self._companies = KnownCompanies()
         self._lookup = CompanyLookup(plan, self._selection, sources, self._companies)
         self._session: LedgerSession | None = None
+        self._no_company: NoCompany | None = None
         if run is not None:
             self._session = LedgerSession(
                 run, plan, self._selection, batch, self._read_stats, options, links=self._links
             )
+            self._no_company = NoCompany.of(run, plan, writes=not options.dry_run)
 
     async def run(self) -> Report:
         progress = Progress(self._batch, lambda: self._tally.so_far, links=self._links)
@@ -157,7 +166,12 @@ class _BatchRun:
                 await self._deliver_users(delivery, users)
 
     async def _deliver_users(self, delivery: Delivery | DryRun, chunks: Chunks) -> None:
-        users = self._lookup.before(chunks) if self._links and self._batch.user is not None else chunks
+        users: AsyncIterator[list[Change]] = chunks
+        if self._links:
+            if self._batch.user is not None:
+                users = self._lookup.before(users)
+            if self._no_company is not None:
+                users = self._no_company.before(users, delivery, self._take)
         decide_link = self._companies.decide_link
         if not self._selection.users:
             await delivery.links(users, decide_link=decide_link)

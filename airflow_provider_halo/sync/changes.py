@@ -8,6 +8,8 @@ from hashlib import blake2b
 from itertools import chain, islice
 from typing import Final
 
+import msgspec
+
 from airflow_provider_halo.delivery.change import Change, Mark
 from airflow_provider_halo.delivery.outcome import Outcome, rejection_of
 from airflow_provider_halo.ledger.acknowledged import AT_ONCE, KnownRecord
@@ -33,6 +35,7 @@ class ChangeOptions:
     :param full: send what hasn't changed, too.
     :param retry_rejected: try records again that Halo has refused as they are.
     :param writes: whether anything is sent, so that the ledger must be told before.
+    :param no_company: the company that users are linked to who had one and have none any more; None leaves their links.
     """
 
     records: bool = True
@@ -40,6 +43,7 @@ class ChangeOptions:
     full: bool = False
     retry_rejected: bool = False
     writes: bool = True
+    no_company: str | None = None
 
 
 def change_finder(  # noqa: PLR0917 (whose changes, and how they are found)
@@ -88,12 +92,14 @@ class ChangeFinder:
         """
         records = chain.from_iterable(blocks)
         while block := list(islice(records, AT_ONCE)):
-            payloads = []
+            payloads: list[Payload] = []
             for record in block:
                 if isinstance(record, Payload):
                     payloads.append(record)
                 else:
                     yield rejection_of(record)
+            if self._options.no_company is not None and self._options.links:
+                payloads = self._moved_to(self._options.no_company, payloads)
             yield from self._find_in_block(payloads)
 
     def refusal(self, fingerprint: bytes) -> bytes:
@@ -195,6 +201,17 @@ class ChangeFinder:
                 unchanged_links += 1
         return unchanged_links, due
 
+    def _moved_to(self, no_company: str, users: Sequence[Payload]) -> list[Payload]:
+        """The users, those with that company who have none and were linked to one."""
+        without = [user.key for user in users if user.company_id is None]
+        linked = self._acknowledged.sent("links", without) if without else {}
+        return [
+            msgspec.structs.replace(user, company_id=no_company)
+            if user.company_id is None and user.key in linked
+            else user
+            for user in users
+        ]
+
     def _mark_links(self, users: Sequence[Payload]) -> list[Mark | None]:
         """For each user what the ledger has of its link; None where Halo has the link as it is, or there is none."""
         companies = {user.company_id for user in users if user.company_id is not None}
@@ -222,11 +239,29 @@ class ChangeFinder:
         )
         if not at_risk:
             return marks
+        self._note_moved(
+            {user.key: mark.fingerprint for user, mark in zip(users, marks, strict=True) if mark}, known_by_key
+        )
         new_token = self._acknowledged.mark_in_flight("links", list(at_risk))
         return [
             mark if mark is None or user.key not in at_risk else Mark(mark.fingerprint, new_token)
             for user, mark in zip(users, marks, strict=True)
         ]
+
+    def _note_moved(self, fingerprints: Mapping[str, bytes], known_by_key: Mapping[str, KnownRecord]) -> None:
+        """Note the links that users have left for another company's: Halo documents no way to take the former one back.
+
+        Before they are made unknown, since a run that is tried again finds nothing to tell.
+        """
+        no_company = self._options.no_company
+        none = None if no_company is None else link_fingerprint(no_company)
+        moved = [
+            key
+            for key, fingerprint in fingerprints.items()
+            if known_by_key[key].fingerprint not in {None, none, fingerprint}
+        ]
+        if moved:
+            self._run.plan_ledger.gone.note(self._run.id, "links", dict.fromkeys(moved))
 
     def _known(self, scope: Scope, fingerprints: dict[str, bytes], count: int) -> dict[str, KnownRecord]:
         """What the ledger has of records; those that it knows to be as they are may be missing.

@@ -28,6 +28,9 @@ class CompanyLookup:
         self._selection = selection
         self._sources = sources
         self._companies = companies
+        no_company = None if plan.plan.users is None else plan.plan.users.no_company
+        # Of the company of those who have left theirs the source knows nothing.
+        self._not_looked_up = set() if no_company is None else {no_company.id}
 
     async def read(self, batch: Batch) -> None:
         """Read the companies of a batch.
@@ -41,7 +44,7 @@ class CompanyLookup:
         """Pass on users that were named one by one, once their companies have been looked up."""
         async for chunk in chunks:
             company_ids = {user.payload.company_id for user in chunk if user.payload.company_id is not None}
-            missing = sorted(company_ids - self._companies.seen)
+            missing = sorted(company_ids - self._companies.seen - self._not_looked_up)
             if missing and self._plan.traits("companies"):
                 batches = await asyncio.to_thread(
                     plan_batches, self._plan, self._selection, self._sources, company_ids=missing

@@ -1,4 +1,4 @@
-"""Stops a run before it sends anything, where a query no longer returns rows, or where too much would change."""
+"""Looks before a run at what is gone, and stops it where a query no longer returns rows, or where too much would change."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ from airflow_provider_halo.ledger.ledger import PlanLedger, Run
 from airflow_provider_halo.limit import NO_LIMIT, Limit
 from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
+from airflow_provider_halo.records.problem import Scope
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources, ask, engine_of
 from airflow_provider_halo.source.read import read_payloads
 from airflow_provider_halo.source.sql import unnarrowed
+from airflow_provider_halo.sync.gone import Gone, look_for_gone
 from airflow_provider_halo.sync.ledger_session import read_only_finder
+from airflow_provider_halo.sync.no_company import refuse_real_company
 
 __all__ = ["LEAST_KNOWN", "GuardOptions", "guard"]
 
 log = logging.getLogger(__name__)
 
-LEAST_KNOWN: Final = 1_000  # records that the ledger must know before a share of them means something
+LEAST_KNOWN: Final = 1_000  # records that the ledger must know before a share of them that changes means something
+LEAST_SENT: Final = 100  # records that must have been sent before a share of them that is gone means something
 _INTERVAL: Final = 5.0  # seconds between two lines in the log
 
 
@@ -36,11 +40,13 @@ _INTERVAL: Final = 5.0  # seconds between two lines in the log
 class GuardOptions:
     """What a run must not do without being told to.
 
-    :param max_changed: which share of the records that Halo is known to have may change, or be missing.
+    :param max_changed: which share of the companies, or of the users, that Halo is known to have may change or be gone.
+    :param max_gone: how many companies, or users, may be emptied because they are gone.
     :param force: do it all the same.
     """
 
     max_changed: Limit = NO_LIMIT
+    max_gone: Limit = NO_LIMIT
     force: bool = False
 
 
@@ -50,25 +56,75 @@ def guard(
     batches: Sequence[Batch],
     *,
     sources: Sources,
-    plan_ledger: PlanLedger,
+    run: Run,
     options: GuardOptions,
-) -> None:
+    is_whole: bool,
+) -> Gone | None:
     """Look before a run: compare what the source gives with what the ledger has.
 
     The share of changed records costs a reading of the source, which ends as soon as enough is known to be unchanged: at
-    half of it, in most weeks.
+    half of it, in most weeks. What is gone costs a reading of the keys.
 
     :param batches: the run's.
-    :param plan_ledger: the plan's, in the ledger.
+    :param run: the run in the ledger; one without an id leaves no trace.
+    :param is_whole: whether it reads the whole plan and all companies: only then it can know what is gone.
+    :return: what is gone, where it is known.
     :raises UnlikelyChange: when it should not go on.
+    :raises PlanError: when a company has the key of `users.no_company`.
     :raises SourceError: when a database can't be reached or refuses a query.
     """
+    refuse_real_company(plan, sources)
+    if not options.force:
+        _refuse_empty_queries(plan, selection, sources, run.plan_ledger)
+    gone = look_for_gone(plan, sources, run) if is_whole else None
+    if gone is not None:
+        gone.to_log()
     if options.force:
-        return
-    _refuse_empty_queries(plan, selection, sources, plan_ledger)
-    if options.max_changed is not None:
-        comparison = _Comparison(plan, selection, sources, plan_ledger)
+        return gone
+    if gone is not None:
+        _refuse_too_many_gone(gone, options.max_changed)
+        if plan.plan.gone.empty:
+            _refuse_to_empty_too_many(gone, options.max_gone)
+    if options.max_changed.percent is not None:
+        comparison = _Comparison(plan, selection, sources, run.plan_ledger)
         comparison.refuse_too_many_changes(batches, options.max_changed)
+    return gone
+
+
+def _refuse_too_many_gone(gone: Gone, max_changed: Limit) -> None:
+    """Refuse to go on when a share of one scope is gone, however much of the others is there.
+
+    The limit itself is too much already, unless it is all of them: half of all users don't leave in a week.
+    """
+    for scope, count in gone.counts.items():
+        if not count or gone.known[scope] < LEAST_SENT:
+            continue
+        most = max_changed.maximum(gone.known[scope])
+        if count > most or (count == most < gone.known[scope]):
+            raise UnlikelyChange(
+                f"Of {_of_scope(gone, scope)}: max_changed={max_changed} is reached. Nothing was sent. Look why the "
+                "source doesn't give them any more; if they really are gone, run it with force (--force)."
+            )
+
+
+def _refuse_to_empty_too_many(gone: Gone, max_gone: Limit) -> None:
+    for scope in QUERY_SCOPES:
+        count = gone.counts.get(scope, 0)
+        if count and not max_gone.allows(count, gone.known[scope]):
+            raise UnlikelyChange(
+                f"Of {_of_scope(gone, scope)}: the plan's gone: empty would empty more than max_gone={max_gone}. Nothing "
+                "was sent. If they really are gone, raise max_gone (--max-gone), or run it with force (--force)."
+            )
+
+
+def _of_scope(gone: Gone, scope: Scope) -> str:
+    count, known = gone.counts[scope], gone.known[scope]
+    what = (
+        "links that Halo was sent, {0} have been left"
+        if scope == "links"
+        else f"{scope} that Halo was sent, {{0}} are gone"
+    )
+    return f"{known:,} {what.format(f'{count:,} ({count / known:.0%})')} ({gone.names(scope)})"
 
 
 def _refuse_empty_queries(plan: LoadedPlan, selection: Selection, sources: Sources, plan_ledger: PlanLedger) -> None:
@@ -114,25 +170,35 @@ class _Comparison:
         self._last_line = time.monotonic()
 
     def refuse_too_many_changes(self, batches: Sequence[Batch], max_changed: Limit) -> None:
-        """Read until enough records are known to be unchanged.
+        """Read until enough records of each scope are known to be unchanged. Scopes that the ledger knows few of count as one.
 
         :raises UnlikelyChange: when there aren't as many.
         """
         scopes: list[QueryScope] = [scope for scope in QUERY_SCOPES if self._selection.sends(scope)]
-        known = self._plan_ledger.acknowledged.counts(scopes)
-        if known < LEAST_KNOWN:
-            return
+        known = {scope: self._plan_ledger.acknowledged.counts([scope]) for scope in scopes}
+        groups = [[scope] for scope in scopes if known[scope] >= LEAST_KNOWN]
+        groups.append([scope for scope in scopes if known[scope] < LEAST_KNOWN])
+        for group in groups:
+            total = sum(known[scope] for scope in group)
+            if total >= LEAST_KNOWN:
+                self._refuse_too_many_changes(group, batches, total, max_changed)
+
+    def _refuse_too_many_changes(
+        self, group: Sequence[QueryScope], batches: Sequence[Batch], known: int, max_changed: Limit
+    ) -> None:
+        self._read = self._unchanged = 0
         enough = known - max_changed.maximum(known)
         for batch in batches:
-            for scope in scopes:
+            for scope in group:
                 if self._unchanged < enough:
                     self._compare(scope, batch, enough)
         if self._unchanged >= enough:
             return
         differing = known - self._unchanged
+        what = group[0] if len(group) == 1 else "records"
         raise UnlikelyChange(
-            f"Of {known:,} records that Halo is known to have, {differing:,} ({differing / known:.0%}) would change or are "
-            f"no longer there; more than max_changed={max_changed}. The source returns {self._read:,} records. Nothing "
+            f"Of {known:,} {what} that Halo is known to have, {differing:,} ({differing / known:.0%}) would change or are "
+            f"no longer there; more than max_changed={max_changed}. The source returns {self._read:,} {what}. Nothing "
             "was sent. Look at a few of them with --dry-run; if they are right, run it with force (--force)."
         )
 

@@ -22,6 +22,7 @@ from airflow_provider_halo.sync.acknowledgements import Acknowledgements
 from airflow_provider_halo.sync.changes import ChangeFinder, ChangeOptions, change_finder
 from airflow_provider_halo.sync.ledger_writer import LedgerWriter
 from airflow_provider_halo.sync.options import SyncOptions
+from airflow_provider_halo.sync.returned import without_marks
 
 __all__ = ["LedgerSession", "read_only_finder"]
 
@@ -55,9 +56,13 @@ class LedgerSession:
         self._named_scopes: set[QueryScope] = set()
         self._finders = _finders(run, plan, selection, options, links=links)
         self._writer: LedgerWriter | None = None
+        self._has_marked = False  # whether emptied records have traits that say they are gone
         if not options.dry_run:
             rows_of = Acknowledgements(plan, self._finders).of
-            self._writer = LedgerWriter(run, rows_of, has_rejects=run.plan_ledger.rejects.any())
+            self._has_marked = run.plan_ledger.gone.any_marked()
+            self._writer = LedgerWriter(
+                run, rows_of, has_rejects=run.plan_ledger.rejects.any(), has_marked=self._has_marked
+            )
 
     def __enter__(self) -> LedgerSession:
         if self._writer is not None:
@@ -85,7 +90,8 @@ class LedgerSession:
 
     def changes(self, scope: QueryScope, blocks: Iterable[Sequence[Payload | Problem]]) -> Iterator[Change | Outcome]:
         """What of a scope's records is to be sent, and the outcomes of what isn't. Reads no faster than is written."""
-        for change in self._finders[scope].find(blocks):
+        changes = self._finders[scope].find(blocks)
+        for change in without_marks(changes, scope, self._run.plan_ledger.gone) if self._has_marked else changes:
             self._note_names(scope)
             if self._writer is not None:
                 self._writer.wait_for_room()
@@ -124,6 +130,7 @@ def _finders(
     run: Run, plan: LoadedPlan, selection: Selection, options: SyncOptions, *, links: bool
 ) -> dict[QueryScope, ChangeFinder]:
     finders: dict[QueryScope, ChangeFinder] = {}
+    no_company = None if plan.plan.users is None else plan.plan.users.no_company
     for scope in QUERY_SCOPES:
         # Whoever is sent by users/identify is marked as active by it, whatever the ledger has.
         identifies = options.activity and scope == "users"
@@ -133,6 +140,7 @@ def _finders(
             full=options.full or identifies,
             retry_rejected=options.retry_rejected or options.activity,
             writes=not options.dry_run,
+            no_company=None if no_company is None else no_company.id,
         )
         endpoint = USERS_IDENTIFY if identifies else _ENDPOINTS[scope]
         finders[scope] = change_finder(run, plan, selection, scope, endpoint, change_options)

@@ -28,6 +28,7 @@ class LedgerWriter:
 
     :param rows_of: what an outcome is written down as; called in the thread.
     :param has_rejects: whether the ledger has rejections of the plan, which a stored record ends.
+    :param has_marked: whether it has emptied records with traits that say they are gone, which a stored record hasn't.
     :raises LedgerError: on leaving, when the database could not be used.
     """
 
@@ -37,10 +38,12 @@ class LedgerWriter:
         rows_of: Callable[[Outcome], tuple[list[Acknowledgement], list[Rejection]]],
         *,
         has_rejects: bool,
+        has_marked: bool,
     ) -> None:
         self._run = run
         self._rows_of = rows_of
         self._has_rejects = has_rejects
+        self._has_marked = has_marked
         self._outcomes: list[Outcome] = []
         self._waiting = 0
         self._changed = threading.Condition()
@@ -106,7 +109,7 @@ class LedgerWriter:
             acknowledged, rejected = self._rows_of(outcome)
             acknowledgements += acknowledged
             rejections += rejected
-        stored = _stored_keys(acknowledgements) if self._has_rejects else {}
+        stored = _stored_keys(acknowledgements) if self._has_rejects or self._has_marked else {}
         self._has_rejects = self._has_rejects or bool(rejections)
         plan_ledger = self._run.plan_ledger
 
@@ -116,6 +119,8 @@ class LedgerWriter:
             for scope, keys in stored.items():
                 for at in range(0, len(keys), AT_ONCE):
                     plan_ledger.rejects.delete(connection, scope, keys[at : at + AT_ONCE])
+                    if self._has_marked:
+                        plan_ledger.gone.unmark(connection, scope, keys[at : at + AT_ONCE])
             plan_ledger.rejects.add(connection, self._run.id, rejections)
 
         if acknowledgements or rejections:

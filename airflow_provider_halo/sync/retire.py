@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing
 from typing import Final
 
 import sqlalchemy as sa
 
 from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient, Stats
-from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.delivery.change import Change
-from airflow_provider_halo.delivery.chunks import Chunks
 from airflow_provider_halo.delivery.deliver import Delivery
 from airflow_provider_halo.delivery.outcome import Outcome, as_change
 from airflow_provider_halo.delivery.report import Report, Tally
@@ -22,11 +19,10 @@ from airflow_provider_halo.ledger.ledger import Run
 from airflow_provider_halo.ledger.retired import Retired
 from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, QueryScope
 from airflow_provider_halo.records.fingerprint import CONTEXT, TRAITS, drop_part
-from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User, payload_of
-from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.records.values import Json
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.source.database import Sources, columns_of, engine_of
+from airflow_provider_halo.sync.emptying import EmptyValues, deliver_emptied
 from airflow_provider_halo.sync.stopped import SyncStopped
 
 __all__ = ["retirable", "retire"]
@@ -60,14 +56,14 @@ def retire(run: Run, retired: Sequence[Retired], settings: HaloSettings) -> Repo
     def report(stats: Stats, *, stopped: str = "") -> Report:
         return tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes, stopped=stopped)
 
+    def changes(scope: QueryScope) -> Iterator[Change | Outcome]:
+        return _emptied(run, scope, [part for part in retired if part.scope == scope])
+
     async def send() -> Report:
         async with HaloClient(settings, limiter=run.limiter(settings)) as client:
             delivery = Delivery(client, tally.emit)
             try:
-                for scope in QUERY_SCOPES:
-                    parts = [part for part in retired if part.scope == scope]
-                    async with aclosing(Chunks(_emptied(run, scope, parts), USERS_PER_UPDATE, tally.emit)) as chunks:
-                        await (delivery.companies(chunks) if scope == "companies" else delivery.users(chunks))
+                await deliver_emptied(delivery, changes, tally.emit)
             except HaloError as error:
                 raise SyncStopped(report(client.stats, stopped=str(error)), error) from error
             return report(client.stats)
@@ -80,17 +76,12 @@ def _emptied(run: Run, scope: QueryScope, retired: Sequence[Retired]) -> Iterato
     if not retired:
         return
     traits: dict[str, Json] = {part.key: None for part in retired if part.entry is None}
-    context: dict[str, ContextEntry] = {part.key: part.entry for part in retired if part.entry is not None}
-
-    def payload(key: str) -> Payload | Problem:
-        if scope == "companies":
-            return payload_of(Company(company_id=key, traits=traits, context=context))
-        return payload_of(User(user_id=key, traits=traits, context=context))
-
+    context = {part.key: part.entry for part in retired if part.entry is not None}
+    empty_values = EmptyValues(scope, traits, context)
     last = ""
     while keys := run.plan_ledger.acknowledged.keys_after(scope, last, AT_ONCE):
         _forget_parts(run, scope, keys, retired)
-        yield from map(as_change, map(payload, keys))
+        yield from map(as_change, map(empty_values.payload, keys))
         last = keys[-1]
 
 

@@ -17,6 +17,7 @@ from airflow_provider_halo.source.database import Sources
 from airflow_provider_halo.source.planning import plan_batches
 from airflow_provider_halo.sync.batch import SyncOptions, sync_batch
 from airflow_provider_halo.sync.gc_frozen import gc_frozen
+from airflow_provider_halo.sync.gone import Gone, warn_without_ledger, with_gone_batch
 from airflow_provider_halo.sync.guard import GuardOptions, guard
 from airflow_provider_halo.sync.stopped import SyncStopped
 
@@ -28,13 +29,15 @@ KEEP_DAYS = 90
 
 
 def close_run(run: Run, report: Report, *, reason: str | None, keep_days: int = KEEP_DAYS) -> None:
-    """Write down how a run ended. Of a run of the whole plan, adds what is retired to the report's warnings.
+    """Write down how a run ended. Of a run of the whole plan, adds to the report what is gone, and warns of what is retired.
 
     :param reason: why it counts as failed; None when it is done.
     :param keep_days: runs and rejections that are older are deleted; 0 keeps all.
     :raises LedgerError: when the database can't be used.
     """
     plan_ledger = run.plan_ledger
+    gone = plan_ledger.gone.counts(run.id)
+    report.gone = report.gone if gone is None else gone
     if plan_ledger.runs.is_whole(run.id) and not report.stopped and not report.total("failed"):
         plan_ledger.rejects.close(run.id)
         for retired in plan_ledger.retired_parts.close(run.id):
@@ -64,7 +67,8 @@ def sync_plan(
     :param jobs: batches at once; each has `settings.max_in_flight` requests on the way, and all together hold
         `settings.requests_per_second`.
     :param run: the ledger's run; None without a ledger, and everything is sent. Whoever opened it closes it.
-    :param guarding: what the run must not do without being told to. Needs a ledger.
+    :param guarding: what the run must not do without being told to. Needs a ledger. None doesn't look before the run, so
+        that nobody knows what is gone.
     :return: the sum of the batches' reports.
     :raises UnlikelyChange: when the guard stops it; nothing was sent.
     :raises SyncStopped: when a batch stops early, with what all batches had delivered until then.
@@ -74,8 +78,14 @@ def sync_plan(
     selection = select(plan, options.only)
     batches = plan_batches(plan, selection, sources, batch_size=batch_size, company_ids=company_ids)
     log.info("%s: %d batches", plan.path, len(batches))
-    if run is not None and guarding is not None and not options.dry_run:
-        guard(plan, selection, batches, sources=sources, plan_ledger=run.plan_ledger, options=guarding)
+    gone: Gone | None = None
+    if run is None:
+        warn_without_ledger(plan)
+    elif guarding is not None:
+        is_whole = not options.only and company_ids is None
+        look = GuardOptions(force=True) if options.dry_run else guarding
+        gone = guard(plan, selection, batches, sources=sources, run=run, options=look, is_whole=is_whole)
+        batches = with_gone_batch(plan, batches, gone)
 
     def sync(batch: Batch) -> Report:
         return sync_batch(plan, batch, sources=sources, settings=settings, options=options, run=run)
@@ -93,7 +103,9 @@ def sync_plan(
         if not reports:
             raise
         raise SyncStopped(merge([*reports, Report(stopped=str(error))]), error) from error
-    return merge(reports)
+    report = merge(reports)
+    report.gone = None if gone is None else gone.counts
+    return report
 
 
 def _run_batches(batches: Sequence[Batch], sync: Callable[[Batch], Report], jobs: int) -> Iterator[Report]:

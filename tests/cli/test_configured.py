@@ -158,6 +158,7 @@ def test_the_help_names_each_default_and_where_it_is_set(capsys):
         "[halo] plan",
         "[halo] ledger_conn_id, no ledger",
         f"[halo] max_changed, {DEFAULTS.max_changed}",
+        f"[halo] max_gone, {DEFAULTS.max_gone}",
         f"[halo] max_rejected, {DEFAULTS.max_rejected}",
         f"[halo] conn_id, {DEFAULTS.conn_id}",
         f"[halo] batch_size, {DEFAULTS.batch_size}",

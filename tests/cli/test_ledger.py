@@ -61,6 +61,40 @@ def said(capsys):
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
+def test_status_names_who_has_left_and_max_gone_bounds_who_is_emptied(plan, sandbox, capsys):
+    assert main(["sync", str(plan)]) == 0
+    change(plan, "DELETE FROM users WHERE id = 10")
+    change(plan, "UPDATE users SET team_id = NULL WHERE id = 11")
+    assert main(["sync", str(plan)]) == 0
+    capsys.readouterr()
+    assert main(["status", "--runs", "1"]) == 0
+    assert said(capsys)[5:] == snapshot(
+        [
+            "",
+            "users no longer in the source: 1",
+            "10 (last seen TIME, missing since TIME)",
+            "",
+            "links that users have left: 1",
+            "11 (last seen TIME, missing since TIME)",
+        ]
+    )
+    assert main(["status", "--json"]) == 0
+    (status,) = json.loads(capsys.readouterr().out)
+    assert {scope: told["count"] for scope, told in status["gone"].items()} == {"companies": 0, "users": 1, "links": 1}
+    assert [record["key"] for record in status["gone"]["users"]["records"]] == ["10"]
+    plan.write_text(f"{plan.read_text()}gone: empty\n", encoding="utf-8")
+    assert main(["sync", str(plan)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == snapshot(
+        "halo sync: Of 3 users that Halo was sent, 1 (33%) are gone (10): the plan's gone: empty would empty more than max_gone=5%. Nothing was sent. If they really are gone, raise max_gone (--max-gone), or run it with force (--force)."
+    )
+    assert main(["sync", str(plan), "--max-gone", "many"]) == 2
+    assert capsys.readouterr().err == snapshot(
+        "halo sync: --max-gone must be a count such as 20, or a share such as 1%, or none, not 'many'.\n"
+    )
+    assert main(["sync", str(plan), "--max-gone", "1"]) == 0
+    assert sandbox.store.user("10")["traits"] == {"name": None}
+
+
 def test_status_shows_runs_rejects_and_the_age_of_what_halo_has(plan, sandbox, capsys):
     sandbox.faults.set([parse_fault('400:path=users/update,contains="user_id":"11"')])
     assert main(["sync", str(plan)]) == 1

@@ -102,6 +102,52 @@ def test_a_dry_run_is_not_on_record(halo, plan, ledger, week):
     assert runs_of(ledger) == []
 
 
+def test_what_is_gone_is_told_by_the_report_and_emptied_by_a_batch_of_its_own(
+    halo, plan, shop, ledger, run, week, task_instance
+):
+    assert week("w1")["gone"] == {"companies": 0, "users": 0, "links": 0}
+    with shop:
+        shop.execute("DELETE FROM users WHERE id IN (10, 30)")
+    assert week("w2")["gone"] == {"companies": 0, "users": 2, "links": 0}
+    plan.write_text(f"{plan.read_text()}gone: empty\n")
+    with pytest.raises(AirflowFailException, match=r"2 \(40%\) are gone \(10, 30\).* more than max_gone=5%"):
+        week("w3")
+    assert halo.store.user("10")["traits"]["name"] == "Ada"
+
+    instance = task_instance(run_id="w4")
+    batches = run(PlanBatchesOperator(task_id="plan_batches", max_gone="50%"), ti=instance)
+    assert batches[-1] == {
+        "label": "3/3: records that are gone",
+        "gone": True,
+        "index": 3,
+        "of": 3,
+        "expected_companies": 0,
+        "expected_users": 2,
+    }
+    with shop:  # somebody comes back before the batch runs
+        shop.execute("INSERT INTO users VALUES (30, 3, 'Di', 'di@initech.test')")
+    halo.faults.set([parse_fault("500:times=1")])  # and its first request is tried again
+    report = run(SyncOperator(task_id="sync", batch=batches[-1]), ti=instance)
+    assert (report["users"]["stored"], report["retries"]) == (1, 1)
+    assert halo.store.user("10")["traits"] == {"name": None, "email": None}
+    assert halo.store.user("30")["traits"] == {"name": "Di", "email": "di@initech.test"}
+    # A batch that is tried again finds nothing to do.
+    assert run(SyncOperator(task_id="sync", batch=batches[-1]), ti=instance)["requests"] == 0
+
+
+def test_a_dry_run_tells_what_would_be_emptied(halo, plan, shop, ledger, week, counts):
+    week("w1")
+    plan.write_text(f"{plan.read_text()}gone: empty\n")
+    with shop:
+        shop.execute("DELETE FROM users WHERE id = 10")
+    for plan_batches in ({"dry_run": True}, {"max_gone": "none"}):
+        report = week("w2", plan_batches=plan_batches, sync={"dry_run": True})
+        if "dry_run" not in plan_batches:
+            assert counts(report)["users"] == {"skipped": 1, "unchanged": 4}
+    assert halo.store.user("10")["traits"]["name"] == "Ada"
+    assert [row[0] for row in runs_of(ledger)] == ["halo_weekly_sync w1"]
+
+
 def test_an_event_is_a_run_of_its_own(halo, plan, ledger, run, task_instance, counts):
     instance = task_instance(dag_id="halo_event_update", run_id="e1")
     assert counts(run(SyncOperator(task_id="sync", company_id=1), ti=instance)) == {"companies": {"stored": 1}}
