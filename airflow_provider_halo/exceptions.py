@@ -10,6 +10,7 @@ HaloError
 │   └── LedgerError           the ledger database refused a statement, or can't be reached
 ├── ApiError                  Halo's answer to one request, or its absence
 │   ├── RequestRefused        400: Halo will not store what was sent
+│   │   └── RequestBlocked        a firewall or proxy in front of Halo refused this request, and may let others pass
 │   ├── PayloadTooLarge       413: the body is larger than Halo takes
 │   ├── AuthError             a credential is wrong; no retry cures it
 │   │   ├── WidgetKeyRefused      401
@@ -48,6 +49,7 @@ __all__ = [
     "PlanProblem",
     "QueryRefused",
     "RecordsNotStored",
+    "RequestBlocked",
     "RequestRefused",
     "SecretMissing",
     "SetupError",
@@ -152,6 +154,10 @@ class RequestRefused(ApiError):
     """400: Halo refuses what was sent; sending it again can't help."""
 
 
+class RequestBlocked(RequestRefused):
+    """A firewall or proxy in front of Halo refused this request, for something in it or because it refuses all."""
+
+
 class PayloadTooLarge(ApiError):
     """413: the body is larger than Halo takes."""
 
@@ -165,7 +171,7 @@ class WidgetKeyRefused(AuthError):
 
 
 class TokenRefused(AuthError):
-    """403: the identity token is missing, expired, or signed with another secret."""
+    """403 in Halo's own words: the identity token is missing, expired, or signed with another secret."""
 
 
 class TransientError(ApiError):

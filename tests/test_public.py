@@ -63,6 +63,7 @@ def test_these_names_are_public():
                 "PlanProblem",
                 "QueryRefused",
                 "RecordsNotStored",
+                "RequestBlocked",
                 "RequestRefused",
                 "SecretMissing",
                 "SetupError",
