@@ -191,11 +191,11 @@ class DeliveryStopped(HaloError):
 
 
 class HaloUnavailable(DeliveryStopped):
-    """No request succeeded for the whole time budget (`max_retry_seconds`)."""
+    """No request succeeded for the whole time budget (`max_retry_seconds`), or a firewall lets none pass."""
 
 
 class SystemicRefusal(DeliveryStopped):
-    """Twenty single records in a row were refused for one cause: the plan is wrong, not the records."""
+    """Twenty single records in a row were refused for one cause: the plan's, or a firewall's, not the records'."""
 
 
 class ContextRefused(DeliveryStopped):

@@ -154,6 +154,7 @@ class HaloClient:
                 USERS_IDENTIFY,
                 lambda token: identify_body(payload, token=token, session_id=session_id),
                 self._token_of(payload.key),
+                names_user=True,
             )
         )
 
@@ -166,12 +167,12 @@ class HaloClient:
         return await self._send(Call(COMPANIES_IDENTIFY, body, witness=body))
 
     async def link_user(self, user_id: str, company_id: str) -> Answer:
-        """Link a user to a company, by companies/identify without traits (documented)."""
+        """Link a user to a company, by companies/identify without traits (documented; whether that is activity isn't)."""
 
         def body(token: str | None) -> bytes:
             return link_body(user_id, company_id, token=token)
 
-        return await self._send(Call(COMPANIES_IDENTIFY, body, self._token_of(user_id), witness=body))
+        return await self._send(Call(COMPANIES_IDENTIFY, body, self._token_of(user_id), names_user=True, witness=body))
 
     async def test(self) -> tuple[bool, str]:
         """Try the credentials without storing anything: (whether they pass, one sentence that says so or what to do).
@@ -306,8 +307,8 @@ class HaloClient:
         """
         if call.path == USERS_UPDATE:
             return Call(USERS_UPDATE, lambda token: users_update_body((), token=token or ""), call.token)
-        if isinstance(error, TokenRefused) and call.token is not None:
-            return None  # one user's token is refused, and this has none
+        if isinstance(error, TokenRefused) and call.names_user:
+            return None  # the token of one user is refused or missing, and this names none
         return Call(call.path, lambda _: b"{}")
 
     async def _passes(self, witness: Call) -> bool:

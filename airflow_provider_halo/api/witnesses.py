@@ -23,12 +23,14 @@ class Call:
 
     :param path: path below the base URL.
     :param token: makes the token that it needs; None where it needs none.
+    :param names_user: whether a single user is named in it, for whom Halo may want a token.
     :param witness: a body of the same kind that does no harm when it is sent again later; None where there is none.
     """
 
     path: str
     body: Body
     token: Callable[[], str] | None = None
+    names_user: bool = False
     witness: Body | None = None
 
 
@@ -49,7 +51,7 @@ class Witnesses:
     def note(self, call: Call) -> None:
         """Halo took this call."""
         if call.witness is not None:
-            self._by_kind[_kind(call)] = Call(call.path, call.witness, call.token)
+            self._by_kind[_kind(call)] = Call(call.path, call.witness, call.token, call.names_user)
 
     async def still_pass(self, call: Call, neutral: Call | None) -> bool | None:
         """Whether what Halo took before passes while this call doesn't; None where there is nothing to try.
@@ -70,4 +72,4 @@ class Witnesses:
 
 
 def _kind(call: Call) -> tuple[str, bool]:
-    return call.path, call.token is not None
+    return call.path, call.names_user

@@ -170,6 +170,14 @@ def test_a_secret_that_is_revoked_in_mid_run_stops_it_and_no_record_is_rejected(
     assert app.server.requests.describe()["by_path"]["users/update"] == {"200": 1, "403": 3}
 
 
+def test_a_link_without_the_token_that_halo_wants_is_no_firewall(app_of):
+    app = app_of(verify_identity=False)  # and the sandbox verifies
+    fill(app, attackers=())
+    with stopped_by(TokenRefused, match="set identity_secret, and leave verify_identity empty or on") as stopped:
+        app.sync()
+    assert (stopped.value.report.companies.stored, stopped.value.report.links.rejected) == (8, 0)
+
+
 @pytest.mark.parametrize("body", ["<html>Just a moment</html>", "Please wait", "{"])
 def test_a_page_that_asks_whether_you_are_human_is_never_taken_for_a_yes(app_of, body):
     app = app_of(max_retry_seconds=1)
