@@ -16,6 +16,7 @@ HaloError
 │   │   ├── WidgetKeyRefused      401
 │   │   └── TokenRefused          403
 │   ├── TransientError        429, 5xx, an unreadable answer: worth another try
+│   │   ├── UnreadableAnswer      a yes that isn't Halo's: a page, or half an answer
 │   │   └── Unreachable           no answer at all: refused, reset, timed out
 │   └── UnexpectedAnswer      a status that the API doesn't document (404, a redirect): the base URL is likely wrong
 ├── DeliveryStopped           a run that can't go on, for a cause that is no single answer
@@ -60,6 +61,7 @@ __all__ = [
     "UnexpectedAnswer",
     "UnlikelyChange",
     "Unreachable",
+    "UnreadableAnswer",
     "WidgetKeyRefused",
 ]
 
@@ -176,6 +178,10 @@ class TokenRefused(AuthError):
 
 class TransientError(ApiError):
     """429, 5xx, or an answer that can't be read: the same request is worth another try."""
+
+
+class UnreadableAnswer(TransientError):
+    """2xx with something that isn't JSON, such as a page that asks whether you are human: it isn't taken for a yes."""
 
 
 class Unreachable(TransientError):

@@ -74,6 +74,7 @@ def test_these_names_are_public():
                 "UnexpectedAnswer",
                 "UnlikelyChange",
                 "Unreachable",
+                "UnreadableAnswer",
                 "WidgetKeyRefused",
             ],
             "provider_info": ["get_provider_info"],

@@ -18,12 +18,11 @@ from airflow_provider_halo.api.pacing import Pacer, RetryBudget
 from airflow_provider_halo.api.responses import Answer, read_response
 from airflow_provider_halo.api.tokens import IdentityTokens
 from airflow_provider_halo.api.transport import HaloTransport
-from airflow_provider_halo.api.witnesses import Call, Witnesses
+from airflow_provider_halo.api.witnesses import SIGNED_ADVICE, UNSIGNED_ADVICE, Call, Witnesses, blocked
 from airflow_provider_halo.contract import COMPANIES_IDENTIFY, USERS_IDENTIFY, USERS_PER_UPDATE, USERS_UPDATE
 from airflow_provider_halo.exceptions import (
     ApiError,
     AuthError,
-    HaloError,
     HaloUnavailable,
     PayloadTooLarge,
     RequestBlocked,
@@ -32,6 +31,7 @@ from airflow_provider_halo.exceptions import (
     TokenRefused,
     TransientError,
     UnexpectedAnswer,
+    UnreadableAnswer,
 )
 from airflow_provider_halo.records.payload import Payload, identify_body, link_body, users_update_body
 from airflow_provider_halo.settings import HaloSettings
@@ -43,8 +43,7 @@ log = logging.getLogger(__name__)
 _EMPTY_ANSWERS_DOUBTED: Final = (
     2  # after these, a path that never answered with content is taken for one that never does
 )
-_UNSIGNED_ADVICE: Final = "set identity_secret, and leave verify_identity empty or on"
-_SIGNED_ADVICE: Final = "check identity_secret and this machine's clock"
+_UNREADABLE_DOUBTED: Final = 4  # of one request in a row; then it may be for what the request says
 
 
 @dataclass
@@ -108,7 +107,7 @@ class HaloClient:
             timer=timer,
             sleep=sleep,
         )
-        self._witnesses = Witnesses(self._passes)
+        self._witnesses = Witnesses(self._passes, settings.base_url)
         self._paths_with_content: set[str] = set()  # that were answered with content at least once
         self._empty_answers: Counter[str] = Counter()  # by path
         self._last_answered = float("-inf")  # when Halo last accepted a request, or refused it for what it says
@@ -190,7 +189,7 @@ class HaloClient:
             return False, f"Halo can't be reached at {self.settings.base_url}: {error.message}."
         except TokenRefused as error:
             if has_secret:
-                advised = _with_advice(error, _SIGNED_ADVICE).message
+                advised = _with_advice(error, SIGNED_ADVICE).message
                 return False, f"The widget key passes, but Halo refuses the identity secret: {advised}."
             return False, "Halo refuses the call for want of a token: set identity_secret."
         except (AuthError, UnexpectedAnswer) as error:
@@ -214,10 +213,18 @@ class HaloClient:
     async def _send(self, call: Call) -> Answer:
         """Send one request until it is answered for good. The body is joined anew for each try, with its token."""
         budget = RetryBudget(self.settings.max_retry_seconds, self._timer)
+        unreadable = 0
         while True:
             try:
                 return await self._try_once(call, budget)
             except TransientError as error:
+                unreadable = unreadable + 1 if isinstance(error, UnreadableAnswer) else 0
+                if (
+                    unreadable
+                    and unreadable % _UNREADABLE_DOUBTED == 0
+                    and await self._witnesses.pass_still(call, error)
+                ):
+                    raise blocked(error) from None
                 wait = budget.wait_after(error)
                 if wait is None:
                     if self._last_answered >= budget.began:
@@ -260,10 +267,10 @@ class HaloClient:
             answer = await self._exchange(call.path, call.body(sent_token))
         except TokenRefused as error:
             if sent_token is None:
-                raise await self._judged(call, _with_advice(error, _UNSIGNED_ADVICE)) from None
+                raise await self._witnesses.judge(call, _with_advice(error, UNSIGNED_ADVICE)) from None
             answer = await self._with_new_token(call, sent_token)
         except (RequestBlocked, UnexpectedAnswer) as error:
-            judged = await self._judged(call, error)
+            judged = await self._witnesses.judge(call, error)
             # Halo itself may refuse a token in words of a form that nobody documents. A user's was made for this call.
             is_token_in_doubt = error.status == 403 and call.path == USERS_UPDATE
             if sent_token is None or not is_token_in_doubt or isinstance(judged, RequestBlocked):
@@ -279,43 +286,15 @@ class HaloClient:
         try:
             return await self._again(call)
         except TokenRefused as error:
-            raise await self._judged(call, _with_advice(error, _SIGNED_ADVICE)) from None
+            raise await self._witnesses.judge(call, _with_advice(error, SIGNED_ADVICE)) from None
         except (RequestBlocked, UnexpectedAnswer) as error:
-            raise await self._judged(call, error) from None
-
-    async def _judged(self, call: Call, error: ApiError) -> HaloError:
-        """The error that a refusal comes to, be it for what this request says, or for all."""
-        others_pass = await self._witnesses.still_pass(call, self._neutral(call, error))
-        if others_pass is None:
-            return error
-        if others_pass:
-            message = f"HTTP {error.status}, while others like it pass: a firewall or proxy in front of Halo refused it"
-            blocked = error.message if isinstance(error, RequestBlocked) else message
-            return RequestBlocked(blocked, status=error.status, path=error.path)
-        if isinstance(error, RequestBlocked):
-            return HaloUnavailable(
-                f"{error}. It lets nothing else pass either. What was stored stays stored: have requests to "
-                f"{self.settings.base_url} let through, and run it again. Or, should these be Halo's own words, "
-                f"{_SIGNED_ADVICE}."
-            )
-        return error
-
-    def _neutral(self, call: Call, error: ApiError) -> Call | None:
-        """A call that stores nothing, for the time before anything has passed; None where it would say nothing.
-
-        Halo judges credentials before the body, and refuses these for what they lack (assumed, as in `test`).
-        """
-        if call.path == USERS_UPDATE:
-            return Call(USERS_UPDATE, lambda token: users_update_body((), token=token or ""), call.token)
-        if isinstance(error, TokenRefused) and call.names_user:
-            return None  # the token of one user is refused or missing, and this names none
-        return Call(call.path, lambda _: b"{}")
+            raise await self._witnesses.judge(call, error) from None
 
     async def _passes(self, witness: Call) -> bool:
         """Whether Halo answers a request, be it by a no of its own."""
         try:
             await self._again(witness)
-        except (TokenRefused, RequestBlocked, UnexpectedAnswer):
+        except (TokenRefused, RequestBlocked, UnexpectedAnswer, UnreadableAnswer):
             return False
         except (RequestRefused, PayloadTooLarge):
             pass

@@ -22,6 +22,7 @@ from airflow_provider_halo.exceptions import (
     TokenRefused,
     TransientError,
     UnexpectedAnswer,
+    UnreadableAnswer,
     WidgetKeyRefused,
 )
 
@@ -88,7 +89,7 @@ def read_response(
 
     A 2xx with an empty body, or with JSON that is no object, is a yes whose counts are unknown (the exact answer isn't
     documented); the client decides whether to believe it. A 2xx with anything else that isn't JSON (a proxy's page, half
-    an answer) is a `TransientError`: the writes are upserts, so sending again is safe.
+    an answer) is an `UnreadableAnswer`: the writes are upserts, so sending again is safe.
 
     An error tells a server's own words only where they say what is wrong with a record, and then without the text values
     that were sent; else it tells a code.
@@ -101,7 +102,8 @@ def read_response(
     :raises WidgetKeyRefused: 401 (assumed).
     :raises TokenRefused: 403 (documented) with a JSON error (assumed).
     :raises PayloadTooLarge: 413 (assumed).
-    :raises TransientError: 408, 421, 425, 429, 5xx (assumed), and answers that can't be read.
+    :raises TransientError: 408, 421, 425, 429, 5xx (assumed).
+    :raises UnreadableAnswer: a 2xx that can't be read.
     :raises UnexpectedAnswer: redirects, 404, 405, 407, 410: the base URL is likely wrong.
     """
     value, readable = _json(body)
@@ -109,7 +111,7 @@ def read_response(
     if not 200 <= status < 300:
         raise _error_of(status, headers, body, value, values, path=path, now=now)
     if not readable:
-        raise TransientError(f"the answer is {_describe(body, headers)}, not JSON", status=status, path=path)
+        raise UnreadableAnswer(f"the answer is {_describe(body, headers)}, not JSON", status=status, path=path)
     if not isinstance(value, dict):
         return Answer(status=status, empty=status != 204)
     # Only a bulk answer counts. The others are the stored record, whose traits may be called anything.

@@ -16,6 +16,7 @@ from airflow_provider_halo.exceptions import (
     TokenRefused,
     TransientError,
     UnexpectedAnswer,
+    UnreadableAnswer,
     WidgetKeyRefused,
 )
 
@@ -106,7 +107,7 @@ def test_a_yes_that_says_no_is_a_refusal(body):
 )
 def test_a_yes_that_cannot_be_read_is_worth_another_try(body, message):
     error = refusal(200, body)
-    assert (type(error), error.message) == (TransientError, message)
+    assert (type(error), error.message) == (UnreadableAnswer, message)
 
 
 @pytest.mark.parametrize(

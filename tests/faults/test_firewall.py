@@ -178,12 +178,24 @@ def test_a_link_without_the_token_that_halo_wants_is_no_firewall(app_of):
     assert (stopped.value.report.companies.stored, stopped.value.report.links.rejected) == (8, 0)
 
 
-@pytest.mark.parametrize("body", ["<html>Just a moment</html>", "Please wait", "{"])
-def test_a_page_that_asks_whether_you_are_human_is_never_taken_for_a_yes(app_of, body):
+@pytest.mark.parametrize("remembers", [True, False], ids=["ledger", "no ledger"])
+def test_a_page_that_asks_whether_you_are_human_is_no_yes_and_costs_the_record_that_it_is_for(app_of, remembers):
+    app = app_of()
+    fill(app, users=3, attackers=(2,))
+    if remembers:
+        app.with_ledger()
+    play(app, f"200:contains={ATTACK},path=users/update,body=<html><title>Just a moment</title></html>")
+    report = app.sync()
+    assert [str(problem).partition(";")[0] for problem in report.rejects] == [
+        "users 2: HTTP 200 from a firewall or proxy in front of Halo, not Halo's answer (the answer is an HTML page, not JSON)"
+    ]
+    assert (report.users, app.server.store.find("users")) == (Counts(stored=2, rejected=1), ["1", "3"])
+
+
+def test_a_page_in_place_of_every_answer_is_an_outage_and_no_yes(app_of):
     app = app_of(max_retry_seconds=1)
-    fill(app, users=20, attackers=(5,))
-    play(app, f"200:contains={ATTACK},path=users/update,body={body}")
+    fill(app, users=20, attackers=())
+    play(app, "200:path=users/update,body=<html>")
     with stopped_by(HaloUnavailable) as stopped:
         app.sync()
-    assert stopped.value.report.users == Counts(failed=20)
-    assert app.server.store.find("users") == []
+    assert (stopped.value.report.users, app.server.store.find("users")) == (Counts(failed=20), [])
