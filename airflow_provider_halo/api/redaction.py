@@ -53,8 +53,9 @@ class SentValues:
         return self._every
 
     def of(self, user_id: str) -> frozenset[str]:
-        """Those of one user of a users/update."""
-        return frozenset(_texts(self._users.get(user_id, ())))
+        """Those of one user of a users/update; of somebody who isn't in it, an answer may say what it will of the others."""
+        values = self._users.get(user_id)
+        return self.all() if values is None else frozenset(_texts(values))
 
     @cached_property
     def _every(self) -> frozenset[str]:
@@ -135,9 +136,9 @@ def _without_parts(text: str, values: Collection[str]) -> str:
         if len(line) > _HEAD and line[:_HEAD].lower() in lowered:
             beginnings.update(_beginnings(text, lowered, line))
         if len(line) <= _SPLIT_CHARACTERS:
-            words.update(word for word in _telling_words(line) if word in text)
+            words.update(word for word in map(str.lower, _telling_words(line)) if word in lowered)
     text = _mask(text, beginnings)
-    return _WORD.sub(lambda word: "…" if word[0] in words else word[0], text) if words else text
+    return _WORD.sub(lambda word: "…" if word[0].lower() in words else word[0], text) if words else text
 
 
 def _mask(text: str, found: Collection[str]) -> str:
@@ -168,7 +169,7 @@ def _pattern(value: str) -> str:
 
 
 def _telling_words(value: str) -> Iterator[str]:
-    """Words by which a part of a value may be told: with a capital or no Latin letters, as names have; and a mailbox."""
+    """Words by which a part of a value may be told: with a capital or more than ASCII, as names have; and of a mailbox."""
     mailbox, at, _ = value.partition("@")
     for word in _WORD.findall(value):
         if (

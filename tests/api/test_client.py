@@ -355,6 +355,14 @@ def test_a_403_without_a_token_says_that_verification_is_on(client_of, user):
             False,
             "check the host of the Halo connection: it should be the API's base URL (an empty answer).",
         ),
+        (
+            httpx.Response(403, text="<html>"),
+            False,
+            (
+                "Halo answers 403 to an empty request: HTTP 403 without Halo's JSON error: a firewall or proxy in front of "
+                "Halo refused this request (an HTML page)."
+            ),
+        ),
         (httpx.Response(503), False, "Halo can't be reached at http://127.0.0.1:1/api/sdk: an empty answer."),
         (httpx.ConnectError("refused"), False, "Halo can't be reached at http://127.0.0.1:1/api/sdk: refused."),
         (httpx.Response(409, json={"error": "busy"}), False, "Halo answers 409 to an empty request: busy."),

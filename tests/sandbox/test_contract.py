@@ -413,7 +413,7 @@ def test_a_company_comes_back_in_columns_and_custom_fields(halo):
         "custom_fields": {"seats": 3, "tags": ["a"]},
         "context": context,
         "external_id": "c1",
-        "org_id": "org_sandbox",
+        "org_id": "6f9619ff-8b86-4d01-b42d-00cf4fc964ff",
         "team_size": 0,
     }
     for moment in times.values():
