@@ -140,7 +140,7 @@ COMMANDS: tuple[Command, ...] = (
                 action=argparse.BooleanOptionalAction,
                 default=None,
                 help="link each user to its company, one request per user; with a ledger only links that are new or have "
-                "moved (default: yes)",
+                "moved (default: yes). Halo doesn't document whether a link counts as the user's activity",
             ),
             _argument("--update-only", action="store_true", help="skip users that Halo doesn't know"),
             _argument(
