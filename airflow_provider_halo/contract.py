@@ -34,11 +34,13 @@ DEFAULT_BASE_URL: Final = "https://api.haloagents.ai/api/sdk"  # documented
 
 USERS_IDENTIFY: Final = "users/identify"  # documented: an activity signal, sets last_seen
 USERS_UPDATE: Final = "users/update"  # documented: never touches first_seen or last_seen
-COMPANIES_IDENTIFY: Final = "companies/identify"  # documented: no bulk form; links a user when given user_id
+COMPANIES_IDENTIFY: Final = (
+    "companies/identify"  # documented: links a user when given user_id; activity or not: unknown
+)
 
 USER_BYTES: Final = 20_000  # documented for users/identify; assumed for each user of users/update
 COMPANY_BYTES: Final = 50_000  # documented: traits + context of one companies/identify call
-CUSTOM_FIELDS_CHARACTERS: Final = 10_000  # documented: the traits that aren't columns, as JSON
+CUSTOM_FIELDS_CHARACTERS: Final = 10_000  # documented: the number; assumed: for the traits that aren't columns, as JSON
 USERS_PER_UPDATE: Final = 1_000  # documented
 
 BULK_TOKEN_SCOPE: Final = "users.update"  # documented: claim `scope` of a users/update token  # noqa: S105 (no secret)
@@ -81,7 +83,7 @@ COMPANY_COLUMNS: Final = frozenset(  # documented
         "arr",
     }
 )
-USER_RESERVED: Final = frozenset(  # documented: refused with 400 when in `traits`
+USER_RESERVED: Final = frozenset(  # documented: 400 when in `traits` of users/identify; assumed for users/update
     {
         "id",
         "external_id",
@@ -108,7 +110,7 @@ COMPANY_RESERVED: Final = frozenset(  # documented
 )
 
 _TERMS: Final = ("monthly", "quarterly", "annual", "bi_annual")
-ENUMERATIONS: Final[dict[str, tuple[str, ...]]] = {  # documented
+ENUMERATIONS: Final[dict[str, tuple[str, ...]]] = {  # documented; what becomes of other values is unknown
     "renewal_status": (
         "up_for_renewal",
         "in_progress",

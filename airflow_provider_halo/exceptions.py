@@ -10,11 +10,13 @@ HaloError
 │   └── LedgerError           the ledger database refused a statement, or can't be reached
 ├── ApiError                  Halo's answer to one request, or its absence
 │   ├── RequestRefused        400: Halo will not store what was sent
+│   │   └── RequestBlocked        a firewall or proxy in front of Halo refused this request, and may let others pass
 │   ├── PayloadTooLarge       413: the body is larger than Halo takes
 │   ├── AuthError             a credential is wrong; no retry cures it
 │   │   ├── WidgetKeyRefused      401
 │   │   └── TokenRefused          403
 │   ├── TransientError        429, 5xx, an unreadable answer: worth another try
+│   │   ├── UnreadableAnswer      a yes that isn't Halo's: a page, or half an answer
 │   │   └── Unreachable           no answer at all: refused, reset, timed out
 │   └── UnexpectedAnswer      a status that the API doesn't document (404, a redirect): the base URL is likely wrong
 ├── DeliveryStopped           a run that can't go on, for a cause that is no single answer
@@ -48,6 +50,7 @@ __all__ = [
     "PlanProblem",
     "QueryRefused",
     "RecordsNotStored",
+    "RequestBlocked",
     "RequestRefused",
     "SecretMissing",
     "SetupError",
@@ -58,6 +61,7 @@ __all__ = [
     "UnexpectedAnswer",
     "UnlikelyChange",
     "Unreachable",
+    "UnreadableAnswer",
     "WidgetKeyRefused",
 ]
 
@@ -152,6 +156,10 @@ class RequestRefused(ApiError):
     """400: Halo refuses what was sent; sending it again can't help."""
 
 
+class RequestBlocked(RequestRefused):
+    """A firewall or proxy in front of Halo refused this request, for something in it or because it refuses all."""
+
+
 class PayloadTooLarge(ApiError):
     """413: the body is larger than Halo takes."""
 
@@ -165,11 +173,15 @@ class WidgetKeyRefused(AuthError):
 
 
 class TokenRefused(AuthError):
-    """403: the identity token is missing, expired, or signed with another secret."""
+    """403 in Halo's own words: the identity token is missing, expired, or signed with another secret."""
 
 
 class TransientError(ApiError):
     """429, 5xx, or an answer that can't be read: the same request is worth another try."""
+
+
+class UnreadableAnswer(TransientError):
+    """2xx with something that isn't JSON, such as a page that asks whether you are human: it isn't taken for a yes."""
 
 
 class Unreachable(TransientError):
@@ -185,11 +197,11 @@ class DeliveryStopped(HaloError):
 
 
 class HaloUnavailable(DeliveryStopped):
-    """No request succeeded for the whole time budget (`max_retry_seconds`)."""
+    """No request succeeded for the whole time budget (`max_retry_seconds`), or a firewall lets none pass."""
 
 
 class SystemicRefusal(DeliveryStopped):
-    """Twenty single records in a row were refused for one cause: the plan is wrong, not the records."""
+    """Twenty single records in a row were refused for one cause: the plan's, or a firewall's, not the records'."""
 
 
 class ContextRefused(DeliveryStopped):

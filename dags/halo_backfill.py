@@ -6,6 +6,8 @@
 3. The pool `halo_api` bounds how many batches talk to Halo at once. It is made when the scheduler starts; where
    `[halo] create_pool` is off, make it by `airflow pools set halo_api 4 "Batches that talk to HaloAgents at once"`.
    Batches that stay in the state *scheduled* wait for that pool.
+4. In Halo, **pause the welcome series** until it is done: users who are new to Halo count as new contacts. Synced traits
+   also change audiences, and may start series later (`segment_match`): pause what goes by a segment of theirs.
 
 ### Good to know
 - `dry_run` reads and checks everything and sends nothing: the report says what a real run would take.

@@ -135,30 +135,45 @@ def _tree(kind: type[HaloError], indent: str = "") -> Iterator[str]:
 
 def _limits() -> str:
     return _table(
-        ["what", "at most"],
+        ["what", "at most", "documented"],
         [
-            ["traits and context of one user, as JSON", f"{contract.USER_BYTES:,} bytes"],
-            ["traits and context of one company, as JSON", f"{contract.COMPANY_BYTES:,} bytes"],
+            [
+                "traits and context of one user, as JSON",
+                f"{contract.USER_BYTES:,} bytes",
+                "/api-reference/overview, for `users/identify`; that it holds for each user of `users/update` is assumed",
+            ],
+            [
+                "traits and context of one company, as JSON",
+                f"{contract.COMPANY_BYTES:,} bytes",
+                "/api-reference/overview",
+            ],
             [
                 "custom fields (traits that have no column of their own), as JSON",
                 f"{contract.CUSTOM_FIELDS_CHARACTERS:,} characters",
+                "/api-reference/overview, the number; that it counts for what is stored is assumed",
             ],
-            ["users in one request", f"{contract.USERS_PER_UPDATE:,}"],
+            ["users in one request", f"{contract.USERS_PER_UPDATE:,}", "/api-reference/users-update"],
         ],
     )
 
 
 def _reserved() -> str:
     return _table(
-        ["of", "refused as traits"],
-        [["users", _names(contract.USER_RESERVED)], ["companies", _names(contract.COMPANY_RESERVED)]],
+        ["of", "refused as traits", "documented"],
+        [
+            ["users", _names(contract.USER_RESERVED), "/api-reference/users"],
+            ["companies", _names(contract.COMPANY_RESERVED), "/api-reference/companies"],
+        ],
     )
 
 
 def _columns() -> str:
     values = [[f"`{name}`", _names(allowed, sort=False)] for name, allowed in contract.ENUMERATIONS.items()]
-    columns = [["users", _names(contract.USER_COLUMNS)], ["companies", _names(contract.COMPANY_COLUMNS)]]
-    return f"{_table(['of', 'columns'], columns)}\n\n{_table(['trait', 'values'], values)}"
+    columns = [
+        ["users", _names(contract.USER_COLUMNS), "/contacts/user-traits"],
+        ["companies", _names(contract.COMPANY_COLUMNS), "/contacts/company-traits"],
+    ]
+    return f"{_table(['of', 'columns', 'documented'], columns)}\n\n{_table(['trait', 'values'], values)}"
 
 
 def _names(names: Iterable[str], *, sort: bool = True) -> str:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from clusters import Cluster
 from recording import KEY, SECRET, RecordingSandbox
 from shipped_dags import with_default_args
+from shop import shop_plan
 
 from airflow_provider_halo.ledger.schema import RECORDS, RUNS
 from airflow_provider_halo.plan.loader import load_plan
@@ -30,23 +31,9 @@ BATCH_SIZE = 200
 # Seconds, so that each phase of a batch lasts long enough to be hit. Reading takes its time too: see `activity`.
 DELAYS = {"companies": 0.3, "users": 0.5, "links": 0.1}
 PATIENCE = 240.0  # seconds for a run; it takes half a minute without outages, and CI machines are slow
-PLAN = """
-version: 1
-source: shop
-companies:
-  key: team_id
-  traits:
-    sql: SELECT id AS team_id, name FROM teams
-users:
-  key: user_id
-  company: team_id
-  traits:
-    sql: SELECT id AS user_id, team_id, name FROM users
-  context:
-    activity:
-      label: Activity
-      sql: SELECT id AS user_id, team_id, visits FROM users CROSS JOIN LATERAL pg_sleep(0.01 + 0 * users.id)
-"""
+PLAN = shop_plan(
+    "shop", activity="SELECT id AS user_id, team_id, visits FROM users CROSS JOIN LATERAL pg_sleep(0.01 + 0 * users.id)"
+)
 
 Record = tuple[str, str]
 

@@ -19,15 +19,20 @@ from airflow_provider_halo.api.pacing import Pacer, RetryBudget
 from airflow_provider_halo.api.responses import Answer, read_response
 from airflow_provider_halo.api.tokens import IdentityTokens
 from airflow_provider_halo.api.transport import HaloTransport
+from airflow_provider_halo.api.witnesses import SIGNED_ADVICE, UNSIGNED_ADVICE, Call, Witnesses, blocked
 from airflow_provider_halo.contract import COMPANIES_IDENTIFY, USERS_IDENTIFY, USERS_PER_UPDATE, USERS_UPDATE
 from airflow_provider_halo.exceptions import (
     ApiError,
     AuthError,
     HaloUnavailable,
+    PayloadTooLarge,
+    RequestBlocked,
+    RequestRefused,
     SecretMissing,
     TokenRefused,
     TransientError,
     UnexpectedAnswer,
+    UnreadableAnswer,
 )
 from airflow_provider_halo.records.payload import Payload, identify_body, link_body, users_update_body
 from airflow_provider_halo.settings import HaloSettings
@@ -39,6 +44,7 @@ log = logging.getLogger(__name__)
 _EMPTY_ANSWERS_DOUBTED: Final = (
     2  # after these, a path that never answered with content is taken for one that never does
 )
+_UNREADABLE_DOUBTED: Final = 4  # of one request in a row; then it may be for what the request says
 
 
 @dataclass
@@ -108,6 +114,7 @@ class HaloClient:
             timer=timer,
             sleep=sleep,
         )
+        self._witnesses = Witnesses(self._passes, settings.base_url)
         self._paths_with_content: set[str] = set()  # that were answered with content at least once
         self._empty_answers: Counter[str] = Counter()  # by path
         self._last_answered = float("-inf")  # when Halo last accepted a request, or refused it for what it says
@@ -138,31 +145,40 @@ class HaloClient:
                 "marks nobody as active, needs one. Two ways out: set identity_secret in the connection's extras; or, "
                 "for people who are present now, use activity=True on IdentifyOperator."
             )
-        return await self._send(
-            USERS_UPDATE,
-            lambda token: users_update_body(payloads, token=token or "", update_only=update_only),
-            token=lambda: tokens.bulk(self._clock()),
-        )
+
+        def body(users: Sequence[Payload]) -> Callable[[str | None], bytes]:
+            return lambda token: users_update_body(users, token=token or "", update_only=update_only)
+
+        call = Call(USERS_UPDATE, body(payloads), lambda: tokens.bulk(self._clock()), witness=body(payloads[-1:]))
+        return await self._send(call)
 
     async def identify_user(self, payload: Payload, *, session_id: str | None = None) -> Answer:
         """Upsert one user by users/identify. **Marks it as active now** and may start automations (documented)."""
+        # Without a witness: to send it once more would be another sign of activity.
         return await self._send(
-            USERS_IDENTIFY,
-            lambda token: identify_body(payload, token=token, session_id=session_id),
-            token=self._token_of(payload.key),
+            Call(
+                USERS_IDENTIFY,
+                lambda token: identify_body(payload, token=token, session_id=session_id),
+                self._token_of(payload.key),
+                names_user=True,
+            )
         )
 
     async def identify_company(self, payload: Payload) -> Answer:
         """Upsert one company by companies/identify (documented)."""
-        return await self._send(COMPANIES_IDENTIFY, lambda _: identify_body(payload))
+
+        def body(_: str | None) -> bytes:
+            return identify_body(payload)
+
+        return await self._send(Call(COMPANIES_IDENTIFY, body, witness=body))
 
     async def link_user(self, user_id: str, company_id: str) -> Answer:
-        """Link a user to a company, by companies/identify without traits (documented)."""
-        return await self._send(
-            COMPANIES_IDENTIFY,
-            lambda token: link_body(user_id, company_id, token=token),
-            token=self._token_of(user_id),
-        )
+        """Link a user to a company, by companies/identify without traits (documented; whether that is activity isn't)."""
+
+        def body(token: str | None) -> bytes:
+            return link_body(user_id, company_id, token=token)
+
+        return await self._send(Call(COMPANIES_IDENTIFY, body, self._token_of(user_id), names_user=True, witness=body))
 
     async def test(self) -> tuple[bool, str]:
         """Try the credentials without storing anything: (whether they pass, one sentence that says so or what to do).
@@ -180,8 +196,9 @@ class HaloClient:
             return False, f"Halo can't be reached at {self.settings.base_url}: {error.message}."
         except TokenRefused as error:
             if has_secret:
-                return False, f"The widget key passes, but Halo refuses the identity secret: {_token_advice(error)}."
-            return False, f"Halo refuses the call for want of a token ({error.message}): set identity_secret."
+                advised = _with_advice(error, SIGNED_ADVICE).message
+                return False, f"The widget key passes, but Halo refuses the identity secret: {advised}."
+            return False, "Halo refuses the call for want of a token: set identity_secret."
         except (AuthError, UnexpectedAnswer) as error:
             return False, f"{error.message}."
         except ApiError as error:
@@ -200,15 +217,21 @@ class HaloClient:
             return None
         return lambda: tokens.for_user(user_id, self._clock())
 
-    async def _send(
-        self, path: str, body: Callable[[str | None], bytes], *, token: Callable[[], str] | None = None
-    ) -> Answer:
+    async def _send(self, call: Call) -> Answer:
         """Send one request until it is answered for good. The body is joined anew for each try, with its token."""
         budget = RetryBudget(self.settings.max_retry_seconds, self._timer)
+        unreadable = 0
         while True:
             try:
-                return await self._try_once(path, body, token, budget)
+                return await self._try_once(call, budget)
             except TransientError as error:
+                unreadable = unreadable + 1 if isinstance(error, UnreadableAnswer) else 0
+                if (
+                    unreadable
+                    and unreadable % _UNREADABLE_DOUBTED == 0
+                    and await self._witnesses.pass_still(call, error)
+                ):
+                    raise blocked(error) from None
                 wait = budget.wait_after(error)
                 if wait is None:
                     if self._last_answered >= budget.began:
@@ -217,18 +240,12 @@ class HaloClient:
             await self._sleep(wait)
             self._count_retry()
 
-    async def _try_once(
-        self,
-        path: str,
-        body: Callable[[str | None], bytes],
-        token: Callable[[], str] | None,
-        budget: RetryBudget,
-    ) -> Answer:
+    async def _try_once(self, call: Call, budget: RetryBudget) -> Answer:
         """Send one request when the pacer allows it, and tell the pacer how it went."""
         permit = await self._pacer.acquire(longest_pause=budget.remaining())
         budget.start_try(permit)
         try:
-            answer = await self._authorised(path, body, token)
+            answer = await self._authorised(call)
         except TransientError as error:
             self._pacer.slowed(permit, error)
             if error.status == 429:
@@ -250,30 +267,61 @@ class HaloClient:
             f"(now {self.settings.max_retry_seconds:g}) in the connection {self.settings.conn_id!r}."
         )
 
-    async def _authorised(
-        self, path: str, body: Callable[[str | None], bytes], token: Callable[[], str] | None
-    ) -> Answer:
-        """Send once; after a 403 make another token and send once more."""
-        sent_token = token() if token else None
+    async def _authorised(self, call: Call) -> Answer:
+        """Send once; after a 403 make another token and send once more.
+
+        Whether what is refused all the same is refused for what it says, or with all the others, the witnesses know.
+        """
+        sent_token = call.token() if call.token else None
         try:
-            return await self._exchange(path, body(sent_token))
+            answer = await self._exchange(call.path, call.body(sent_token))
         except TokenRefused as error:
-            if sent_token is None or token is None or self._tokens is None:
-                raise _with_advice(error, "set identity_secret, and leave verify_identity empty or on") from None
-            self._tokens.discard(sent_token)
-            log.info("%s: Halo refuses a token; trying once more with a new one", path)
+            if sent_token is None:
+                raise await self._witnesses.judge(call, _with_advice(error, UNSIGNED_ADVICE)) from None
+            answer = await self._with_new_token(call, sent_token)
+        except (RequestBlocked, UnexpectedAnswer) as error:
+            judged = await self._witnesses.judge(call, error)
+            # Halo itself may refuse a token in words of a form that nobody documents. A user's was made for this call.
+            is_token_in_doubt = error.status == 403 and call.path == USERS_UPDATE
+            if sent_token is None or not is_token_in_doubt or isinstance(judged, RequestBlocked):
+                raise judged from None
+            answer = await self._with_new_token(call, sent_token)
+        self._witnesses.note(call)
+        return answer
+
+    async def _with_new_token(self, call: Call, refused_token: str) -> Answer:
+        if self._tokens is not None:
+            self._tokens.discard(refused_token)
+        log.info("%s: Halo refuses a token; trying once more with a new one", call.path)
+        try:
+            return await self._again(call)
+        except TokenRefused as error:
+            raise await self._witnesses.judge(call, _with_advice(error, SIGNED_ADVICE)) from None
+        except (RequestBlocked, UnexpectedAnswer) as error:
+            raise await self._witnesses.judge(call, error) from None
+
+    async def _passes(self, witness: Call) -> bool:
+        """Whether Halo answers a request, be it by a no of its own."""
+        try:
+            await self._again(witness)
+        except (TokenRefused, RequestBlocked, UnexpectedAnswer, UnreadableAnswer):
+            return False
+        except (RequestRefused, PayloadTooLarge):
+            pass
+        return True
+
+    async def _again(self, call: Call) -> Answer:
         self._count_retry()
         await self._pacer.turn(self.settings.max_retry_seconds)
-        try:
-            return await self._exchange(path, body(token()))
-        except TokenRefused as error:
-            raise _with_advice(error, _token_advice(error)) from None
+        return await self._exchange(call.path, call.body(call.token() if call.token else None))
 
     async def _exchange(self, path: str, body: bytes) -> Answer:
         self.stats.requests += 1
         self.stats.bytes += len(body)
         response = await self._transport.post(path, body)
-        answer = read_response(response.status, response.headers, response.body, path=path, now=self._clock())
+        answer = read_response(
+            response.status, response.headers, response.body, path=path, now=self._clock(), sent=body
+        )
         if answer.empty:
             self._judge_empty_answer(path)
         elif answer.status != 204:
@@ -298,10 +346,7 @@ class HaloClient:
         self.stats.retries += 1
 
 
-def _token_advice(error: TokenRefused) -> str:
-    return f"check identity_secret and this machine's clock ({error.message})"
-
-
 def _with_advice(error: TokenRefused, advice: str) -> TokenRefused:
-    message = advice if error.message in advice else f"{advice} ({error.message})"
-    return TokenRefused(message, status=error.status, path=error.path, user_errors=error.user_errors)
+    # What Halo says of it is a code, or else our own words.
+    code = "" if " " in error.message or not error.message else f" ({error.message})"
+    return TokenRefused(f"{advice}{code}", status=error.status, path=error.path, user_errors=error.user_errors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timezone
 from email.utils import parsedate_to_datetime
@@ -12,49 +12,49 @@ from typing import Any, Final
 
 import msgspec
 
+from airflow_provider_halo.api.redaction import SentValues, clean
 from airflow_provider_halo.contract import USERS_UPDATE
 from airflow_provider_halo.exceptions import (
     ApiError,
     PayloadTooLarge,
+    RequestBlocked,
     RequestRefused,
     TokenRefused,
     TransientError,
     UnexpectedAnswer,
+    UnreadableAnswer,
     WidgetKeyRefused,
 )
 
-__all__ = ["SHOWN_CHARACTERS", "Answer", "clean", "clean_local", "read_response", "read_retry_after"]
+__all__ = ["Answer", "read_response", "read_retry_after"]
 
 _RETRY_AFTER_CAP: Final = 86_400.0  # seconds; no run waits longer
 _TRANSIENT: Final = frozenset({408, 421, 425, 429})
 _WRONG_ADDRESS: Final = frozenset({404, 405, 407, 410})
 _RESERVED_SHOWN: Final = 50
 _KEY_CHARACTERS: Final = 64
-_TITLE: Final = re.compile(rb"<title[^>]*>(.{0,200}?)</title", re.IGNORECASE | re.DOTALL)
 _ID_NAMES: Final = ("user_id", "id", "external_id", "company_id")
 _ERROR_LISTS: Final = ("errors", "user_errors", "failed", "rejected")
 _TEXT_NAMES: Final = ("error", "message", "detail", "reason", "title", "msg")
 _NO_REASON: Final = "refused without a reason"
+_JSON_ERROR: Final = "a JSON error"
 _REFUSALS: Final[dict[int, tuple[type[ApiError], str]]] = {  # the error and, where there is one, the way out
     401: (WidgetKeyRefused, "Halo doesn't know the widget key: check the connection's password"),
     403: (TokenRefused, ""),
     413: (PayloadTooLarge, ""),
 }
-
-SHOWN_CHARACTERS: Final = 200
-_READ_CHARACTERS: Final = 4_000  # a body may be megabytes; the patterns need not walk through all of it
-
-_SECRETS: Final = re.compile(
-    r"eyJ[\w-]*(?:\.[\w-]*){1,2}"  # a JWT, whole or cut
-    r"|\b(?:ab_[a-z]+|ha_secret)_[\w-]+"  # widget key, identity secret
-    r"|\bBearer\s+\S+",
-    re.IGNORECASE,
+_CODE: Final = re.compile(r"[a-z]{2,32}(?:_[a-z]{2,32}){1,5}")  # of a machine, for machines: ``token_expired``
+_BEFORE_HALO: Final = (  # what the `Server` header of firewalls and proxies begins with, and whose they are
+    ("cloudflare", "Cloudflare"),
+    ("awselb", "AWS"),
+    ("cloudfront", "AWS CloudFront"),
+    ("akamai", "Akamai"),
+    ("sucuri", "Sucuri"),
+    ("imperva", "Imperva"),
+    ("big-ip", "F5"),
+    ("volt-adc", "F5"),
+    ("vercel", "Vercel"),
 )
-_EMAIL: Final = re.compile(r"[^\s@\"'<>]+@[^\s@\"'<>]+")
-_QUOTED: Final = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)|`[^`]*`|\u201c[^\u201d]*\u201d|\u2018[^\u2019]*\u2019")
-_NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:[_.][a-z0-9]+)*")
-_NUMBER: Final = re.compile(r"\+?\d[\d .()/:-]{5,}\d")
-_NOT_SHOWN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\s]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,42 +82,40 @@ class Answer:
     unnamed_errors: int = 0
 
 
-def read_response(status: int, headers: Mapping[str, str], body: bytes, *, path: str, now: float) -> Answer:
+def read_response(
+    status: int, headers: Mapping[str, str], body: bytes, *, path: str, now: float, sent: bytes = b""
+) -> Answer:
     """Read one answer. Any body is accepted: what can't be read is described in the error.
 
     A 2xx with an empty body, or with JSON that is no object, is a yes whose counts are unknown (the exact answer isn't
     documented); the client decides whether to believe it. A 2xx with anything else that isn't JSON (a proxy's page, half
-    an answer) is a `TransientError`: the writes are upserts, so sending again is safe.
+    an answer) is an `UnreadableAnswer`: the writes are upserts, so sending again is safe.
+
+    An error tells a server's own words only where they say what is wrong with a record, and then without the text values
+    that were sent; else it tells a code.
 
     :param now: seconds since 1970, for a ``Retry-After`` that is a date.
+    :param sent: body of the request.
     :raises RequestRefused: 400 (documented), any 4xx that isn't named here, and a 2xx of users/update whose object says
         that it failed.
+    :raises RequestBlocked: 403 without a JSON error, and those other 4xx likewise: that isn't Halo's voice (assumed).
     :raises WidgetKeyRefused: 401 (assumed).
-    :raises TokenRefused: 403 (documented).
+    :raises TokenRefused: 403 (documented) with a JSON error (assumed).
     :raises PayloadTooLarge: 413 (assumed).
-    :raises TransientError: 408, 421, 425, 429, 5xx (assumed), and answers that can't be read.
+    :raises TransientError: 408, 421, 425, 429, 5xx (assumed).
+    :raises UnreadableAnswer: a 2xx that can't be read.
     :raises UnexpectedAnswer: redirects, 404, 405, 407, 410: the base URL is likely wrong.
     """
     value, readable = _json(body)
-    if 200 <= status < 300:
-        if not readable:
-            raise TransientError(f"the answer is {_describe(body)}, not JSON", status=status, path=path)
-        if not isinstance(value, dict):
-            return Answer(status=status, empty=status != 204)
-        # Only a bulk answer counts. The others are the stored record, whose traits may be called anything.
-        return _bulk_answer(status, value, path) if path == USERS_UPDATE else Answer(status=status)
-    error_type, advice = _refusal(status)
-    reason = _error_text(value) or _describe(body)
-    details = value if isinstance(value, dict) else {}
-    user_errors, _ = _user_errors(details)
-    raise error_type(
-        f"{advice} ({reason})" if advice else reason,
-        status=status,
-        path=path,
-        reserved_keys=_reserved_keys(details),
-        user_errors=user_errors,
-        retry_after=read_retry_after(headers, now=now),
-    )
+    values = SentValues(sent)
+    if not 200 <= status < 300:
+        raise _error_of(status, headers, body, value, values, path=path, now=now)
+    if not readable:
+        raise UnreadableAnswer(f"the answer is {_describe(body, headers)}, not JSON", status=status, path=path)
+    if not isinstance(value, dict):
+        return Answer(status=status, empty=status != 204)
+    # Only a bulk answer counts. The others are the stored record, whose traits may be called anything.
+    return _bulk_answer(status, value, path, values) if path == USERS_UPDATE else Answer(status=status)
 
 
 def read_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
@@ -140,22 +138,6 @@ def read_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     return None if math.isnan(seconds) else min(max(seconds, 0.0), _RETRY_AFTER_CAP)
 
 
-def clean(text: str) -> str:
-    """Shorten a server's text to one line of at most 200 characters that holds nothing private.
-
-    Masked are bearer keys, tokens, the secret, e-mail addresses, numbers of seven digits and more (phones, dates), and
-    whatever stands in quotes, since a refusal often quotes the value it refuses; a quoted name in lower case such as
-    ``'renewal_status'`` stays, because the reader needs it. What was sent isn't known here, so a name that a server
-    repeats without quotes can't be recognised.
-    """
-    return _cut(_NUMBER.sub("…", _QUOTED.sub(_masked, _without_secrets(text))))
-
-
-def clean_local(text: str) -> str:
-    """Shorten a text that comes from this machine, such as a connection's error: host and port stay, secrets don't."""
-    return _cut(_without_secrets(text))
-
-
 def _json(body: bytes) -> tuple[Any, bool]:
     """The body's value, and whether it could be read. An empty body is readable, and None."""
     if not body.strip():
@@ -166,18 +148,41 @@ def _json(body: bytes) -> tuple[Any, bool]:
         return None, False
 
 
-def _describe(body: bytes) -> str:
-    """What an unreadable body looks like, without its content but for the title of a page."""
-    head = body.lstrip()[:200].lower()
+def _error_of(
+    status: int, headers: Mapping[str, str], body: bytes, value: Any, values: SentValues, *, path: str, now: float
+) -> ApiError:
+    error_type, advice = _refusal(status)
+    said = _error_text(value, values.all)
+    if error_type in {RequestRefused, TokenRefused} and status != 400 and not (said or isinstance(value, dict)):
+        error_type = RequestBlocked
+        advice = f"HTTP {status} without Halo's JSON error: a firewall or proxy in front of Halo refused this request"
+    if error_type is RequestRefused:
+        reason = said or (_NO_REASON if isinstance(value, dict) else f"HTTP {status}, {_describe(body, headers)}")
+    else:
+        reason = _code_of(value, values.all) or _describe(body, headers)
+    details = value if isinstance(value, dict) else {}
+    user_errors, _ = _user_errors(details, values)
+    return error_type(
+        f"{advice} ({reason})" if advice and reason != _JSON_ERROR else advice or reason,
+        status=status,
+        path=path,
+        reserved_keys=_reserved_keys(details),
+        user_errors=user_errors,
+        retry_after=read_retry_after(headers, now=now),
+    )
+
+
+def _describe(body: bytes, headers: Mapping[str, str]) -> str:
+    """What the body of an answer looks like, without its content, and who is known to stand in front of Halo."""
+    head = body.lstrip()[:200]
     if not head:
         return "an empty answer"
-    if head.startswith(b"<"):
-        title = _TITLE.search(body[:4_000])
-        shown = clean(title.group(1).decode(errors="replace")) if title else ""
-        return f"an HTML page ({shown})" if shown else "an HTML page"
     if head.startswith((b"{", b"[")):
-        return "broken JSON"
-    return "plain text"
+        return _JSON_ERROR if _json(body)[1] else "broken JSON"
+    what = "an HTML page" if head.startswith(b"<") else "plain text"
+    server = (_header(headers, "server") or "").lower()
+    sender = next((name for beginning, name in _BEFORE_HALO if server.startswith(beginning)), None)
+    return f"{what} from {sender}" if sender else what
 
 
 def _refusal(status: int) -> tuple[type[ApiError], str]:
@@ -189,11 +194,11 @@ def _refusal(status: int) -> tuple[type[ApiError], str]:
     return _REFUSALS.get(status, (RequestRefused, ""))
 
 
-def _bulk_answer(status: int, value: dict[str, Any], path: str) -> Answer:
-    user_errors, unnamed = _user_errors(value)
+def _bulk_answer(status: int, value: dict[str, Any], path: str, values: SentValues) -> Answer:
+    user_errors, unnamed = _user_errors(value, values)
     if not user_errors and not unnamed and _says_it_failed(value):
         raise RequestRefused(
-            _error_text(value) or "the answer says that it failed",
+            _error_text(value, values.all) or "the answer says that it failed",
             status=status,
             path=path,
             reserved_keys=_reserved_keys(value),
@@ -214,39 +219,55 @@ def _says_it_failed(value: dict[str, Any]) -> bool:
     return (isinstance(error, str) and bool(error.strip())) or value.get("success") is False or value.get("ok") is False
 
 
-def _user_errors(value: Mapping[str, Any]) -> tuple[dict[str, str], int]:
+def _user_errors(value: Mapping[str, Any], values: SentValues) -> tuple[dict[str, str], int]:
     """Errors by user, and how many more there are without a name, in whichever of the assumed shapes they come."""
-    by_user: dict[str, str] = {}
+    errors_by_user: dict[str, Any] = {}
     most = 0
     for name in _ERROR_LISTS:
         errors = value.get(name)
         most = max(most, _count(errors) or 0)
         if isinstance(errors, dict):
-            by_user.update((str(key), _error_text(error) or _NO_REASON) for key, error in errors.items())
+            errors_by_user.update((str(key), error) for key, error in errors.items())
         elif isinstance(errors, list):
-            by_user.update(_listed_errors(errors))
-    return by_user, max(0, most - len(by_user))
+            errors_by_user.update(_listed_errors(errors))
+    texts = {
+        key: _error_text(error, lambda key=key: values.of(key)) or _NO_REASON  # type: ignore[misc]
+        for key, error in errors_by_user.items()
+    }
+    return texts, max(0, most - len(texts))
 
 
-def _listed_errors(errors: Iterable[Any]) -> Iterable[tuple[str, str]]:
+def _listed_errors(errors: Iterable[Any]) -> Iterable[tuple[str, Any]]:
     for error in errors:
         if not isinstance(error, dict):
             continue
         key = next((error[name] for name in _ID_NAMES if isinstance(error.get(name), (str, int))), None)
         if key is not None:
-            yield str(key), _error_text(error) or _NO_REASON
+            yield str(key), error
 
 
-def _error_text(value: Any, depth: int = 4) -> str:
-    """The text of an error in any of the usual shapes; empty where there is none within a few levels."""
+def _error_text(value: Any, private: Callable[[], Collection[str]], depth: int = 4) -> str:
+    """The text of an error in any of the usual shapes; empty where there is none within a few levels.
+
+    :param private: gives the texts that are masked in it.
+    """
     if isinstance(value, str):
-        return clean(value)
+        return clean(value, private()) if value else ""
     if not depth:
         return ""
     if isinstance(value, dict):
-        texts = (_error_text(value.get(name), depth - 1) for name in _TEXT_NAMES)
+        texts = (_error_text(value.get(name), private, depth - 1) for name in _TEXT_NAMES)
         return next(filter(None, texts), "")
-    return _error_text(value[0], depth - 1) if isinstance(value, list) and value else ""
+    return _error_text(value[0], private, depth - 1) if isinstance(value, list) and value else ""
+
+
+def _code_of(value: Any, private: Callable[[], Collection[str]]) -> str:
+    """The code of an error, such as ``token_expired``; empty where there is none, or it is more than a code."""
+    if not isinstance(value, dict):
+        return ""
+    codes = (value.get(name) for name in ("code", "error", "type"))
+    code = next((code for code in codes if isinstance(code, str) and _CODE.fullmatch(code)), "")
+    return code if code and code not in private() else ""
 
 
 def _count(value: Any) -> int | None:
@@ -260,7 +281,8 @@ def _reserved_keys(value: Mapping[str, Any]) -> tuple[str, ...]:
     keys = value.get("reserved_keys")
     if not isinstance(keys, list):
         return ()
-    return tuple(clean(key)[:_KEY_CHARACTERS] for key in keys[:_RESERVED_SHOWN] if isinstance(key, str))
+    names = (clean(key) for key in keys[:_RESERVED_SHOWN] if isinstance(key, str))
+    return tuple(name[:_KEY_CHARACTERS] for name in names)
 
 
 def _header(headers: Mapping[str, str], name: str) -> str | None:
@@ -275,17 +297,3 @@ def _moment(text: str) -> float | None:
         return moment.timestamp()
     except (ValueError, TypeError, OverflowError):  # TypeError: Python 3.10 raises it for a text without any date
         return None
-
-
-def _without_secrets(text: str) -> str:
-    text = _NOT_SHOWN.sub(" ", text[:_READ_CHARACTERS]).strip()
-    return _EMAIL.sub("…", _SECRETS.sub("…", text))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
-
-
-def _masked(quoted: re.Match[str]) -> str:
-    text = quoted.group()
-    return text if _NAME.fullmatch(text[1:-1]) else f"{text[0]}…{text[-1]}"

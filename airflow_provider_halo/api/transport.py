@@ -32,7 +32,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from airflow_provider_halo import __version__
-from airflow_provider_halo.api.responses import clean_local
+from airflow_provider_halo.api.redaction import clean_local
 from airflow_provider_halo.exceptions import SetupError, Unreachable
 from airflow_provider_halo.settings import HaloSettings, is_loopback
 

@@ -148,7 +148,7 @@ COMMANDS: tuple[Command, ...] = (
                 action=argparse.BooleanOptionalAction,
                 default=None,
                 help="link each user to its company, one request per user; with a ledger only links that are new or have "
-                "moved (default: yes)",
+                "moved (default: yes). Halo doesn't document whether a link counts as the user's activity",
             ),
             _argument("--update-only", action="store_true", help="skip users that Halo doesn't know"),
             _argument(
@@ -279,7 +279,9 @@ COMMANDS: tuple[Command, ...] = (
         name="sandbox",
         help="run the Halo API on this machine",
         description="Serve the HaloAgents API as its documentation states it, with a page that shows each company and user "
-        "as the AI would read it, and with faults on demand. Needs no Airflow and no account.",
+        "as the AI would read it, and with faults on demand. What HaloAgents doesn't document is marked there; of each refusal "
+        "the page and the header X-Sandbox-Documented say whether it is documented (yes, the rule only, no). Needs no "
+        "Airflow and no account.",
         run="airflow_provider_halo.sandbox.command:run",
         arguments=_sandbox_arguments(),
     ),

@@ -12,7 +12,7 @@ from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.delivery.refusals import RefusalStreak, refusal_problem
 from airflow_provider_halo.delivery.users import ChunkResult, UserDelivery
 from airflow_provider_halo.delivery.workers import ChunkStream, Workers
-from airflow_provider_halo.exceptions import PayloadTooLarge, RequestRefused, TransientError
+from airflow_provider_halo.exceptions import PayloadTooLarge, RequestBlocked, RequestRefused, TransientError
 from airflow_provider_halo.records.problem import SCOPES, Problem, Scope, Status
 
 __all__ = ["Delivery"]
@@ -134,7 +134,10 @@ class Delivery:
         except RequestRefused as refused:
             key = change.payload.key
             problem = refusal_problem(scope, key, refused, None if scope == "links" else change.payload)
-            self._emit(Outcome(scope=scope, status="rejected", changes=(change,), problem=problem))
+            is_curable = isinstance(refused, RequestBlocked)
+            self._emit(
+                Outcome(scope=scope, status="rejected", changes=(change,), problem=problem, is_curable=is_curable)
+            )
             if streak.add(refused, key):
                 raise streak.error() from None
             return False

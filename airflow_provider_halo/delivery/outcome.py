@@ -22,6 +22,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     :param problem: why, of a record that was rejected, failed or skipped.
     :param unsure: of an answer that only counts its skips: the records that some of them are.
     :param is_repeated: of a rejection: the record was refused before as it is, and wasn't tried again.
+    :param is_curable: of a rejection: it isn't Halo's, and may end without a change of the record: the next run tries again.
     """
 
     scope: Scope
@@ -31,6 +32,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     problem: Problem | None = None
     unsure: tuple[Change, ...] = ()
     is_repeated: bool = False
+    is_curable: bool = False
 
 
 def rejection_of(problem: Problem) -> Outcome:

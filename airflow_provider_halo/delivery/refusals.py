@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from airflow_provider_halo.exceptions import ApiError, ContextRefused, SystemicRefusal
+from airflow_provider_halo.exceptions import ApiError, ContextRefused, RequestBlocked, SystemicRefusal
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem, Scope
 
@@ -19,6 +19,17 @@ _SAMPLES: Final = 3  # keys that the message names
 _CONTEXT_WITNESSES: Final = 2  # users that Halo takes without their context, and not with it
 _CONTEXT_PROBES: Final = 5  # users may be bad for another reason, so more than two may have to be asked about
 _DIGITS: Final = re.compile(r"\d+")
+
+_MASK: Final = "…"
+_BLOCKED: Final = (
+    "look for what may look like an attack (markup, SQL, a path) in its values, and leave it out of the plan's SQL or have "
+    "the rule changed; the next run tries it again"
+)
+_PLAN_ADVICE: Final = "The cause is the plan, not the records: fix the plan and run it again."
+_BLOCKED_ADVICE: Final = (
+    "Neither plan nor records are the cause: have requests to Halo let through, and run it again. Or, should these be "
+    "Halo's own words, check the connection."
+)
 
 _Cause: TypeAlias = "tuple[int | None, tuple[str, ...], str]"
 
@@ -31,6 +42,7 @@ class RefusalStreak:
     cause: _Cause | None = None
     keys: list[str] = field(default_factory=list)
     message: str = ""
+    advice: str = _PLAN_ADVICE
     count: int = 0
 
     def end(self) -> None:
@@ -41,11 +53,12 @@ class RefusalStreak:
     def add(self, error: ApiError, key: str) -> bool:
         """Count the refusal of a single record, and say whether it is time to take it for systemic."""
         cause = _cause_of(error, key)
-        if cause != self.cause:
+        if self.cause is None or not _is_same_cause(cause, self.cause):
             self.end()
             self.cause = cause
         self.count += 1
         self.message = str(error)
+        self.advice = _BLOCKED_ADVICE if isinstance(error, RequestBlocked) else _PLAN_ADVICE
         if len(self.keys) < _SAMPLES:
             self.keys.append(key)
         return self.count >= SYSTEMIC
@@ -54,7 +67,7 @@ class RefusalStreak:
         """The error that ends the run."""
         return SystemicRefusal(
             f"Halo refused {self.count} {self.scope} in a row for the same cause, and stored none in between: {self.message} "
-            f"(for example {', '.join(self.keys)}). The cause is the plan, not the records: fix the plan and run it again."
+            f"(for example {', '.join(self.keys)}). {self.advice}"
         )
 
 
@@ -95,7 +108,9 @@ class ContextProbe:
 
 
 def refusal_problem(scope: Scope, key: str, error: ApiError, payload: Payload | None = None) -> Problem:
-    """Why a record that Halo refused can't be stored."""
+    """Why a record that Halo refused, or something before it, can't be stored."""
+    if isinstance(error, RequestBlocked):
+        return Problem(scope, key, "", f"{error.message}; {_BLOCKED}")
     reserved = [name for name in error.reserved_keys if payload is None or name in trait_names(payload)]
     field_name = f"traits.{reserved[0]}" if reserved else ""
     return Problem(scope, key, field_name, f"Halo refuses it: {_message_of(error, key)}")
@@ -112,6 +127,16 @@ def _cause_of(error: ApiError, key: str) -> _Cause:
     """What a refusal is for, so that two records refused for one thing compare equal: key and digits don't count."""
     text = re.sub(rf"(?<!\w){re.escape(key)}(?!\w)", "#", _message_of(error, key))
     return error.status, error.reserved_keys, _DIGITS.sub("#", text)
+
+
+def _is_same_cause(one: _Cause, other: _Cause) -> bool:
+    """Whether two refusals are for one thing. What is masked in a message may be any word: records differ in it."""
+    if one[:2] != other[:2]:
+        return False
+    words, others = one[2].split(), other[2].split()
+    return len(words) == len(others) and all(
+        word == said or _MASK in word or _MASK in said for word, said in zip(words, others, strict=True)
+    )
 
 
 def _message_of(error: ApiError, key: str) -> str:

@@ -22,7 +22,7 @@ from airflow_provider_halo.delivery.refusals import (
     refusal_problem,
     trait_names,
 )
-from airflow_provider_halo.exceptions import PayloadTooLarge, RequestRefused, TransientError
+from airflow_provider_halo.exceptions import PayloadTooLarge, RequestBlocked, RequestRefused, TransientError
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 
@@ -209,13 +209,18 @@ class UserDelivery:
     async def _refuse(self, user: Change, refused: RequestRefused, chunk: _ChunkState) -> None:
         """A user was refused alone: reject it, unless it is the plan that is to blame."""
         payload = user.payload
-        if self._context.wants(payload) and await self._is_stored_alone(msgspec.structs.replace(payload, context=b"")):
+        is_blocked = isinstance(refused, RequestBlocked)
+        if (
+            not is_blocked
+            and self._context.wants(payload)
+            and await self._is_stored_alone(msgspec.structs.replace(payload, context=b""))
+        ):
             reason = "Halo refuses it with its context; its traits were stored"
             self._reject(user, Problem("users", payload.key, "context", reason))
             chunk.current = ()
             self._context.add_witness(payload)
             return
-        self._reject(user, refusal_problem("users", payload.key, refused, payload))
+        self._reject(user, refusal_problem("users", payload.key, refused, payload), is_curable=is_blocked)
         chunk.current = ()
         if self._streak.add(refused, payload.key):
             await self._question_plan(chunk)
@@ -256,8 +261,9 @@ class UserDelivery:
         self._emit(Outcome(scope="users", status="skipped", count=skipped))
         result.unsure.extend(users)
 
-    def _reject(self, user: Change, problem: Problem) -> None:
-        self._emit(Outcome(scope="users", status="rejected", changes=(user,), problem=problem))
+    def _reject(self, user: Change, problem: Problem, *, is_curable: bool = False) -> None:
+        rejection = Outcome(scope="users", status="rejected", changes=(user,), problem=problem, is_curable=is_curable)
+        self._emit(rejection)
 
     def _fail(self, users: Sequence[Change], reason: str) -> None:
         if users:

@@ -248,6 +248,7 @@ def _check_quality(plan: LoadedPlan) -> Iterator[Finding]:
     """Every rule on how the plan is written; a rule that finds nothing says so once."""
     yield from _or_ok("labels", "every label describes its entry", _labels(plan))
     yield from _or_ok("lists", "", _lists(plan))
+    yield from _or_ok("shared-keys", "", _shared_keys(plan))
     yield from _or_ok("stale", "an entry without rows is sent as empty", _stale(plan))
     yield from _definitions(plan)
     yield from _unsent(plan)
@@ -300,6 +301,18 @@ def _lists(plan: LoadedPlan) -> Iterator[Finding]:
         else:
             text = f"{query.name}: id and name of its items: {_UNKNOWN}"
             yield Finding(rule="lists", severity="unknown", text=text, location=_location(query))
+
+
+def _shared_keys(plan: LoadedPlan) -> Iterator[Finding]:
+    """Entries of users whose key one of companies has, too: which of the two the AI reads isn't documented."""
+    keys_of_companies = {query.entry_key for query, _ in _entries(plan) if query.scope == "companies"}
+    for query, _ in _entries(plan):
+        if query.scope == "users" and query.entry_key in keys_of_companies:
+            text = (
+                f"{query.name}: companies have an entry {query.entry_key} too, and Halo doesn't document which of the two the "
+                "AI reads: give one of them another key"
+            )
+            yield Finding(rule="shared-keys", severity="warn", text=text, location=_location(query))
 
 
 def _stale(plan: LoadedPlan) -> Iterator[Finding]:

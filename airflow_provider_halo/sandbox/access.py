@@ -53,7 +53,7 @@ def check_user_token(token: object, user_id: str, *, secret: str, now: float, ex
         _expiry(claims["exp"], now)
     named = claims["user_id"] if "user_id" in claims else claims.get("sub")
     if named != user_id:
-        raise Refusal(403, "user_token is not for this user_id")
+        raise Refusal(403, "user_token is not for this user_id", documented="yes")
 
 
 def check_bulk_token(token: object, *, secret: str, now: float, expired: Container[str] = ()) -> None:
@@ -66,14 +66,14 @@ def check_bulk_token(token: object, *, secret: str, now: float, expired: Contain
     """
     claims = _claims(token, secret, now, expired)
     if claims.get("scope") != BULK_SCOPE:
-        raise Refusal(403, f"user_token needs the claim scope '{BULK_SCOPE}'")
-    if "user_id" in claims:
-        raise Refusal(403, "user_token of users/update must not carry user_id")
+        raise Refusal(403, f"user_token needs the claim scope '{BULK_SCOPE}'", documented="yes")
+    if "user_id" in claims:  # documented: it carries none; whether one is refused isn't
+        raise Refusal(403, "user_token of users/update must not carry user_id", documented="rule")
     if "exp" not in claims:
-        raise Refusal(403, "user_token needs the claim exp")
+        raise Refusal(403, "user_token needs the claim exp", documented="yes")
     expires = _expiry(claims["exp"], now)
     if expires > now + BULK_SECONDS:
-        raise Refusal(403, "user_token may expire at most 1 hour ahead")
+        raise Refusal(403, "user_token may expire at most 1 hour ahead", documented="yes")
 
 
 def local_only(endpoint: Endpoint, *, open_admin: bool) -> Endpoint:
@@ -121,29 +121,29 @@ def _expiry(expires: object, now: float) -> float:
     if isinstance(expires, bool) or not isinstance(expires, int | float):
         raise Refusal(403, "user_token has an exp that is no number")
     if expires <= now:
-        raise Refusal(403, "user_token has expired")
+        raise Refusal(403, "user_token has expired", documented="yes")
     return expires
 
 
 def _claims(token: object, secret: str, now: float, expired: Container[str]) -> dict[str, Any]:
     """Claims of a JWT (RFC 7519) in compact form whose HS256 signature is right and whose time has come."""
     if token is None:
-        raise Refusal(403, "user_token is missing")
+        raise Refusal(403, "user_token is missing", documented="yes")
     if not isinstance(token, str):
-        raise Refusal(403, "user_token must be a string")
+        raise Refusal(403, "user_token must be a string", documented="yes")
     try:
         head, payload, signature = token.encode("ascii").split(b".")
         header = msgspec.json.decode(_unpadded(head), type=dict[str, Any])
         claims = msgspec.json.decode(_unpadded(payload), type=dict[str, Any])
         sent_signature = _unpadded(signature)
     except (msgspec.DecodeError, ValueError):  # ValueError: not three parts, no ASCII, no base64
-        raise Refusal(403, "user_token is no JWT") from None
+        raise Refusal(403, "user_token is no JWT", documented="yes") from None
     if header.get("alg") != "HS256":
-        raise Refusal(403, "user_token must be signed with HS256")
+        raise Refusal(403, "user_token must be signed with HS256", documented="yes")
     if not hmac.compare_digest(sent_signature, hmac.digest(secret.encode(), head + b"." + payload, hashlib.sha256)):
-        raise Refusal(403, "user_token has a wrong signature")
+        raise Refusal(403, "user_token has a wrong signature", documented="yes")
     if token in expired:
-        raise Refusal(403, "user_token has expired")
+        raise Refusal(403, "user_token has expired", documented="yes")
     _check_begun(claims, now)
     return claims
 

@@ -14,8 +14,8 @@ from airflow_provider_halo.sandbox.access import Endpoint, local_only
 from airflow_provider_halo.sandbox.api import answer
 from airflow_provider_halo.sandbox.config import SandboxState
 from airflow_provider_halo.sandbox.faults import FaultError, read_fault
-from airflow_provider_halo.sandbox.page import render_company, render_user
 from airflow_provider_halo.sandbox.quota import QuotaError, read_quota
+from airflow_provider_halo.sandbox.reading import render_company, render_user
 from airflow_provider_halo.sandbox.rules import Refusal
 
 __all__ = ["Admin"]

@@ -15,9 +15,11 @@ from airflow_provider_halo.sandbox import access, rules
 from airflow_provider_halo.sandbox.config import SandboxState
 from airflow_provider_halo.sandbox.rules import Refusal
 
-__all__ = ["API", "Api", "answer"]
+__all__ = ["API", "DOCUMENTED", "Api", "answer", "refused"]
 
 API: Final = "/api/sdk"  # documented: the path of the base URL
+
+DOCUMENTED: Final = "x-sandbox-documented"  # yes, rule or no, as `Refusal.documented`
 
 Body = dict[str, Any]
 _NAMESPACE: Final = uuid.UUID("6b1f2a52-3d0c-4b7e-9a55-0d6f7c1f5e10")  # any constant: ids are the same on each run
@@ -26,6 +28,13 @@ _NAMESPACE: Final = uuid.UUID("6b1f2a52-3d0c-4b7e-9a55-0d6f7c1f5e10")  # any con
 def answer(value: object, status: int = 200) -> Response:
     """A JSON answer."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def refused(refusal: Refusal) -> Response:
+    """The answer to a request that is refused. A header says whether HaloAgents documents that, and no client may rely on it."""
+    response = answer(refusal.body, refusal.status)
+    response.headers[DOCUMENTED] = refusal.documented
+    return response
 
 
 class Api:
@@ -55,7 +64,7 @@ class Api:
         """
         user_id = rules.read_id(body, "user_id")
         if not isinstance(body.get("session_id", ""), str):
-            raise Refusal(400, "session_id must be a string")
+            raise Refusal(400, "session_id must be a string", documented="rule")
         self._check_user(body, user_id)
         self._check_poison(user_id)
         rules.check_record(body, rules.USER)
@@ -84,7 +93,7 @@ class Api:
         return counts if self._config.bad_user != "partial" else {**counts, "errors": errors}
 
     def companies_identify(self, body: Body) -> Body:
-        """One company, and the link of a user to it; answers with the stored company (documented).
+        """One company, and the link of a user to it; answers with the stored company (documented: its times).
 
         :raises Refusal: 400 or 403.
         """
@@ -97,22 +106,23 @@ class Api:
         return {**self._stored_form(company_id, stored, rules.COMPANY), "team_size": stored["team_size"]}
 
     def events(self, body: Body) -> Body:
-        """Events are taken and forgotten, but for one thing: a user named in them is seen now (documented).
+        """Events are taken and forgotten, but for one thing: the user they are of is made and seen now (documented).
 
-        :raises Refusal: 400 or 403.
+        No token is asked for: the documentation shows no field for one.
+
+        :raises Refusal: 400.
         """
-        user_ids = rules.read_events(body)
-        for user_id in sorted(user_ids):
-            self._check_user(body, user_id)
-        self._store.seen(user_ids)
-        return {"accepted": len(body["events"])}
+        user_id = rules.read_event_user(body)
+        if user_id is not None:
+            self._store.see(user_id)
+        return {"success": True}
 
     async def _public_config(self, request: Request) -> Response:
-        """What the widget reads; the only call without a key. Its answer is not documented."""
-        org_id = request.query_params.get("org_id")
-        if not org_id:
-            raise Refusal(400, "org_id is required")
-        return answer({"org_id": org_id, "identity_verification": self._config.verify_identity})
+        """What the widget reads; the only call without a key. What the agent and the settings hold beyond this is not documented."""
+        if not request.query_params.get("org_id"):
+            raise Refusal(400, "org_id is required", documented="rule")
+        agent = {"id": str(uuid.uuid5(_NAMESPACE, f"{self._config.org_id}/agent")), "name": "Sandbox"}
+        return answer({"agent": agent, "organization": {"name": "Sandbox", "settings": {}}})
 
     def _keyed(self, call: Callable[[Body], Body]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
@@ -130,7 +140,7 @@ class Api:
         errors: list[Body] = []
         for user_id, entry in users:
             try:
-                rules.check_record(entry, rules.USER)
+                rules.check_record(entry, rules.USER, in_bulk=True)
             except Refusal as refusal:
                 if self._config.bad_user == "nameless":
                     raise

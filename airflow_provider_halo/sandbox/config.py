@@ -27,7 +27,7 @@ class SandboxConfig:
     :param widget_key: the only key that is let in (documented form: ``ab_live_…``).
     :param identity_secret: what tokens must be signed with (documented form: ``ha_secret_…``).
     :param verify_identity: whether calls that name a user need that user's token; ``users/update`` always needs one.
-    :param org_id: the workspace the widget key stands for.
+    :param org_id: the workspace the widget key stands for (documented form: a UUID).
     :param file: a SQLite file that keeps the state over restarts; None keeps it in memory only.
     :param faults: fault rules at start, each as ``parse_fault`` reads it.
     :param quota: which requests are refused with 429 for their number.
@@ -44,7 +44,7 @@ class SandboxConfig:
     widget_key: str = field(default="ab_live_sandbox", repr=False)
     identity_secret: str = field(default="ha_secret_sandbox", repr=False)
     verify_identity: bool = True
-    org_id: str = "org_sandbox"
+    org_id: str = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
     file: Path | None = None
     faults: tuple[str, ...] = ()
     quota: QuotaRule = QuotaRule()  # noqa: RUF009 (frozen)

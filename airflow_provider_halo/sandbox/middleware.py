@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from airflow_provider_halo.sandbox.api import API
+from airflow_provider_halo.sandbox.api import API, DOCUMENTED
 from airflow_provider_halo.sandbox.config import SandboxState
 from airflow_provider_halo.sandbox.faults import Fault, FaultError, parse_fault
 from airflow_provider_halo.sandbox.request_log import Call, find_leaks
@@ -47,6 +47,12 @@ class _Answer:
     @property
     def retry_after(self) -> str:
         return next((value.decode("ascii") for name, value in self.headers if name == b"retry-after"), "")
+
+    @property
+    def documented(self) -> str:
+        """Whether HaloAgents documents the refusal; empty for what is none of the API's."""
+        name = DOCUMENTED.encode("ascii")
+        return "" if self.injected else next((value.decode("ascii") for key, value in self.headers if key == name), "")
 
     @property
     def reason(self) -> str:
@@ -100,6 +106,7 @@ class FaultMiddleware:
                 size=len(body or b""),
                 at=ended,
                 reason=answer.reason if answer else "",
+                documented=answer.documented if answer else "",
                 injected=answer.injected if answer else False,
             )
 
@@ -196,7 +203,8 @@ class FaultMiddleware:
 
 
 def _refused(refusal: Refusal) -> _Answer:
-    return _Answer(refusal.status, msgspec.json.encode(refusal.body))
+    headers = [(DOCUMENTED.encode("ascii"), refusal.documented.encode("ascii"))]
+    return _Answer(refusal.status, msgspec.json.encode(refusal.body), headers=headers)
 
 
 def _requested_faults(scope: Scope) -> list[Fault]:

@@ -59,12 +59,15 @@ class RequestLog:
             self._in_flight += 1
             self._max_in_flight = max(self._max_in_flight, self._in_flight)
 
-    def end(self, call: Call, *, size: int, at: datetime, reason: str = "", injected: bool = False) -> None:
+    def end(
+        self, call: Call, *, size: int, at: datetime, reason: str = "", documented: str = "", injected: bool = False
+    ) -> None:
         """A request is done.
 
         :param call: what is remembered of it.
         :param size: bytes of the request's body.
         :param reason: why it was refused; names fields and keys, no values of traits and no credentials.
+        :param documented: whether HaloAgents documents that it is refused: ``yes``, ``rule`` or ``no``; empty for a fault.
         :param injected: whether a fault did it; a delay by itself leaves the answer whole, so it does not count.
         """
         with self._lock:
@@ -75,7 +78,7 @@ class RequestLog:
             self._injected += injected
             if reason:
                 refusal = {"at": at.isoformat(timespec="milliseconds"), "path": call.path, "result": call.result}
-                self._refusals.append({**refusal, "reason": reason, "injected": injected})
+                self._refusals.append({**refusal, "reason": reason, "documented": documented, "injected": injected})
 
     def describe(self) -> dict[str, Any]:
         """All counts as JSON-ready values."""

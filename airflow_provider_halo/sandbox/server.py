@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from airflow_provider_halo.sandbox.admin import Admin
-from airflow_provider_halo.sandbox.api import API, Api, answer
+from airflow_provider_halo.sandbox.api import API, Api, refused
 from airflow_provider_halo.sandbox.config import SandboxConfig, SandboxState
 from airflow_provider_halo.sandbox.faults import Faults
 from airflow_provider_halo.sandbox.middleware import TRANSPORT, FaultMiddleware
@@ -181,12 +181,12 @@ def create_app(config: SandboxConfig | None = None, *, state: SandboxState | Non
 async def _refused(_: Request, error: Exception) -> Response:
     if not isinstance(error, Refusal):  # Starlette types every handler for any exception
         raise error
-    return answer(error.body, error.status)
+    return refused(error)
 
 
 async def _not_found(request: Request, _: Exception) -> Response:
-    return answer({"error": f"there is nothing at {request.url.path}"}, 404)
+    return refused(Refusal(404, f"there is nothing at {request.url.path}"))
 
 
 async def _wrong_method(request: Request, _: Exception) -> Response:
-    return answer({"error": f"{request.url.path} doesn't take {request.method}"}, 405)
+    return refused(Refusal(405, f"{request.url.path} doesn't take {request.method}"))

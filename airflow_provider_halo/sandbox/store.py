@@ -146,14 +146,12 @@ class Store:
             self._save("companies", [company_id], link=user_id)
             return self._view("companies", company_id)
 
-    def seen(self, user_ids: Iterable[str]) -> None:
-        """Move ``last_seen`` of those of the users who are known: an event of theirs came in (documented)."""
+    def see(self, user_id: str) -> None:
+        """Make a user who isn't there, and move ``last_seen``: an event of theirs came in (documented)."""
         with self._lock:
             now = self._now()
-            known = [user_id for user_id in user_ids if user_id in self._records["users"]]
-            for user_id in known:
-                self._see(self._records["users"][user_id], now)
-            self._save("users", known)
+            self._see(self._merge("users", user_id, {}, now), now)
+            self._save("users", [user_id])
 
     def user(self, user_id: str) -> dict[str, Any] | None:
         """One user with traits, context, times and the linked company's id; None when unknown."""

@@ -46,6 +46,8 @@ class Acknowledgements:
         if outcome.scope == "links":
             return self._unknown(outcome.scope, outcome.changes), [(outcome.problem, None)]
         size = outcome.changes[0].payload.size if outcome.changes else None
+        if outcome.is_curable:
+            return self._unknown(outcome.scope, outcome.changes), [(outcome.problem, size)]
         return self._refused(outcome.scope, outcome.changes), [(outcome.problem, size)]
 
     def _stored(self, scope: Scope, changes: Iterable[Change]) -> list[Acknowledgement]:

@@ -7,31 +7,14 @@ import os
 import re
 
 import pytest
+from shop import shop_plan, shop_sql
 
 from airflow_provider_halo.cli.main import main
 from airflow_provider_halo.settings import DEFAULTS
 
-PLAN = """\
-version: 1
-name: shop
-source: app
-companies:
-  key: team_id
-  traits:
-    sql: SELECT id AS team_id, name FROM teams
-users:
-  key: user_id
-  company: team_id
-  traits:
-    sql: SELECT id AS user_id, team_id, name FROM users
-"""
+PLAN = shop_plan("app", name="shop")
 TEAMS = range(1, 7)
-PRODUCT = f"""
-CREATE TABLE teams (id INTEGER, name TEXT);
-CREATE TABLE users (id INTEGER, team_id INTEGER, name TEXT);
-INSERT INTO teams VALUES {", ".join(f"({team}, 'Team')" for team in TEAMS)};
-INSERT INTO users VALUES {", ".join(f"({team}, {team}, 'User')" for team in TEAMS)};
-"""
+PRODUCT = shop_sql(TEAMS)
 BAD_NAME = "UPDATE users SET name = x'00' WHERE id = 1"  # 1 reject of 18 records: 5.56 %
 
 

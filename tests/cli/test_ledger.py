@@ -119,8 +119,8 @@ def test_status_shows_runs_rejects_and_the_age_of_what_halo_has(plan, sandbox, c
             "TIME done 2 5 0 0 0 2 halo sync TIME XXXX",
             "TIME failed 5 0 0 1 0 7 halo sync TIME XXXX",
             (
-                "1 of 6 records were rejected (16.67%), more than max_rejected=1%; the first: users 11: Halo refuses it: an HTML "
-                "page (400 injected by the sandbox)"
+                "1 of 6 records were rejected (16.67%), more than max_rejected=1%; the first: users 11: Halo refuses it: HTTP 400, "
+                "an HTML page"
             ),
             "",
             "1 rejected",

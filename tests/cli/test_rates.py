@@ -6,29 +6,13 @@ import json
 
 import pytest
 from rates import assert_held
+from shop import shop_plan, shop_sql
 
 from airflow_provider_halo.cli.main import main
 
-PLAN = """\
-version: 1
-source: app
-companies:
-  key: team_id
-  traits:
-    sql: SELECT id AS team_id, name FROM teams
-users:
-  key: user_id
-  company: team_id
-  traits:
-    sql: SELECT id AS user_id, team_id, name FROM users
-"""
+PLAN = shop_plan("app")
 TEAMS = range(1, 29)
-PRODUCT = f"""
-CREATE TABLE teams (id INTEGER, name TEXT);
-CREATE TABLE users (id INTEGER, team_id INTEGER, name TEXT);
-INSERT INTO teams VALUES {", ".join(f"({team}, 'Team')" for team in TEAMS)};
-INSERT INTO users VALUES {", ".join(f"({team}, {team}, 'User')" for team in TEAMS)};
-"""
+PRODUCT = shop_sql(TEAMS)
 RATE = 30
 
 

@@ -145,6 +145,26 @@ def test_a_plan_that_is_wrong_for_every_user_ends_early(run, halo, in_chunks, us
     assert sum(done.counts.values()) == 1_000
 
 
+def test_values_that_are_masked_in_some_of_the_messages_do_not_make_them_different_causes(
+    run, halo, in_chunks, users_of
+):
+    server = halo(bad={f"u{number}" for number in range(5_000)}, says=lambda key: "plan is none of free, pro, team")
+    done = run(server)
+    users = [
+        user
+        for number in range(0, 1_000, 2)
+        for user in (
+            *users_of(1, start=number, traits=b'{"plan":"Pro"}'),
+            *users_of(1, start=number + 1, traits=b'{"plan":"Team"}'),
+        )
+    ]
+    ends(SystemicRefusal, done, lambda delivery: delivery.users(in_chunks(users)))
+    assert done.problems[:2] == [
+        "users u0: Halo refuses it: plan is none of free, …, team",
+        "users u1: Halo refuses it: plan is none of free, pro, …",
+    ]
+
+
 def test_a_reserved_trait_in_every_user_ends_early_and_is_named(run, halo, in_chunks, users_of):
     server = halo(reserved=frozenset({"created_at"}))
     done = run(server)

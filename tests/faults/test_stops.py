@@ -17,23 +17,25 @@ def test_a_credential_that_stops_passing_ends_the_run_within_the_calls_in_flight
 ):
     base = undisturbed(**SIZE)
     app = lab.remembering(lab.app(**SIZE))
-    where = "path=companies/identify,contains=user_token," if status == 403 else ""
-    trial = lab.run(app, faults=[f"{status}:{where}first={after + 1}"])
+    # In Halo's own words, a JSON error; the look whether others pass is one call for all lanes.
+    of_tokens = 'path=companies/identify,contains=user_token,body={"error":"bad signature"},'
+    looks = status == 403
+    trial = lab.run(app, faults=[f"{status}:{of_tokens if status == 403 else ''}first={after + 1}"])
     refused = [call for call in trial.calls if call.result == str(status)]
     lab.note(
         f"{status} after {after} calls" + " with a token" * (status == 403),
         base.requests,
         str(trial.requests),
-        f"{len(refused)} refused (<= {tries * LANES})",
+        f"{len(refused)} refused (<= {tries * LANES + looks})",
         "stopped; the next run sends the rest",
     )
     assert type(trial.error) is error
     # Each lane's own, and of a token one more try with a new one; a widget key is never tried twice.
-    assert 1 <= len(refused) <= tries * LANES
-    assert trial.report.retries <= (tries - 1) * LANES
+    assert 1 <= len(refused) <= tries * LANES + looks
+    assert trial.report.retries <= (tries - 1) * LANES + looks
     # Nothing is sent any more once the first refusal was read, but for what the lanes had on their way.
     first = min(call.ended for call in refused)
-    assert sum(call.began > first for call in trial.calls) <= tries * LANES
+    assert sum(call.began > first for call in trial.calls) <= tries * LANES + looks
     the_rest_is_sent_and_nothing_else(lab, app, trial, base)
 
 

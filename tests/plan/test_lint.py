@@ -175,3 +175,21 @@ def test_the_columns_that_only_pick_a_users_row_are_named_and_count_for_nothing(
     assert findings["milestones"] == snapshot(
         "no has_… column, so the AI can't tell how far a user has come: add milestones such as has_created_form"
     )
+
+
+def test_one_key_in_the_context_of_users_and_companies_is_found(plans):
+    entry = '    usage: {{label: {0}, type: status, sql: "SELECT {1}, n FROM u"}}\n'
+    text = (
+        "version: 1\nsource: db\n"
+        'companies:\n  key: cid\n  traits: {sql: "SELECT cid, name FROM c"}\n  context:\n'
+        + entry.format("Usage of the Team", "cid")
+        + 'users:\n  key: uid\n  company: cid\n  traits: {sql: "SELECT uid, cid, name FROM u"}\n  context:\n'
+        + entry.format("Usage of the User", "uid, cid")
+    )
+    found = [str(finding.text) for finding in lint(plans.load(text)) if finding.rule == "shared-keys"]
+    assert found == [
+        (
+            "users.context.usage: companies have an entry usage too, and Halo doesn't document which of the two the AI reads: "
+            "give one of them another key"
+        )
+    ]

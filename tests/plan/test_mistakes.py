@@ -22,7 +22,7 @@ MISTAKES = [
         [("questions:", "question:")],
         snapshot(
             [
-                'halo.yaml, line 37: question: unknown key. Did you mean questions? Known keys: version, name, source, nulls, define, companies, users, gone, questions.'
+                "halo.yaml, line 37: question: unknown key. Did you mean questions? Known keys: version, name, source, nulls, define, companies, users, gone, questions."
             ]
         ),
     ),
@@ -147,7 +147,7 @@ MISTAKES = [
         snapshot(
             [
                 "halo.yaml, line 4: companies: empty. Write its key and traits, or remove `companies:`.",
-                'halo.yaml, line 5: old: unknown key. Known keys: version, name, source, nulls, define, companies, users, gone, questions.',
+                "halo.yaml, line 5: old: unknown key. Known keys: version, name, source, nulls, define, companies, users, gone, questions.",
                 "halo.yaml, line 40: questions[0].answered_by[0]: companies.context.integrations isn't in the plan. Known keys: users.traits, users.context.onboarding.",
             ]
         ),

@@ -313,23 +313,91 @@ def test_who_is_named_must_be_proven_where_identity_verification_is_on(halo, hal
         status = 200 if token in right else 403
         assert halo.post("users/identify", body).status_code == status
         assert halo.post("companies/identify", {"company_id": "c1", **body}).status_code == status
-        assert halo.post("events", {"events": [{"name": "x"}], **body}).status_code == status
+        assert halo.post("events", {"events": [{"event_type": "x"}], **body}).status_code == 200  # shows no such field
         assert open_halo.post("users/identify", body).status_code == 200
         assert open_halo.post("companies/identify", {"company_id": "c1", **body}).status_code == 200
     assert halo.post("companies/identify", {"company_id": "c1"}).status_code == 200  # names nobody
 
 
-def test_events_are_limited_and_taken(halo):
-    assert halo.post("events", {"events": [{"name": "x", "metadata": {}}] * 100}).json() == {"accepted": 100}
-    assert halo.post("events", {"events": [{"name": "x"}] * 101}).status_code == 400
-    assert halo.post("events", {"events": []}).status_code == 400
-    assert halo.post("events", {"events": [{"metadata": "x" * 9_998}]}).status_code == 200
-    assert halo.post("events", {"events": [{"metadata": "x" * 9_999}]}).status_code == 400
+EVENT = {"event_type": "form_created", "page_url": "https://a.example/", "element_selector": "#x", "metadata": {"a": 1}}
 
 
-def test_config_is_the_only_call_without_a_key(halo):
-    assert halo.client.get(f"{halo.server.url}/config?org_id=o1").status_code == 200
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"events": [EVENT] * 100}, 200),
+        ({"events": [EVENT] * 101}, 400),
+        ({"events": []}, 400),
+        ({"events": ["x"]}, 400),
+        ({}, 400),
+        ({"events": [{"event_type": "é" * 100}]}, 200),
+        ({"events": [{"event_type": "x" * 101}]}, 400),
+        ({"events": [{"event_type": ""}]}, 400),
+        ({"events": [{"name": "x"}]}, 400),
+        ({"events": [{**EVENT, "page_url": 5}]}, 400),
+        ({"events": [{"event_type": "x", "metadata": "x" * 9_998}]}, 200),
+        ({"events": [{"event_type": "x", "metadata": "x" * 9_999}]}, 400),
+        ({"events": [EVENT], "user_id": "u1", "session_id": "s1"}, 200),
+        ({"events": [EVENT], "user_id": ""}, 400),
+    ],
+)
+def test_events_are_taken_in_their_documented_form(halo, body, status):
+    answer = halo.post("events", body)
+    assert answer.status_code == status
+    assert status == 400 or answer.json() == {"success": True}
+
+
+def test_config_is_the_only_call_without_a_key_and_answers_in_its_documented_form(halo):
+    answer = halo.client.get(f"{halo.server.url}/config?org_id=o1").json()
+    assert (sorted(answer), sorted(answer["agent"]), sorted(answer["organization"])) == (
+        ["agent", "organization"],
+        ["id", "name"],
+        ["name", "settings"],
+    )
     assert halo.client.get(f"{halo.server.url}/config").json() == {"error": "org_id is required"}
+
+
+def test_each_refusal_says_whether_it_is_documented(halo, halo_with):
+    right = halo.bulk_token()
+    told = {
+        # With its status: reserved traits (of both identify calls), and what is wrong with a token.
+        "yes": [
+            halo.user("u1", traits={"created_at": 1}),
+            halo.company("c1", traits={"health_score": 1}),
+            halo.user("u1", user_token=None),
+            halo.user("u1", user_token=halo.token(user_id="u2")),
+            halo.update({"user_id": "u1"}, user_token=halo.token(scope="users.read")),
+            halo.update({"user_id": "u1"}, user_token=halo.bulk_token(exp=int(time.time()) + 9_999)),
+        ],
+        # The rule is documented, and what breaking it is answered isn't.
+        "rule": [
+            halo.user("u1", **sized(20_001, columns=True)),
+            halo.company("c1", **sized(50_001, columns=True)),
+            halo.company("c1", traits={"a": "x" * 10_000}),
+            halo.update(*({"user_id": f"u{number}"} for number in range(1_001))),
+            halo.user("u1", traits={"renewal_status": "dead"}),
+            halo.user("u1", traits={"renewal_date": "soon"}),
+            halo.user("u1", context={"k": entry(type="table")}),
+            halo.update({"user_id": "u1"}, user_token=halo.bulk_token(user_id="u1")),
+            halo.post("users/identify", {}),
+            halo.post("events", {"events": [{"event_type": "x" * 101}]}),
+            halo.client.get(f"{halo.server.url}/config"),
+        ],
+        "no": [
+            halo.update({"user_id": "u1", "traits": {"created_at": 1}}),  # of users/update it isn't documented
+            halo.post("users/identify", {}, key="ab_live_other"),
+            halo.post("users/identify", content=b"{"),
+            halo.post("users/delete", {}),
+            halo.update({"user_id": "u1"}, user_token=halo.bulk_token(nbf=int(time.time()) + 60)),
+            halo_with(max_body_bytes=10).company("c1"),
+            halo_with(refuse_context=True).update({"user_id": "u1", "context": {}}, user_token=right),
+            halo_with(poison=frozenset({"u1"})).update({"user_id": "u1"}),
+        ],
+    }
+    for documented, answers in told.items():
+        for number, answer in enumerate(answers):
+            assert answer.headers["x-sandbox-documented"] == documented, (documented, number, answer.text)
+    assert "x-sandbox-documented" not in halo.company("c1").headers
 
 
 def test_a_company_comes_back_in_columns_and_custom_fields(halo):
@@ -345,7 +413,7 @@ def test_a_company_comes_back_in_columns_and_custom_fields(halo):
         "custom_fields": {"seats": 3, "tags": ["a"]},
         "context": context,
         "external_id": "c1",
-        "org_id": "org_sandbox",
+        "org_id": "6f9619ff-8b86-4d01-b42d-00cf4fc964ff",
         "team_size": 0,
     }
     for moment in times.values():

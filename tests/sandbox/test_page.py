@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from airflow_provider_halo.sandbox.reading import UNDOCUMENTED
+
 EVIL = "\"><script>alert(1)</script><img src=x onerror='alert(2)'>"
 
 
@@ -49,7 +51,7 @@ def test_a_record_shows_the_reading_the_data_and_the_times(halo):
     halo.company("c1", traits={"name": "Acme"}, context={"k": {"label": "Notes", "value": ["first"]}}, user_id="u1")
     halo.update({"user_id": "u1", "traits": {"name": "Ada"}})
     company = Elements(halo.get("/record?scope=companies&id=c1").text)
-    assert "[Company: Acme]\nname: Acme\n\n[Notes]\n- first\n" in company.text
+    assert f"[Company: Acme] {UNDOCUMENTED}\nname: Acme\n\n[Notes]\n- first\n" in company.text
     assert '"label": "Notes"' in company.text
     assert ("a", {"href": "/record?scope=users&id=u1"}) in company.elements
     user = Elements(halo.get("/record?scope=users&id=u1").text)
@@ -58,6 +60,18 @@ def test_a_record_shows_the_reading_the_data_and_the_times(halo):
     halo.user("u1")
     assert halo.admin("users/u1")["last_seen"] in halo.get("/record?scope=users&id=u1").text
     assert halo.get("/record?scope=users&id=nobody").status_code == 404
+
+
+def test_the_page_says_of_each_refusal_whether_it_is_documented(halo):
+    halo.user("u1", traits={"created_at": 1})
+    halo.user("u1", traits={"signed_up_at": "soon"})
+    halo.post("users/identify", {}, key="x")
+    halo.client.post(f"{halo.server.root}/_sandbox/faults", json=["503:times=1"])
+    halo.user("u1")
+    told = [(refusal["result"], refusal["documented"]) for refusal in halo.admin("refusals")]
+    assert told == [("503", ""), ("401", "no"), ("400", "rule"), ("400", "yes")]
+    rows = Elements(halo.get("/").text).text
+    assert [word for word in ("yes", "the rule", "no") if word not in rows] == []
 
 
 def test_nothing_that_is_sent_becomes_markup(halo):

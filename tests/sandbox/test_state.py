@@ -88,15 +88,15 @@ def test_only_identify_moves_last_seen_and_starts_automations(halo_with):
     assert halo.admin("users/u1")["last_seen"] == at(clock.now)
 
 
-def test_an_event_moves_last_seen_of_a_user_that_is_known(halo):
+def test_an_event_makes_the_user_it_is_of_and_moves_last_seen(halo):
     halo.update({"user_id": "u1"})
-    token = halo.token(user_id="u1")
-    halo.post("events", {"events": [{"name": "x"}]})
+    halo.post("events", {"events": [{"event_type": "x"}]})
     assert halo.admin("users/u1")["last_seen"] is None
-    halo.post("events", {"events": [{"name": "x", "user_id": "u1"}], "user_token": token})
+    halo.post("events", {"events": [{"event_type": "x"}], "user_id": "u1"})
     assert halo.admin("users/u1")["last_seen"] is not None
-    halo.post("events", {"events": [{"name": "x"}], "user_id": "u9", "user_token": halo.token(user_id="u9")})
-    assert halo.admin("state")["users"] == 1
+    halo.post("events", {"events": [{"event_type": "x"}], "user_id": "u9"})
+    assert halo.admin("users/u9")["last_seen"] is not None
+    assert halo.admin("state")["users_seen"] == 2
 
 
 def test_update_only_skips_unknown_users_and_counts_them(halo):

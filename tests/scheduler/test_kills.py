@@ -38,6 +38,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 from shipped_dags import with_default_args
+from shop import shop_plan
 
 from airflow_provider_halo.ledger.ledger import Ledger, PlanLedger
 from airflow_provider_halo.plan.loader import load_plan
@@ -65,23 +66,7 @@ IN_FLIGHT = 8
 # Seconds; long enough for a kill to find requests of each kind on their way.
 DELAYS = {"companies": 0.4, "users": 1.0, "links": 0.05}
 PHASES = ("companies", "users", "links")
-PLAN = """
-version: 1
-source: shop
-companies:
-  key: team_id
-  traits:
-    sql: SELECT id AS team_id, name FROM teams
-users:
-  key: user_id
-  company: team_id
-  traits:
-    sql: SELECT id AS user_id, team_id, name FROM users
-  context:
-    activity:
-      label: Activity
-      sql: SELECT id AS user_id, team_id, visits FROM users
-"""
+PLAN = shop_plan("shop", activity="SELECT id AS user_id, team_id, visits FROM users")
 
 Record = tuple[str, str]
 

@@ -172,7 +172,7 @@ def test_what_halo_refuses_is_not_tried_again_until_it_or_the_plan_changes(app_o
             "users",
             "11",
             "",
-            "was refused before, and neither it nor the plan has changed: an HTML page (400 injected by the sandbox)",
+            "was refused before, and neither it nor the plan has changed: HTTP 400, an HTML page",
         )
     ]
     # A user who is refused with context is tried once without it, since that isn't documented.
@@ -186,7 +186,7 @@ def test_what_halo_refuses_is_not_tried_again_until_it_or_the_plan_changes(app_o
         (
             "11",
             4,
-            "Halo refuses it: an HTML page (400 injected by the sandbox)",
+            "Halo refuses it: HTTP 400, an HTML page",
         )
     )
     app.server.faults.set([])
