@@ -34,6 +34,7 @@ class Defaults:
     :param ledger_keep_days: days after which the ledger's runs and rejections are deleted; 0 keeps them.
     :param max_changed: share of the known records that may change or be missing.
     :param max_rejected: count or share of the records that may be rejected.
+    :param max_left_out: count or share of the records that may be stored in part.
     :param pool: pool of the shipped DAGs.
     :param pool_slots: its slots.
     :param create_pool: whether the scheduler makes the pool when it starts.
@@ -46,6 +47,7 @@ class Defaults:
     ledger_keep_days: int = 90
     max_changed: str = "50%"
     max_rejected: str = "1%"
+    max_left_out: str = "1%"
     pool: str = "halo_api"
     pool_slots: int = 4
     create_pool: bool = True

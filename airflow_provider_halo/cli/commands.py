@@ -91,7 +91,7 @@ COMMANDS: tuple[Command, ...] = (
         run="airflow_provider_halo.cli.starter:check",
         arguments=(
             _argument("plan", metavar="PLAN", help="the plan file, for example halo.yaml"),
-            _argument("--strict", action="store_true", help="exit 1 when the checklist has a ✗"),
+            _argument("--strict", action="store_true", help="exit 1 when the checklist has any ✗, not only an error"),
         ),
     ),
     Command(
@@ -149,6 +149,13 @@ COMMANDS: tuple[Command, ...] = (
                 default=None,
                 help="how many records may be rejected, or which share of them; none for no limit (default: "
                 f"{_configured('max_rejected')})",
+            ),
+            _argument(
+                "--max-left-out",
+                metavar="N|P%",
+                default=None,
+                help="how many records may be stored in part, because an entry of theirs is left out, or which share of "
+                f"them; none for no limit (default: {_configured('max_left_out')})",
             ),
             _argument("--allow-empty", action="store_true", help="a run that reads no record at all is fine"),
             _HALO_CONN,

@@ -111,7 +111,14 @@ def test_status_as_json_holds_all_of_it(plan, capsys):
     assert 0 <= status["oldest_age_days"] < 1
     (run,) = status["runs"]
     assert (run["state"], run["whole"], run["stored"], run["unchanged"], run["requests"]) == ("done", True, 1, 6, 1)
-    assert run["report"]["links"] == {"stored": 1, "unchanged": 1, "skipped": 0, "rejected": 0, "failed": 0}
+    assert run["report"]["links"] == {
+        "stored": 1,
+        "partial": 0,
+        "unchanged": 1,
+        "skipped": 0,
+        "rejected": 0,
+        "failed": 0,
+    }
 
 
 def test_without_a_ledger_the_way_to_name_one_is_told(plan, monkeypatch, capsys):

@@ -28,7 +28,7 @@ from airflow_provider_halo.sandbox.faults import parse_fault
 
 def stored(scope, count=1, **more):
     """The report of a call that stored all of its records, without the figures that differ from run to run."""
-    none = {"stored": 0, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}
+    none = {"stored": 0, "partial": 0, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}
     scopes = {name: {**none} for name in ("companies", "users", "links")}
     scopes[scope]["stored"] = count
     return {**scopes, "requests": 1, "retries": 0, "warnings": {}, "rejects": [], **more}

@@ -232,7 +232,7 @@ def test_rejects_of_one_batch_of_many_are_for_the_report_to_judge(shop, run, fai
     assert "more than max_rejected=0" in str(error)
 
 
-STORED = {"users": {"stored": 1, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}}
+STORED = {"users": {"stored": 1, "partial": 0, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}}
 
 
 @pytest.mark.parametrize(
