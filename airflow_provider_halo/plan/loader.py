@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_halo.contract import DOCUMENTED_BOOLEANS, MOMENT_TRAITS
+from airflow_provider_halo.contract import MOMENT_TRAITS
 from airflow_provider_halo.exceptions import PlanError, PlanProblem
 from airflow_provider_halo.plan import checks
 from airflow_provider_halo.plan.messages import Problems, dotted_path, explain_validation
@@ -247,7 +247,6 @@ def _as_entry(query: Query, entry: Entry, key: str) -> Query:
         shape=shape,
         empty=empty,
         sends_empty=sends_empty,
-        booleans=query.booleans | DOCUMENTED_BOOLEANS.get(entry.type or "", frozenset()),
         nulls="send" if shape == "scalar" else query.nulls,
     )
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
-from airflow_provider_halo.contract import ENUMERATIONS
+from airflow_provider_halo.contract import DOCUMENTED_BOOLEANS, ENUMERATIONS
 from airflow_provider_halo.encoding import is_broken, many_to_json, to_json
 from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.records.problem import BROKEN_TEXT, InvalidRecords, InvalidValue, not_among
@@ -162,7 +162,8 @@ def without_nulls(values: Values) -> Values:
 def _conversion(query: Query, name: str) -> Convert:
     if name in query.timestamps:
         return to_moment
-    if name in query.booleans or name.startswith(("has_", "is_")):
+    documented = DOCUMENTED_BOOLEANS.get(query.entry.type or "", ()) if query.entry is not None else ()
+    if name in query.booleans or name in documented or name.startswith(("has_", "is_")):
         return to_boolean
     return to_json_value
 

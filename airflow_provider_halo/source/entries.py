@@ -16,7 +16,7 @@ from airflow_provider_halo.records.values import Json
 from airflow_provider_halo.source.blocks import Block
 from airflow_provider_halo.source.cells import ReadRows, Row, RowReader, Values, without_nulls
 
-__all__ = ["Contexts", "EntryReader", "EntryValue", "EntryValues", "contexts_of"]
+__all__ = ["Contexts", "EntryReader", "EntryValue", "EntryValues", "contexts_of", "numbered"]
 
 EntryValue: TypeAlias = "bytes | NotSent | LeftOut | InvalidValue"
 """What an entry's rows came to for one record: a value as JSON, nothing to send, or why it or the record can't be sent."""
@@ -150,21 +150,30 @@ class EntryReader:
         if self._numbers_names:
             values = [values[at] for at in self._in_order(values)]
         named, lost = self._named(values)
+        if len(rows) == self._most and len(named) < len(rows):
+            return LeftOut(f"left out: it has more than {self._most:,} rows, some without a {self._name} {self._where}")
         try:
             names = [name if isinstance(name, str) else to_json(name).decode() for name, _ in named]
             if len(frozenset(names)) < len(names):
                 if not self._numbers_names:
                     return self._same_name()
-                names = _numbered(names)
-            value = dict(sorted(zip(names, [self._finished(row) for _, row in named], strict=True)))
-            if lost:
-                # What is thrown away mustn't look as if it weren't there: never `empty` in its place.
-                return self._without_names(lost, to_json(value) if value else None)
-            if value:
-                return to_json(value)
-            return to_json(self._query.empty) if self._query.sends_empty else NOT_SENT
+                names = numbered(names)
+            return self._by_name(zip(names, (row for _, row in named), strict=True), lost)
         except UnicodeEncodeError:
             return self._broken_text()
+
+    def _by_name(self, rows: Iterable[tuple[str, Values]], lost: int) -> EntryValue:
+        """Rows as an object of objects.
+
+        :param lost: how many rows there are besides.
+        """
+        value = {name: self._finished(row) for name, row in sorted(rows)}
+        if lost:
+            # What is thrown away mustn't look as if it weren't there: never `empty` in its place.
+            return self._without_names(lost, to_json(value) if value else None)
+        if value or self._query.sends_empty:
+            return to_json(value or self._query.empty)
+        return NOT_SENT
 
     def _named(self, rows: Iterable[Values]) -> tuple[list[tuple[Json, Values]], int]:
         """Each row that has a name, with it; and how many of the others say something."""
@@ -218,18 +227,18 @@ class EntryReader:
 
     def _many_rows(self) -> LeftOut:
         self._warnings[MANY_ROWS.format(self._query.name)] += 1
-        return LeftOut(f"left out: it has more than one row where one is due {self._where}")
+        way_out = "make it one in the SQL, or a list by `rows: many`"
+        return LeftOut(f"left out: it has more than one row where one is due {self._where}; {way_out}")
 
     def _same_name(self) -> LeftOut:
         self._warnings[SAME_NAME.format(self._query.name)] += 1
-        return LeftOut(
-            f"left out: two of its rows have the same {self._name} {self._where}; make it one row each in the SQL, or "
-            "number them by `duplicates: number`"
-        )
+        way_out = "make it one row each in the SQL, or number them by `duplicates: number`"
+        return LeftOut(f"left out: two of its rows have the same {self._name} {self._where}; {way_out}")
 
     def _without_names(self, count: int, value: bytes | None) -> LeftOut:
-        rows = "1 row" if count == 1 else f"{count:,} rows"
-        return LeftOut(f"{rows} left out: {self._name} is null {self._where}", value)
+        rows = "1 row of it" if count == 1 else f"{count:,} rows of it"
+        what = f"left out: its {self._name} is null" if value is None else f"{rows} left out: the {self._name} is null"
+        return LeftOut(f"{what} {self._where}; give each row a name in the SQL, or leave it out there", value)
 
     @property
     def _where(self) -> str:
@@ -246,7 +255,7 @@ def _all_valid(rows: list[Values | InvalidValue]) -> list[Values] | InvalidValue
     return rows  # type: ignore[return-value]  # told by the types
 
 
-def _numbered(names: Sequence[str]) -> list[str]:
+def numbered(names: Sequence[str]) -> list[str]:
     """The names, each once: the second of a name becomes ``S3 prod (2)``, or the next number that no other has."""
     taken = set(names)
     next_number: dict[str, int] = {}

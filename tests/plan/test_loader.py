@@ -68,7 +68,6 @@ def test_a_plan_becomes_its_queries_in_the_order_of_the_file(plans):
         entry=plan.plan.companies.context["integrations"],
         shape="map",
         empty={},
-        booleans=frozenset({"connected"}),
     )
     assert str(integrations.problem("is wrong")) == snapshot(
         "sql/integrations.sql, line 1: companies.context.integrations.sql: is wrong"

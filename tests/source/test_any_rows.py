@@ -262,7 +262,8 @@ class PlainReading:
             rows = [[row[TABLES[SOURCES[entry]].index(columns[0])]] for row in rows]
         if entry in {"one", "scalar", "absent"} and len(rows) > 1:
             self.warnings[f"users.context.{entry} left out: more than one row where one is due"] += 1
-            raise LeftOut(f"left out: it has more than one row where one is due {self.lines[entry]}")
+            way_out = "make it one in the SQL, or a list by `rows: many`"
+            raise LeftOut(f"left out: it has more than one row where one is due {self.lines[entry]}; {way_out}")
         read, refused = [], None
         for cells in rows:  # until one can't be sent
             try:
@@ -312,7 +313,10 @@ class PlainReading:
         if lost:
             if self.encoded(value) is None:
                 raise broken
-            raise LeftOut(f"{'1 row' if lost == 1 else f'{lost} rows'} left out: name is null {where}", value or None)
+            rows = "1 row of it" if lost == 1 else f"{lost} rows of it"
+            what = f"{rows} left out: the name is null" if value else "left out: its name is null"
+            way_out = "give each row a name in the SQL, or leave it out there"
+            raise LeftOut(f"{what} {where}; {way_out}", value or None)
         return value
 
     def finished(self, values, nulls):
