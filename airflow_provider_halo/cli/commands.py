@@ -87,7 +87,8 @@ COMMANDS: tuple[Command, ...] = (
         name="check",
         help="check a plan and hold it against the guide's checklist",
         description="Check a plan: every mistake at once, with its line, and the checklist of what an AI needs to know. "
-        "Needs no Airflow, no database and no account. " + _EXIT,
+        "Needs no Airflow, no database and no account. An error is what the AI would be told wrong. Exit code: 0 done, 1 the "
+        "checklist has an error, 2 the plan or the arguments are wrong.",
         run="airflow_provider_halo.cli.starter:check",
         arguments=(
             _argument("plan", metavar="PLAN", help="the plan file, for example halo.yaml"),

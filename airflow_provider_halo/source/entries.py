@@ -151,7 +151,7 @@ class EntryReader:
             values = [values[at] for at in self._in_order(values)]
         named, lost = self._named(values)
         if len(rows) == self._most and len(named) < len(rows):
-            return LeftOut(f"left out: it has more than {self._most:,} rows, some without a {self._name} {self._where}")
+            return LeftOut(f"it has more than {self._most:,} rows, some without a {self._name} {self._where}")
         try:
             names = [name if isinstance(name, str) else to_json(name).decode() for name, _ in named]
             if len(frozenset(names)) < len(names):
@@ -228,16 +228,16 @@ class EntryReader:
     def _many_rows(self) -> LeftOut:
         self._warnings[MANY_ROWS.format(self._query.name)] += 1
         way_out = "make it one in the SQL, or a list by `rows: many`"
-        return LeftOut(f"left out: it has more than one row where one is due {self._where}; {way_out}")
+        return LeftOut(f"it has more than one row where one is due {self._where}; {way_out}")
 
     def _same_name(self) -> LeftOut:
         self._warnings[SAME_NAME.format(self._query.name)] += 1
         way_out = "make it one row each in the SQL, or number them by `duplicates: number`"
-        return LeftOut(f"left out: two of its rows have the same {self._name} {self._where}; {way_out}")
+        return LeftOut(f"two of its rows have the same {self._name} {self._where}; {way_out}")
 
     def _without_names(self, count: int, value: bytes | None) -> LeftOut:
-        rows = "1 row of it" if count == 1 else f"{count:,} rows of it"
-        what = f"left out: its {self._name} is null" if value is None else f"{rows} left out: the {self._name} is null"
+        rows = "1 row of it has" if count == 1 else f"{count:,} rows of it have"
+        what = f"its rows have no {self._name}" if value is None else f"{rows} no {self._name}"
         return LeftOut(f"{what} {self._where}; give each row a name in the SQL, or leave it out there", value)
 
     @property

@@ -83,6 +83,10 @@ def test_the_report_of_a_run_is_the_sum_of_its_batches_and_survives_xcom(parts):
     assert Report.from_dict(json.loads(json.dumps(total.to_dict()))) == total
 
 
+def test_a_report_of_before_there_were_records_in_part_is_read_all_the_same():
+    assert Report.from_dict({"users": {"stored": 1}, "rejects": []}) == Report(users=Counts(stored=1))
+
+
 def _report(*, stored: int = 0, rejected: int = 0, failed: int = 0, stopped: str = "") -> Report:
     return Report(
         users=Counts(stored=stored, rejected=rejected, failed=failed), stopped=stopped, rejects=[BAD] * bool(rejected)

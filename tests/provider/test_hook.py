@@ -31,7 +31,7 @@ def stored(scope, count=1, **more):
     none = {"stored": 0, "partial": 0, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}
     scopes = {name: {**none} for name in ("companies", "users", "links")}
     scopes[scope]["stored"] = count
-    return {**scopes, "requests": 1, "retries": 0, "warnings": {}, "rejects": [], **more}
+    return {**scopes, "requests": 1, "retries": 0, "warnings": {}, "rejects": [], "left_out": [], **more}
 
 
 def without_figures(report):

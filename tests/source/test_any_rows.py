@@ -263,7 +263,7 @@ class PlainReading:
         if entry in {"one", "scalar", "absent"} and len(rows) > 1:
             self.warnings[f"users.context.{entry} left out: more than one row where one is due"] += 1
             way_out = "make it one in the SQL, or a list by `rows: many`"
-            raise LeftOut(f"left out: it has more than one row where one is due {self.lines[entry]}; {way_out}")
+            raise LeftOut(f"it has more than one row where one is due {self.lines[entry]}; {way_out}")
         read, refused = [], None
         for cells in rows:  # until one can't be sent
             try:
@@ -308,13 +308,13 @@ class PlainReading:
         if len(set(names)) < len(names):
             self.warnings["users.context.named left out: two rows of one name"] += 1
             way_out = "make it one row each in the SQL, or number them by `duplicates: number`"
-            raise LeftOut(f"left out: two of its rows have the same name {where}; {way_out}")
+            raise LeftOut(f"two of its rows have the same name {where}; {way_out}")
         value = {name: self.finished({"n": row["n"]}, self.entry_nulls) for name, row in zip(names, rows, strict=True)}
         if lost:
             if self.encoded(value) is None:
                 raise broken
-            rows = "1 row of it" if lost == 1 else f"{lost} rows of it"
-            what = f"{rows} left out: the name is null" if value else "left out: its name is null"
+            rows = "1 row of it has" if lost == 1 else f"{lost} rows of it have"
+            what = f"{rows} no name" if value else "its rows have no name"
             way_out = "give each row a name in the SQL, or leave it out there"
             raise LeftOut(f"{what} {where}; {way_out}", value or None)
         return value

@@ -87,31 +87,31 @@ LEFT_OUT = snapshot(
             "companies",
             "2",
             "context.integrations",
-            "left out: two of its rows have the same service (halo.yaml, line 11); make it one row each in the SQL, or number them by `duplicates: number`",
+            "two of its rows have the same service (halo.yaml, line 11); make it one row each in the SQL, or number them by `duplicates: number`",
         ),
         (
             "companies",
             "3",
             "context.usage",
-            "left out: it has more than one row where one is due (halo.yaml, line 12); make it one in the SQL, or a list by `rows: many`",
+            "it has more than one row where one is due (halo.yaml, line 12); make it one in the SQL, or a list by `rows: many`",
         ),
         (
             "companies",
             "4",
             "context.integrations",
-            "1 row of it left out: the service is null (halo.yaml, line 11); give each row a name in the SQL, or leave it out there",
+            "1 row of it has no service (halo.yaml, line 11); give each row a name in the SQL, or leave it out there",
         ),
         (
             "companies",
             "5",
             "context.integrations",
-            "left out: its service is null (halo.yaml, line 11); give each row a name in the SQL, or leave it out there",
+            "its rows have no service (halo.yaml, line 11); give each row a name in the SQL, or leave it out there",
         ),
         (
             "users",
             "10",
             "context.steps",
-            "left out: it has more than one row where one is due (halo.yaml, line 18); make it one in the SQL, or a list by `rows: many`",
+            "it has more than one row where one is due (halo.yaml, line 18); make it one in the SQL, or a list by `rows: many`",
         ),
     ]
 )
@@ -206,7 +206,7 @@ def test_more_than_max_left_out_fails_the_run_with_count_key_entry_and_place(pro
     assert (reason is not None) == fails
     if limit == "4":
         assert reason.replace(f"{product.folder}/", "") == snapshot(
-            "5 of 10 records were stored in part, more than max_left_out=4; the first: companies 2: context.integrations: left out: two of its rows have the same service (halo.yaml, line 11); make it one row each in the SQL, or number them by `duplicates: number`"
+            "5 of 10 records were stored in part, more than max_left_out=4; the first: companies 2: context.integrations: two of its rows have the same service (halo.yaml, line 11); make it one row each in the SQL, or number them by `duplicates: number`"
         )
     if limit == "1%":
         assert reason.startswith("5 of 10 records were stored in part (50.00%), more than max_left_out=1%; the first: ")
