@@ -41,7 +41,9 @@ def test_a_run_brings_the_whole_plan_to_halo_and_marks_nobody_as_active(halo, pl
     reports = [run(sync(batch=batch)) for batch in batches]
     whole = run(report(reports=reports, expected=batches))
     assert counts(whole) == {"companies": {"stored": 3}, "users": {"stored": 5}, "links": {"stored": 4}}
-    assert halo.store.company("1")["context"]["integrations"]["value"] == {"hubspot": {"connected": True, "status": "error"}}
+    assert halo.store.company("1")["context"]["integrations"]["value"] == {
+        "hubspot": {"connected": True, "status": "error"}
+    }
     assert halo.store.user("90")["traits"] == {"name": "Zed", "email": "zed@nowhere.test"}
     assert {halo.store.user(key)["last_seen"] for key in halo.store.find("users")} == {None}
 
