@@ -197,7 +197,7 @@ def test_identify_user_marks_the_one_who_is_present(halo):
 
 
 def test_identify_company_stores_traits_and_context(halo):
-    entry = {"label": "Connected Integrations", "type": "integration", "value": {"hubspot": {"status": "error"}}}
+    entry = {"label": "Connected Integrations", "type": "integration", "value": {"hubspot": {"connected": True}}}
     report = HaloHook().identify_company("c1", {"name": "Acme"}, {"integrations": entry})
     assert without_figures(report) == stored("companies")
     company = halo.store.company("c1")
