@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, repeat
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from airflow_provider_halo.encoding import to_json
@@ -65,6 +66,7 @@ NOT_CONNECTED = "{0}: rows whose `connected` is no boolean, and Halo documents n
 # A record is at most 50,000 bytes, and no row of an array is shorter than the three of `{},`. What comes after so many
 # rows can't be sent any more; keeping it would only let one record eat the memory.
 _MOST_ROWS = 20_000
+_FIRST: Final = itemgetter(0)
 _MOST_BEFORE_CUT = 1_000  # rows that are gathered before a `limit` is applied for the first time
 
 
@@ -149,47 +151,52 @@ class EntryReader:
             return values
         if self._numbers_names:
             values = [values[at] for at in self._in_order(values)]
-        named, lost = self._named(values)
-        if len(rows) == self._most and len(named) < len(rows):
-            return LeftOut(f"it has more than {self._most:,} rows, some without a {self._name} {self._where}")
+        names = [row.pop(self._name) for row in values]
+        lost = 0
+        if None in names:
+            if len(rows) == self._most:
+                return LeftOut(f"it has more than {self._most:,} rows, some without a {self._name} {self._where}")
+            names, values, lost = self._with_names(names, values)
+        if self._needs_connected:
+            self._check_connected(values)
         try:
-            names = [name if isinstance(name, str) else to_json(name).decode() for name, _ in named]
-            if len(frozenset(names)) < len(names):
+            texts = [name if isinstance(name, str) else to_json(name).decode() for name in names]
+            if len(frozenset(texts)) < len(texts):
                 if not self._numbers_names:
                     return self._same_name()
-                names = numbered(names)
-            return self._by_name(zip(names, (row for _, row in named), strict=True), lost)
+                texts = numbered(texts)
+            return self._by_name(texts, values, lost)
         except UnicodeEncodeError:
             return self._broken_text()
 
-    def _by_name(self, rows: Iterable[tuple[str, Values]], lost: int) -> EntryValue:
+    def _with_names(self, names: list[Json], rows: list[Values]) -> tuple[list[Json], list[Values], int]:
+        """The names and rows without those that have none; and how many of these say something."""
+        without = [row for name, row in zip(names, rows, strict=True) if name is None]
+        self._warnings[NULL_NAME.format(self._query.name)] += len(without)
+        named = [(name, row) for name, row in zip(names, rows, strict=True) if name is not None]
+        # A row of nothing at all is what an outer join gives where there is none.
+        lost = sum(any(row.values()) for row in without)
+        return [name for name, _ in named], [row for _, row in named], lost
+
+    def _check_connected(self, rows: Iterable[Values]) -> None:
+        values = [row.get("connected") for row in rows]
+        if {*map(type, values)} - {bool}:
+            unclear = sum(not isinstance(value, bool) for value in values)
+            self._warnings[NOT_CONNECTED.format(self._query.name)] += unclear
+
+    def _by_name(self, names: list[str], rows: list[Values], lost: int) -> EntryValue:
         """Rows as an object of objects.
 
         :param lost: how many rows there are besides.
         """
-        value = {name: self._finished(row) for name, row in sorted(rows)}
+        finished = map(without_nulls, rows) if self._omit_nulls else rows
+        value = dict(sorted(zip(names, finished, strict=True), key=_FIRST))
         if lost:
             # What is thrown away mustn't look as if it weren't there: never `empty` in its place.
             return self._without_names(lost, to_json(value) if value else None)
         if value or self._query.sends_empty:
             return to_json(value or self._query.empty)
         return NOT_SENT
-
-    def _named(self, rows: Iterable[Values]) -> tuple[list[tuple[Json, Values]], int]:
-        """Each row that has a name, with it; and how many of the others say something."""
-        named: list[tuple[Json, Values]] = []
-        lost = 0
-        for row in rows:
-            name = row.pop(self._name)
-            if name is not None:
-                named.append((name, row))
-                if self._needs_connected and not isinstance(row.get("connected"), bool):
-                    self._warnings[NOT_CONNECTED.format(self._query.name)] += 1
-                continue
-            self._warnings[NULL_NAME.format(self._query.name)] += 1
-            if any(row.values()):  # else it is what an outer join gives where there is no row
-                lost += 1
-        return named, lost
 
     def _array(self, rows: list[Values | InvalidValue]) -> EntryValue:
         """The rows of one record as a list of objects."""
