@@ -130,8 +130,30 @@ class EntryReader:
         read = self._reader.read(block.rows)
         self._count_changes(read, counts)
         values = iter(self._reader.by_name(read))
-        value_of = self._map if self._query.shape == "map" else self._array
+        value_of = self._array
+        if self._query.shape == "map":
+            value_of = self._plain_map if self._is_plain(read) else self._map
         return [value_of(list(islice(values, count))) for count in counts]
+
+    def _is_plain(self, read: ReadRows) -> bool:
+        """Whether nothing about the rows of a map has to be looked at one by one but whether two have one name."""
+        columns = dict(zip(self._reader.names, read.columns, strict=True))
+        if read.invalid or self._numbers_names or {*map(type, columns[self._name])} != {str}:
+            return False
+        return not self._needs_connected or {*map(type, columns.get("connected", (None,)))} == {bool}
+
+    def _plain_map(self, rows: list[Any]) -> EntryValue:
+        """As `_map`, of plain rows."""
+        name = self._name
+        value = {row.pop(name): row for row in rows}
+        if len(value) < len(rows):
+            return self._same_name()
+        if self._omit_nulls:
+            value = {text: without_nulls(row) for text, row in value.items()}
+        try:
+            return to_json(dict(sorted(value.items())))
+        except UnicodeEncodeError:
+            return self._broken_text()
 
     def _count_changes(self, read: ReadRows, counts: Iterable[int]) -> None:
         """Count what was changed in the rows of each record until one that can't be sent: those after it don't count."""
