@@ -210,3 +210,36 @@ def test_more_than_max_left_out_fails_the_run_with_count_key_entry_and_place(pro
         )
     if limit == "1%":
         assert reason.startswith("5 of 10 records were stored in part (50.00%), more than max_left_out=1%; the first: ")
+
+
+def test_a_user_who_is_linked_or_not_counts_once_and_its_link_is_whole(product):
+    product.with_ledger()
+    product.sync()
+    product.database.run("UPDATE people SET team_id = 3 WHERE id = 10")
+    report = product.sync()
+    # What is sent of Ada is as it was: only her link has changed.
+    assert (report.users, report.links) == (Counts(unchanged=1, partial=1), Counts(stored=1, unchanged=1))
+    assert [problem.key for problem in report.left_out if problem.scope == "users"] == ["10"]
+
+
+def test_the_guard_takes_a_record_in_part_for_one_that_stays_as_it_is(product):
+    product.database.table("teams", TEAMS, [(team, "T") for team in range(1_200)])
+    product.database.table("integrations", INTEGRATIONS, [(team, "s3", 1, "active") for team in range(1_200)] * 2)
+    product.database.table("usage_of_teams", USAGE)
+    product.with_ledger()
+    product.sync_and_close(only=("companies",))
+    report = product.sync(only=("companies",), max_changed="1%")
+    assert report.companies == Counts(partial=1_200)
+
+
+def test_a_plan_that_begins_to_number_names_sends_them(product):
+    product.with_ledger()
+    product.sync()
+    product.use_plan(PLAN.replace("      name: service\n", "      name: service\n      duplicates: number\n"))
+    report = product.sync(only=("companies",))
+    assert report.companies == Counts(stored=1, unchanged=2, partial=3)
+    assert contexts(product)["2"]["integrations"] == {
+        "hubspot": {"connected": True, "status": "active"},
+        "s3": {"connected": False, "status": "error"},
+        "s3 (2)": {"connected": True, "status": "active"},
+    }
