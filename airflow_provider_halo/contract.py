@@ -5,7 +5,7 @@ The source is HaloAgents' public documentation (API reference, Contacts, Advance
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 __all__ = [
     "BULK_TOKEN_SCOPE",
@@ -17,7 +17,10 @@ __all__ = [
     "CONTEXT_TYPES",
     "CUSTOM_FIELDS_CHARACTERS",
     "DEFAULT_BASE_URL",
+    "DOCUMENTED_BOOLEANS",
+    "ENTRY_FORMS",
     "ENUMERATIONS",
+    "LIST_TITLES",
     "MOMENT_TRAITS",
     "TRAIT_TYPES",
     "USERS_IDENTIFY",
@@ -137,6 +140,31 @@ CONTEXT_TYPES: Final = (  # documented; left out, the server picks a rendering f
     "relationship",
     "custom",
 )
+
+LIST_TITLES: Final = ("label", "name", "title")  # documented: one of them is shown for a list's item; which wins, isn't
+
+
+class EntryForm(NamedTuple):
+    """The value that is documented for a context type. What isn't so may be shown otherwise, or not at all.
+
+    :param shape: ``object``, ``array`` of objects, or ``map``: an object of objects by name.
+    :param needed: what each of the documented objects holds.
+    :param optional: what else the documented text has a place for; None where others may be shown, too.
+    """
+
+    shape: Literal["object", "array", "map"]
+    needed: tuple[str, ...] = ()
+    optional: tuple[str, ...] | None = None
+
+
+ENTRY_FORMS: Final[dict[str, EntryForm]] = {  # documented; of the other types no value is
+    "list": EntryForm("array"),
+    "integration": EntryForm("map", ("connected",), ("status", "error")),
+    "error": EntryForm("array", ("area", "message")),
+    "metric": EntryForm("object"),
+}
+# Documented: `connected: bool`. How an item without it is shown, isn't; it may be "not connected".
+DOCUMENTED_BOOLEANS: Final[dict[str, frozenset[str]]] = {"integration": frozenset({"connected"})}
 
 MOMENT_TRAITS: Final = ("signed_up_at", "renewal_date")  # documented: ISO 8601
 

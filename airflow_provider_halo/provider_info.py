@@ -134,6 +134,12 @@ _CONFIG: dict[str, Any] = {
                 "percent sign is written twice: 1%%.",
                 DEFAULTS.max_rejected,
             ),
+            "max_left_out": _option(
+                "A run fails when more records are stored in part, because an entry of theirs can't be sent as the plan says "
+                "(two rows of one name, several rows where one is due): a count (20) or a share of the run (1%). In "
+                "airflow.cfg a percent sign is written twice: 1%%.",
+                DEFAULTS.max_left_out,
+            ),
         },
     }
 }

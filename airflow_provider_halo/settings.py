@@ -35,6 +35,7 @@ class Defaults:
     :param max_changed: share of the known companies, or users, that may change or be gone.
     :param max_gone: count or share of the companies, or users, that may be emptied because they are gone.
     :param max_rejected: count or share of the records that may be rejected.
+    :param max_left_out: count or share of the records that may be stored in part.
     :param pool: pool of the shipped DAGs.
     :param pool_slots: its slots.
     :param create_pool: whether the scheduler makes the pool when it starts.
@@ -48,6 +49,7 @@ class Defaults:
     max_changed: str = "50%"
     max_gone: str = "5%"
     max_rejected: str = "1%"
+    max_left_out: str = "1%"
     pool: str = "halo_api"
     pool_slots: int = 4
     create_pool: bool = True

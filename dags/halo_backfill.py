@@ -81,6 +81,15 @@ with DAG(
             description="The run fails above it: a count (20), a share of all records (1%), or none for no limit.",
             section="How to send it",
         ),
+        "max_left_out": Param(
+            conf.get("halo", "max_left_out"),
+            type="string",
+            pattern=r"^\d+(\.\d+)?\s*%?$|^none$",
+            title="Records stored in part allowed",
+            description="Those that an entry is left out of. The run fails above it: a count (20), a share of all records "
+            "(1%), or none for no limit.",
+            section="How to send it",
+        ),
     },
     doc_md=__doc__,
     tags=["halo"],
@@ -97,4 +106,5 @@ with DAG(
         force=dag.param("force", default=False),
         max_changed="none",  # a backfill may change everything
         max_rejected=dag.param("max_rejected", default=dag.params["max_rejected"]),
+        max_left_out=dag.param("max_left_out", default=dag.params["max_left_out"]),
     )

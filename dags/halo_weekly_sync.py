@@ -13,7 +13,8 @@
 ### What it does
 `plan_batches` cuts the companies into batches of about equally many users, `sync` brings each one to Halo, `report`
 sums them up and fails when the run isn't done: when a batch failed, when more records were rejected than
-`[halo] max_rejected` allows, or when the plan's queries gave nothing at all. When it is done, other DAGs may go on:
+`[halo] max_rejected` allows, or stored in part than `[halo] max_left_out`, or when the plan's queries gave nothing at all. When
+it is done, other DAGs may go on:
 `schedule=[Asset("halo://halo_weekly_sync")]`.
 
 ### When it stops before it sends anything

@@ -24,7 +24,7 @@ __all__ = ["bring_down", "bring_up", "run_demo"]
 
 _PRESENT = 40  # people who are using the product before the first sync
 _SCOPES = ("companies", "users", "links")
-_STATUSES = ("stored", "unchanged", "skipped", "rejected", "failed")
+_STATUSES = ("stored", "partial", "unchanged", "skipped", "rejected", "failed")
 
 
 def run_demo(screen: Screen, *, folder: Path, companies: int, users: int | None, seed: int) -> int:

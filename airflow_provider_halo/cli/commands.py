@@ -87,11 +87,12 @@ COMMANDS: tuple[Command, ...] = (
         name="check",
         help="check a plan and hold it against the guide's checklist",
         description="Check a plan: every mistake at once, with its line, and the checklist of what an AI needs to know. "
-        "Needs no Airflow, no database and no account. " + _EXIT,
+        "Needs no Airflow, no database and no account. An error is what the AI would be told wrong. Exit code: 0 done, 1 the "
+        "checklist has an error, 2 the plan or the arguments are wrong.",
         run="airflow_provider_halo.cli.starter:check",
         arguments=(
             _argument("plan", metavar="PLAN", help="the plan file, for example halo.yaml"),
-            _argument("--strict", action="store_true", help="exit 1 when the checklist has a ✗"),
+            _argument("--strict", action="store_true", help="exit 1 when the checklist has any ✗, not only an error"),
         ),
     ),
     Command(
@@ -157,6 +158,13 @@ COMMANDS: tuple[Command, ...] = (
                 default=None,
                 help="how many records may be rejected, or which share of them; none for no limit (default: "
                 f"{_configured('max_rejected')})",
+            ),
+            _argument(
+                "--max-left-out",
+                metavar="N|P%",
+                default=None,
+                help="how many records may be stored in part, because an entry of theirs is left out, or which share of "
+                f"them; none for no limit (default: {_configured('max_left_out')})",
             ),
             _argument("--allow-empty", action="store_true", help="a run that reads no record at all is fine"),
             _HALO_CONN,

@@ -133,6 +133,7 @@ def _text(status: dict[str, Any]) -> str:
             f"Plan {status['plan']} (workspace {status['workspace']})",
             f"Halo is known to have {known}{age}",
             *_run_lines(status["runs"]),
+            *_left_out_lines(status["runs"]),
             *_reject_lines(status["rejected"], status["rejects"]),
             *_gone_lines(status["gone"]),
             *(
@@ -156,6 +157,17 @@ def _run_lines(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"{run['started_at']:<21}{run['state']:<9}{counts}{run['requests']:>10,}  {run['run_key']}{batches}"
         if run["reason"]:
             yield f"{'':<21}{run['reason']}"
+
+
+def _left_out_lines(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What the last run that has ended left out of records that it stored in part."""
+    report = next((run["report"] for run in runs if run["report"] is not None), None)
+    if report is None or not report.get("left_out"):
+        return
+    yield ""
+    yield f"{sum(report[scope].get('partial', 0) for scope in SCOPES):,} stored in part in the last run"
+    for problem in report["left_out"]:
+        yield f"  {problem['scope']} {problem['key']}: {problem['field']}: {problem['reason']}"
 
 
 def _reject_lines(total: int, rejects: Sequence[dict[str, Any]]) -> Iterator[str]:

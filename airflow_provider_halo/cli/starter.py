@@ -7,7 +7,8 @@ from pathlib import Path
 
 import airflow_provider_halo
 from airflow_provider_halo.cli.main import DONE, FAILED, WRONG, complain, say
-from airflow_provider_halo.plan.lint import lint, render_findings
+from airflow_provider_halo.plan.findings import render_findings
+from airflow_provider_halo.plan.lint import lint
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.sample import PLAN
 from airflow_provider_halo.settings import DEFAULTS
@@ -24,7 +25,8 @@ def check(arguments: argparse.Namespace) -> int:
     """
     findings = lint(load_plan(arguments.plan))
     say(render_findings(findings))
-    return FAILED if arguments.strict and any(not finding.ok for finding in findings) else DONE
+    severities = {finding.severity for finding in findings}
+    return FAILED if "error" in severities or (arguments.strict and "warn" in severities) else DONE
 
 
 def init(arguments: argparse.Namespace) -> int:

@@ -30,6 +30,7 @@ class _Configured:
 
     batch_size: int
     max_rejected: Limit
+    max_left_out: Limit
     max_changed: Limit
     max_gone: Limit
     ledger_keep_days: int
@@ -62,7 +63,10 @@ def sync(arguments: argparse.Namespace) -> int:
 
         def end(report: Report) -> str | None:
             reason = report.stopped or failure_of(
-                report, max_rejected=configured.max_rejected, allow_empty=arguments.allow_empty
+                report,
+                max_rejected=configured.max_rejected,
+                max_left_out=configured.max_left_out,
+                allow_empty=arguments.allow_empty,
             )
             if ledger_run is not None and ledger_run.id:
                 close_run(ledger_run, report, reason=reason, keep_days=configured.ledger_keep_days)
@@ -126,6 +130,7 @@ def _configured(arguments: argparse.Namespace) -> _Configured:
     return _Configured(
         batch_size=config.batch_size() if arguments.batch_size is None else arguments.batch_size,
         max_rejected=config.max_rejected() if arguments.max_rejected is None else _max_rejected(arguments.max_rejected),
+        max_left_out=config.max_left_out() if arguments.max_left_out is None else _max_left_out(arguments.max_left_out),
         max_changed=max_changed,
         max_gone=config.max_gone() if arguments.max_gone is None else _max_gone(arguments.max_gone),
         ledger_keep_days=config.ledger_keep_days(),
@@ -134,6 +139,10 @@ def _configured(arguments: argparse.Namespace) -> _Configured:
 
 def _max_rejected(text: str | None) -> Limit:
     return Limit.parse(text, "--max-rejected")
+
+
+def _max_left_out(text: str | None) -> Limit:
+    return Limit.parse(text, "--max-left-out")
 
 
 def _max_changed(text: str | None) -> Limit:
@@ -148,6 +157,7 @@ def _argument_error(arguments: argparse.Namespace) -> str | None:
     """What is wrong with the arguments, before anything is read or imported for the run."""
     try:
         _max_rejected(arguments.max_rejected)
+        _max_left_out(arguments.max_left_out)
         _max_changed(arguments.max_changed)
         _max_gone(arguments.max_gone)
     except SetupError as error:

@@ -1,4 +1,4 @@
-"""What became of records: stored, unchanged, skipped, rejected or failed."""
+"""What became of records: stored, stored in part, unchanged, skipped, rejected or failed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one record, or of several that went the same way in one request.
 
     :param count: how many records.
+    :param status: ``stored`` and ``unchanged`` also of records that something was left out of: the report counts those
+        as ``partial``.
     :param changes: which ones, where that is known. Of an answer that only counts its skips it isn't, and then
-        nothing may be remembered as acknowledged.
+        nothing may be remembered as acknowledged. Of unchanged users only those that something was left out of.
     :param problem: why, of a record that was rejected, failed or skipped.
     :param unsure: of an answer that only counts its skips: the records that some of them are.
     :param is_repeated: of a rejection: the record was refused before as it is, and wasn't tried again.

@@ -6,23 +6,30 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from airflow_provider_halo.delivery.outcome import Outcome
 from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.records.problem import SCOPES, STATUSES, Problem, Scope, Status
+from airflow_provider_halo.settings import DEFAULTS
 
 __all__ = ["REJECTS_SHOWN", "Counts", "Report", "Tally", "failure_of", "merge"]
 
+_IN_HALO: Final = frozenset({"stored", "unchanged"})
+_MAX_LEFT_OUT: Final = Limit.parse(DEFAULTS.max_left_out)
 REJECTS_SHOWN = 20  # a report travels through XCom; the counts say how many there were in all
 
 
 class Counts(msgspec.Struct, kw_only=True):
-    """Records of one scope by outcome."""
+    """Records of one scope by outcome.
+
+    :param partial: those that Halo has but for what was left out of them, sent now or before.
+    """
 
     stored: int = 0
+    partial: int = 0
     unchanged: int = 0
     skipped: int = 0
     rejected: int = 0
@@ -31,7 +38,7 @@ class Counts(msgspec.Struct, kw_only=True):
     @property
     def total(self) -> int:
         """All records of the scope, whatever became of them."""
-        return self.stored + self.unchanged + self.skipped + self.rejected + self.failed
+        return self.stored + self.partial + self.unchanged + self.skipped + self.rejected + self.failed
 
 
 class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +50,7 @@ class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     :param seconds: time spent; of several batches the sum.
     :param warnings: how often something was mended or left out on the way, by kind.
     :param rejects: at most 20 of the rejected records.
+    :param left_out: at most 20 of the entries that were left out of records, which are so stored in part.
     :param failures: at most 20 of the records that could not be delivered.
     :param gone: how many records of each scope were sent earlier and are no longer in the source; None where that isn't
         known: without a ledger, and of a part of a run or of a plan.
@@ -59,6 +67,7 @@ class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     seconds: float = 0.0
     warnings: dict[str, int] = msgspec.field(default_factory=dict)
     rejects: list[Problem] = msgspec.field(default_factory=list)
+    left_out: list[Problem] = msgspec.field(default_factory=list)
     failures: list[Problem] = msgspec.field(default_factory=list)
     gone: dict[Scope, int] | None = None
     dry_run: bool = False
@@ -104,6 +113,7 @@ class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             f"{would}{self.requests:,} requests ({self.retries:,} retries), {self.bytes:,} bytes, {self.seconds:.1f} s"
         )
         lines += [f"warning: {kind}: {count:,}" for kind, count in sorted(self.warnings.items())]
+        lines += _left_out_lines(self.left_out, self.total("partial"))
         lines += _problem_lines("rejected", self.rejects, self.total("rejected"))
         lines += _problem_lines("failed", self.failures, self.total("failed"))
         if self.gone and any(self.gone.values()):
@@ -130,6 +140,14 @@ def _problem_lines(title: str, shown: Sequence[Problem], total: int) -> list[str
     return lines
 
 
+def _left_out_lines(shown: Sequence[Problem], records: int) -> list[str]:
+    lines = [f"left out: {problem}" for problem in shown]
+    more = records - len({(problem.scope, problem.key) for problem in shown})
+    if lines and more > 0:
+        lines.append(f"left out: and of {more:,} records more")
+    return lines
+
+
 class Tally:
     """Adds outcomes up while a batch runs; `emit` on the sending side, `warn` from any thread."""
 
@@ -143,7 +161,9 @@ class Tally:
         """Count an outcome."""
         report = self._report
         counts = report.counts(outcome.scope)
-        setattr(counts, outcome.status, getattr(counts, outcome.status) + outcome.count)
+        partial = self._count_partial(outcome)
+        counts.partial += partial
+        setattr(counts, outcome.status, getattr(counts, outcome.status) + outcome.count - partial)
         problem = outcome.problem
         if problem is None:
             return
@@ -153,6 +173,19 @@ class Tally:
             report.failures.append(problem)
         elif outcome.status == "rejected" and len(report.rejects) < REJECTS_SHOWN:
             report.rejects.append(problem)
+
+    def _count_partial(self, outcome: Outcome) -> int:
+        """How many of an outcome's records something was left out of; notes the first of what was."""
+        if outcome.scope == "links" or not (outcome.status in _IN_HALO or self._would_be_sent(outcome)):
+            return 0
+        partial = [change.payload.left_out for change in outcome.changes or outcome.unsure if change.payload.left_out]
+        for problems in partial:
+            self._report.left_out += problems[: REJECTS_SHOWN - len(self._report.left_out)]
+        # Of an answer that only counts, any of the records may be those that it has stored.
+        return min(len(partial), outcome.count)
+
+    def _would_be_sent(self, outcome: Outcome) -> bool:
+        return self._report.dry_run and outcome.status == "skipped"
 
     def warn(self, kind: str, count: int = 1) -> None:
         """Count something that was mended or left out on the way."""
@@ -192,6 +225,7 @@ def merge(reports: Iterable[Report]) -> Report:
         total.seconds = round(total.seconds + report.seconds, 3)
         warnings.update(report.warnings)
         total.rejects += report.rejects[: REJECTS_SHOWN - len(total.rejects)]
+        total.left_out += report.left_out[: REJECTS_SHOWN - len(total.left_out)]
         total.failures += report.failures[: REJECTS_SHOWN - len(total.failures)]
         if report.gone is not None:
             total.gone = report.gone
@@ -203,10 +237,13 @@ def merge(reports: Iterable[Report]) -> Report:
     return total
 
 
-def failure_of(report: Report, *, max_rejected: Limit, allow_empty: bool = False) -> str | None:
+def failure_of(
+    report: Report, *, max_rejected: Limit, max_left_out: Limit = _MAX_LEFT_OUT, allow_empty: bool = False
+) -> str | None:
     """Why a run counts as failed, in one sentence; None when it did what it should.
 
     :param max_rejected: how many of its records may be rejected.
+    :param max_left_out: how many of its records may be stored in part.
     :param allow_empty: whether a run that read no record at all is fine.
     """
     if report.stopped:
@@ -215,11 +252,23 @@ def failure_of(report: Report, *, max_rejected: Limit, allow_empty: bool = False
     if failed:
         first = f", the first: {report.failures[0]}" if report.failures else ""
         return f"{failed:,} of {report.records:,} records could not be delivered{first}; run it again to send them"
-    rejected = report.total("rejected")
+    rejected, partial = report.total("rejected"), report.total("partial")
     if not max_rejected.allows(rejected, report.records):
-        first = f"; the first: {report.rejects[0]}" if report.rejects else ""
-        share = f" ({rejected / report.records:.2%})" if max_rejected.percent is not None else ""
-        return f"{rejected:,} of {report.records:,} records were rejected{share}, more than max_rejected={max_rejected}{first}"
+        what = f"{_share(rejected, 'rejected', report, max_rejected)}, more than max_rejected={max_rejected}"
+        return what + _first(report.rejects)
+    if not max_left_out.allows(partial, report.records):
+        what = f"{_share(partial, 'stored in part', report, max_left_out)}, more than max_left_out={max_left_out}"
+        return what + _first(report.left_out)
     if not report.records and not allow_empty:
         return "the plan's queries gave no record at all, so nothing was sent; check the source database and the SQL"
     return None
+
+
+def _share(count: int, became: str, report: Report, limit: Limit) -> str:
+    """What became of so many of a run's records."""
+    share = f" ({count / report.records:.2%})" if limit.percent is not None else ""
+    return f"{count:,} of {report.records:,} records were {became}{share}"
+
+
+def _first(problems: Sequence[Problem]) -> str:
+    return f"; the first: {problems[0]}" if problems else ""

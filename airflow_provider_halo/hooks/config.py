@@ -17,6 +17,7 @@ __all__ = [
     "ledger_keep_days",
     "max_changed",
     "max_gone",
+    "max_left_out",
     "max_rejected",
     "plan_path",
     "pool",
@@ -28,6 +29,7 @@ __all__ = [
     "conn_id",
     "ledger_conn_id",
     "ledger_keep_days",
+    "max_left_out",
     "max_rejected",
     "plan_path",
     "pool",
@@ -94,6 +96,14 @@ def max_rejected() -> Limit:
     :raises SetupError: when it is neither.
     """
     return Limit.parse(_text("max_rejected"), "[halo] max_rejected")
+
+
+def max_left_out() -> Limit:
+    """How many records of a run may be stored in part, since an entry was left out: a count or a share.
+
+    :raises SetupError: when it is neither.
+    """
+    return Limit.parse(_text("max_left_out"), "[halo] max_left_out")
 
 
 def max_changed() -> Limit:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from airflow_provider_halo.contract import CONTEXT_TYPES, ENUMERATIONS, MOMENT_TRAITS
+from airflow_provider_halo.contract import CONTEXT_TYPES, DOCUMENTED_BOOLEANS, ENUMERATIONS, MOMENT_TRAITS
 from airflow_provider_halo.exceptions import PlanError, PlanProblem, SetupError
 from airflow_provider_halo.plan.model import Query, QueryScope, Statement
 from airflow_provider_halo.plan.sql_text import read_statement
@@ -20,7 +20,7 @@ from airflow_provider_halo.records.numpy_values import to_python
 from airflow_provider_halo.records.payload import Company, ContextEntry, Payload, User, payload_of, payloads_of
 from airflow_provider_halo.records.problem import InvalidRecords, InvalidValue, Problem, Scope
 from airflow_provider_halo.records.trait_types import Convert, conversion
-from airflow_provider_halo.records.values import Json, Warnings, to_json_value, to_key, to_keys
+from airflow_provider_halo.records.values import Json, Warnings, to_boolean, to_json_value, to_key, to_keys
 from airflow_provider_halo.source.cells import Row, RowReader
 from airflow_provider_halo.source.database import Sources, engine_of, read_only
 from airflow_provider_halo.source.errors import source_error
@@ -84,7 +84,21 @@ def _entry(data: Any, field: str, warnings: Warnings) -> ContextEntry:
         raise InvalidValue(f"has a type that is none of {', '.join(CONTEXT_TYPES)}", field)
     if "value" not in entry:
         raise InvalidValue("needs a value", field)
-    return ContextEntry(label=label, value=_value(to_json_value, entry["value"], warnings, field), type=kind)
+    value = _value(to_json_value, entry["value"], warnings, field)
+    return ContextEntry(label=label, value=_with_booleans(value, kind, warnings), type=kind)
+
+
+def _with_booleans(value: Json, kind: str | None, warnings: Warnings) -> Json:
+    """An entry's value in which the members that Halo documents as booleans are: `connected` of each integration."""
+    names = DOCUMENTED_BOOLEANS.get(kind or "", frozenset())
+    items = value.values() if names and isinstance(value, dict) else ()
+    for item in [item for item in items if isinstance(item, dict)]:
+        for name in names:
+            if name in item:
+                item[name] = to_boolean(item[name], warnings)
+            if not isinstance(item.get(name), bool):
+                warnings[f"{kind} whose `{name}` is no boolean, and Halo documents none without"] += 1
+    return value
 
 
 def _value(convert: Convert, value: Any, warnings: Warnings, field: str) -> Json:

@@ -65,9 +65,10 @@ Record: TypeAlias = "UserRecord | CompanyRecord"
 
 
 class StatusCounts(TypedDict):
-    """How many records of one scope ended with which status."""
+    """How many records of one scope ended with which status; ``partial``: stored, but for what was left out."""
 
     stored: int
+    partial: int
     unchanged: int
     skipped: int
     rejected: int
@@ -75,7 +76,7 @@ class StatusCounts(TypedDict):
 
 
 class RecordProblem(TypedDict):
-    """Why one record wasn't stored. ``field`` names the trait or entry (``traits.mrr``); empty for the record as a whole.
+    """Why one record wasn't stored, or was in part. ``field`` names the trait or entry (``traits.mrr``); empty for the record as a whole.
 
     ``reason`` never holds a value.
     """
@@ -96,15 +97,16 @@ class _ReportBase(TypedDict):
     seconds: float
     warnings: dict[str, int]
     rejects: list[RecordProblem]
+    left_out: list[RecordProblem]
 
 
 class ReportDict(_ReportBase, total=False):
     """What a delivery or a sync did: counts and keys, never traits. Tasks may return it: XCom takes it as it is.
 
     ``requests`` and ``retries`` count HTTP calls, ``bytes`` their bodies, ``seconds`` the time spent. ``warnings`` counts by
-    kind what was changed or left out on the way. ``rejects`` and ``failures`` hold at most 20 records each. ``failures``,
-    ``gone`` (of a whole sync with a ledger: how many records of each scope the source no longer gives), ``dry_run`` and
-    ``stopped`` (why a sync ended early) are there only where they apply.
+    kind what was changed or left out on the way. ``rejects``, ``left_out`` (entries that make a record ``partial``) and
+    ``failures`` hold at most 20 each. ``failures``, ``gone`` (of a whole sync with a ledger: how many records of each scope
+    the source no longer gives), ``dry_run`` and ``stopped`` (why a sync ended early) are there only where they apply.
     """
 
     failures: list[RecordProblem]

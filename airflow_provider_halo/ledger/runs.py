@@ -43,6 +43,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime
     ended_at: datetime | None
     stored: int
+    partial: int
     unchanged: int
     skipped: int
     rejected: int

@@ -31,7 +31,7 @@ __all__ = [
     "prepare",
 ]
 
-VERSION: Final = 3
+VERSION: Final = 4
 KEY_LENGTH: Final = 255  # characters of a key; a record with a longer one is sent each time, and not remembered
 DIALECTS: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
 
@@ -207,8 +207,17 @@ def _add_gone(connection: sa.Connection) -> None:
         connection.execute(sa.text(f"ALTER TABLE {RUNS.name} ADD COLUMN {RUNS.c.gone.name} TEXT"))
 
 
+def _add_partial(connection: sa.Connection) -> None:
+    """The count of records that are stored in part, of runs and batches."""
+    column_type = sa.BigInteger().compile(connection.dialect)
+    for table in (RUNS, BATCHES):
+        # There already, where a process was killed after adding it.
+        if "partial" not in {column["name"] for column in sa.inspect(connection).get_columns(table.name)}:
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN partial {column_type} DEFAULT 0 NOT NULL")
+
+
 # What brings a ledger from a version to the next one. Each takes a connection that is in a transaction.
-_MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _add_rates, 2: _add_gone}
+_MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _add_rates, 2: _add_gone, 3: _add_partial}
 
 
 def kept_text(text: str, length: int) -> str:

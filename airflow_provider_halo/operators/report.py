@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import Asset
@@ -27,7 +27,7 @@ class ReportOperator(DataOperator):
     """Merge the reports of all batches into one, and fail when the run isn't done: green means done.
 
     It runs whatever became of the batches, and fails when a batch gave no report, when one was stopped or could not
-    deliver records, when more were rejected than allowed, or when the plan's queries gave nothing at all.
+    deliver records, when more were rejected or stored in part than allowed, or when the plan's queries gave nothing at all.
 
     With a ledger it writes down how the run ended, says how many records are gone (``gone``: sent earlier, and no longer in
     the source), and warns of traits and entries that were sent and that the plan no longer has. When the run is done, an asset event of ``halo://DAG_ID`` carries the counts, for DAGs that wait for it:
@@ -37,12 +37,14 @@ class ReportOperator(DataOperator):
     :param expected: ``plan_batches.output``, or how many reports there must be; None doesn't check.
     :param max_rejected: how many records of the run may be rejected, a count or a share (``1%``); None takes
         ``[halo] max_rejected``. Templated.
+    :param max_left_out: how many records of the run may be stored in part, because an entry of theirs is left out, a count
+        or a share; None takes ``[halo] max_left_out``. Templated.
     :param allow_empty: a run that read no record at all is fine.
     :param ledger_conn_id: connection of the ledger's database; None takes ``[halo] ledger_conn_id``, ``none`` no ledger.
         Templated.
     """
 
-    template_fields: Sequence[str] = ("max_rejected", "ledger_conn_id")
+    template_fields: Sequence[str] = ("max_rejected", "max_left_out", "ledger_conn_id")
     data_fields: ClassVar[tuple[str, ...]] = ("reports", "expected")
     ui_color = "#ceead6"
 
@@ -52,6 +54,7 @@ class ReportOperator(DataOperator):
         reports: Resolvable[Sequence[Mapping[str, Any]] | Mapping[str, Any]],
         expected: Resolvable[Sequence[Any] | int | None] = None,
         max_rejected: Resolvable[int | str | None] = None,
+        max_left_out: Resolvable[int | str | None] = None,
         allow_empty: bool = False,
         ledger_conn_id: Resolvable[str | None] = None,
         trigger_rule: str = "all_done",
@@ -61,6 +64,7 @@ class ReportOperator(DataOperator):
         self.reports: Any = reports
         self.expected: Any = expected
         self.max_rejected: Any = max_rejected
+        self.max_left_out: Any = max_left_out
         self.allow_empty = allow_empty
         self.ledger_conn_id: Any = ledger_conn_id
         if "outlets" not in kwargs and self.has_dag():  # type: ignore[no-untyped-call]  # Airflow's
@@ -74,9 +78,12 @@ class ReportOperator(DataOperator):
 
         with airflow_failures():
             reports = self._reports()
-            limit = self._limit()
+            max_rejected = self._limit(self.max_rejected, "max_rejected", config.max_rejected)
+            max_left_out = self._limit(self.max_left_out, "max_left_out", config.max_left_out)
             merged = merge(reports)
-            reason = self._missing(len(reports)) or failure_of(merged, max_rejected=limit, allow_empty=self.allow_empty)
+            reason = self._missing(len(reports)) or failure_of(
+                merged, max_rejected=max_rejected, max_left_out=max_left_out, allow_empty=self.allow_empty
+            )
             self._close(context, merged, reason)
         self.log.info("%d batches\n%s", len(reports), merged.to_text())
         if reason is None:
@@ -130,5 +137,6 @@ class ReportOperator(DataOperator):
             return f"{missing} of {expected} batches gave no report: see the tasks upstream that failed"
         return None
 
-    def _limit(self) -> Limit:
-        return config.max_rejected() if is_empty(self.max_rejected) else Limit.parse(self.max_rejected, "max_rejected")
+    @staticmethod
+    def _limit(given: Any, name: str, configured: Callable[[], Limit]) -> Limit:
+        return configured() if is_empty(given) else Limit.parse(given, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.xcom import BaseXCom
@@ -57,6 +57,8 @@ class SyncOperator(StoppableOperator):
     :param max_rejected: the task fails when more records are rejected, a count or a share (``1%``). None takes ``[halo]
         max_rejected`` where this task is the whole run, and leaves it to the `ReportOperator` where it is one of many.
         Templated.
+    :param max_left_out: the same for records that are stored in part, because an entry of theirs is left out; None takes
+        ``[halo] max_left_out``. Templated.
     :param halo_conn_id: connection of type ``halo``; None takes ``[halo] conn_id``. Templated.
     :param ledger_conn_id: connection of the ledger's database, so that only what changed is sent; None takes ``[halo]
         ledger_conn_id``, ``none`` no ledger. Templated.
@@ -74,6 +76,7 @@ class SyncOperator(StoppableOperator):
         "activity",
         "retry_rejected",
         "max_rejected",
+        "max_left_out",
         "halo_conn_id",
         "ledger_conn_id",
     )
@@ -93,6 +96,7 @@ class SyncOperator(StoppableOperator):
         activity: Resolvable[bool | str] = False,
         retry_rejected: Resolvable[bool | str] = False,
         max_rejected: Resolvable[int | str | None] = None,
+        max_left_out: Resolvable[int | str | None] = None,
         halo_conn_id: Resolvable[str | None] = None,
         ledger_conn_id: Resolvable[str | None] = None,
         **kwargs: Any,
@@ -109,6 +113,7 @@ class SyncOperator(StoppableOperator):
         self.activity = activity
         self.retry_rejected = retry_rejected
         self.max_rejected: Any = max_rejected
+        self.max_left_out: Any = max_left_out
         self.halo_conn_id: Any = halo_conn_id
         self.ledger_conn_id: Any = ledger_conn_id
 
@@ -164,12 +169,15 @@ class SyncOperator(StoppableOperator):
         settings = HaloHook(self.halo_conn_id).settings
         with airflow_sources() as sources, airflow_ledger(self.ledger_conn_id) as ledger:
             batch = self._batch(plan, sources)
-            limit = self._limit(batch)
+            max_rejected = self._limit(batch, self.max_rejected, "max_rejected", config.max_rejected)
+            max_left_out = self._limit(batch, self.max_left_out, "max_left_out", config.max_left_out)
             run = None if ledger is None else self._run(context, ledger, plan, settings, options, batch)
 
             def end(report: Report) -> str | None:
                 # A batch may be empty, a run may not.
-                reason = report.stopped or failure_of(report, max_rejected=limit, allow_empty=True)
+                reason = report.stopped or failure_of(
+                    report, max_rejected=max_rejected, max_left_out=max_left_out, allow_empty=True
+                )
                 # Of a planned batch, the ReportOperator closes the run.
                 if run is not None and run.id and batch.is_by_name:
                     close_run(run, report, reason=reason, keep_days=0)  # events are many; the next sync sweeps
@@ -232,10 +240,11 @@ class SyncOperator(StoppableOperator):
         except (msgspec.ValidationError, AttributeError, TypeError):
             raise SetupError("batch is not one of PlanBatchesOperator: give plan_batches.output to expand().") from None
 
-    def _limit(self, batch: Batch) -> Limit:
-        if not is_empty(self.max_rejected):
-            return Limit.parse(self.max_rejected, "max_rejected")
-        return NO_LIMIT if batch.of > 1 else config.max_rejected()
+    @staticmethod
+    def _limit(batch: Batch, given: Any, name: str, configured: Callable[[], Limit]) -> Limit:
+        if not is_empty(given):
+            return Limit.parse(given, name)
+        return NO_LIMIT if batch.of > 1 else configured()
 
     def _push(self, context: Context, report: dict[str, Any]) -> None:
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=report)

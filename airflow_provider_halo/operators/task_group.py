@@ -36,6 +36,7 @@ def halo_sync(
     link_users: Resolvable[bool | str | None] = None,
     retry_rejected: Resolvable[bool | str] = False,
     max_rejected: Resolvable[int | str | None] = None,
+    max_left_out: Resolvable[int | str | None] = None,
     max_changed: Resolvable[str | None] = None,
     max_gone: Resolvable[int | str | None] = None,
     force: Resolvable[bool | str] = False,
@@ -69,6 +70,8 @@ def halo_sync(
     :param retry_rejected: with a ledger, try records again that Halo has refused and that haven't changed since.
     :param max_rejected: how many records of the run may be rejected, a count or a share (``1%``); None takes ``[halo]
         max_rejected``.
+    :param max_left_out: how many records of the run may be stored in part, because an entry of theirs is left out, a count
+        or a share; None takes ``[halo] max_left_out``.
     :param max_changed: with a ledger, which share of the companies, or of the users, that Halo has may change or be gone
         before anything is sent (``50%``), or ``none`` for any; None takes ``[halo] max_changed``.
     :param max_gone: with a ledger and ``gone: empty`` in the plan, how many companies, or users, may be emptied, a count or
@@ -116,6 +119,7 @@ def halo_sync(
             reports=sync.output,
             expected=plan_batches.output,
             max_rejected=max_rejected,
+            max_left_out=max_left_out,
             allow_empty=allow_empty,
             ledger_conn_id=ledger_conn_id,
         )

@@ -123,6 +123,13 @@ def _check_type(entry: Entry, shape: Shape, path: KeyPath, problems: Problems) -
 
 def _contradictions(entry: Entry) -> Iterator[tuple[KeyPath, str]]:
     """Options that exclude each other, by the one that is to go."""
+    if entry.duplicates is not None and entry.name is None:
+        yield (
+            ("duplicates",),
+            "is for entries with `name:`. It numbers rows of one name: add name, or remove duplicates.",
+        )
+    if entry.type == "integration" and "connected" in entry.timestamps:
+        yield ("timestamps",), "connected of an integration is a boolean, as Halo documents it. Remove it here."
     if entry.name is not None:
         if entry.value is not None:
             yield ("value",), "can't be combined with name. `value:` makes a single value, `name:` a mapping: keep one."
@@ -141,6 +148,8 @@ def _list_option_problems(entry: Entry, shape: Shape) -> Iterator[tuple[KeyPath,
     if entry.name is not None and entry.value is not None:
         return  # which of the two shapes it is to have isn't known
     for option, is_set in (("order_by", bool(entry.order_by)), ("limit", entry.limit is not None)):
+        if option == "order_by" and shape == "map" and entry.duplicates == "number":
+            continue  # the order in which rows of one name are numbered
         if is_set and shape != "array":
             message = (
                 f"is for lists only, and this entry is {_SHAPE_NAMES[shape]}. Add `rows: many`, or remove {option}."

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator
 
+from airflow_provider_halo.contract import LIST_TITLES
 from airflow_provider_halo.plan.checks import query_of
 from airflow_provider_halo.plan.departures import needs_ledger
+from airflow_provider_halo.plan.findings import UNKNOWN, Finding, entries_of, fields_of, first_four, location_of
+from airflow_provider_halo.plan.forms import check_forms
 from airflow_provider_halo.plan.messages import join_names
-from airflow_provider_halo.plan.model import Entry, LoadedPlan, Query
+from airflow_provider_halo.plan.model import LoadedPlan, Query
+from airflow_provider_halo.plan.sql_limits import row_limit
 from airflow_provider_halo.plan.sql_text import quoted_templates, selects_everything
 
-__all__ = ["Finding", "lint", "render_findings"]
-
-Severity = Literal["ok", "warn", "unknown"]
-
-_SIGNS: dict[Severity, str] = {"ok": "✓", "warn": "✗", "unknown": "?"}
-_UNKNOWN = "unknown, because the SQL doesn't name all of its columns (a `*`, or an expression without AS)"
+__all__ = ["lint"]
 
 _USER_BASICS = ("name", "email", "role")
 _NO_PRODUCT_TRAITS = frozenset({*_USER_BASICS, "avatar", "signed_up_at"})
@@ -37,30 +34,8 @@ _VAGUE = frozenset(
         *("test", "todo", "label", "untitled", "metadata"),
     }
 )
-_TITLES = frozenset({"label", "name", "title"})  # documented: what a list's line shows in quotes
 _IDS = frozenset({"id", "uuid", "slug", "key", "code"})
 _CURRENT = frozenset({"integration", "error", "list", "status"})  # types whose old value misleads most
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One point of the checklist.
-
-    :param rule: id of the rule, for example ``user-basics``.
-    :param severity: ``ok``; ``warn``: worth fixing, though the plan works; ``unknown``: the SQL's text doesn't tell.
-    :param text: what was found, and for a warning what to do.
-    :param location: file and line, where there is one.
-    """
-
-    rule: str
-    severity: Severity
-    text: str
-    location: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is nothing to fix, as far as anybody can tell."""
-        return self.severity != "warn"
 
 
 def lint(plan: LoadedPlan) -> list[Finding]:
@@ -69,22 +44,6 @@ def lint(plan: LoadedPlan) -> list[Finding]:
     :return: a finding for every point, met ones included, in the order of the guide.
     """
     return [*_check_guide(plan), *_check_quality(plan)]
-
-
-def render_findings(findings: Sequence[Finding]) -> str:
-    """The checklist as text: ✓ met, ✗ to fix, ? unknown; each with its rule, and a summary line."""
-    lines = []
-    for finding in findings:
-        location = f" ({finding.location})" if finding.location else ""
-        details = "" if finding.severity == "ok" else f"{location} [{finding.rule}]"
-        lines.append(f"{_SIGNS[finding.severity]} {finding.text}{details}")
-    count = {severity: sum(finding.severity == severity for finding in findings) for severity in _SIGNS}
-    summary = f"{count['ok']} of {len(findings)} points met"
-    if count["warn"]:
-        summary += f", {count['warn']} to fix"
-    if count["unknown"]:
-        summary += f", {count['unknown']} unknown"
-    return "\n".join([*lines, "", f"{summary}."])
 
 
 # The guide's checklist, in its order.
@@ -110,12 +69,12 @@ def _user_traits(plan: LoadedPlan, users: Query | None) -> Iterator[Finding]:
         )
         return
     yield _wanted(users, "user-basics", "user traits", _USER_BASICS)
-    fields, complete = _fields(users)
+    fields, complete = fields_of(users)
     product = sorted(fields - _NO_PRODUCT_TRAITS)
     yield _finding(
         "user-product-traits",
         users,
-        found=f"user traits from the product: {_first_four(product)}" if product else "",
+        found=f"user traits from the product: {first_four(product)}" if product else "",
         missing="no user trait comes from the product: add what support asks about, for example has_created_form",
         complete=complete,
         what="user traits from the product",
@@ -133,13 +92,13 @@ def _user_traits(plan: LoadedPlan, users: Query | None) -> Iterator[Finding]:
 
 def _milestones(plan: LoadedPlan, users: Query) -> Finding:
     queries = [query for query in plan.queries if query.entry is None or query.entry.type == "status"]
-    found = sorted({name for query in queries for name in _fields(query)[0] if name.startswith("has_")})
+    found = sorted({name for query in queries for name in fields_of(query)[0] if name.startswith("has_")})
     return _finding(
         "milestones",
         users,
-        found=f"onboarding milestones: {_first_four(found)}" if found else "",
+        found=f"onboarding milestones: {first_four(found)}" if found else "",
         missing="no has_… column, so the AI can't tell how far a user has come: add milestones such as has_created_form",
-        complete=all(_fields(query)[1] for query in queries),
+        complete=all(fields_of(query)[1] for query in queries),
         what="onboarding milestones (has_… columns)",
     )
 
@@ -150,12 +109,12 @@ def _company_traits(plan: LoadedPlan, companies: Query | None) -> Iterator[Findi
         yield Finding(rule="companies", severity="warn", text=text, location=plan.path)
         return
     yield _wanted(companies, "company-basics", "company traits", _COMPANY_BASICS)
-    fields, complete = _fields(companies)
+    fields, complete = fields_of(companies)
     billing = sorted(name for name in fields if _BILLING.search(name))
     yield _finding(
         "company-billing",
         companies,
-        found=f"company traits on billing: {_first_four(billing)}" if billing else "",
+        found=f"company traits on billing: {first_four(billing)}" if billing else "",
         missing="no company trait is about billing: add billing_status, renewal_date, mrr or similar",
         complete=complete,
         what="company traits on billing",
@@ -170,10 +129,10 @@ def _context_groups(plan: LoadedPlan) -> Iterator[Finding]:
         ("context-billing", "billing and usage", _is_billing, "an entry of type metric with credits, limits, invoices"),
     )
     for rule, topic, fits, advice in groups:
-        matching = [query for query, _ in _entries(plan) if fits(query)]
+        matching = [query for query, _ in entries_of(plan) if fits(query)]
         if matching:
-            text = f"context on {topic}: {_first_four([query.name for query in matching])}"
-            yield Finding(rule=rule, severity="ok", text=text, location=_location(matching[0]))
+            text = f"context on {topic}: {first_four([query.name for query in matching])}"
+            yield Finding(rule=rule, severity="ok", text=text, location=location_of(matching[0]))
         else:
             yield Finding(rule=rule, severity="warn", text=f"no context on {topic}: add {advice}", location=plan.path)
 
@@ -181,14 +140,14 @@ def _context_groups(plan: LoadedPlan) -> Iterator[Finding]:
 def _errors(plan: LoadedPlan) -> Finding:
     """Whether the AI can see what is broken: an `error` entry, or an integration whose rows have their error."""
     rule = "context-errors"
-    integrations = [query for query, _ in _entries(plan) if _is_integration(query)]
-    with_errors = [query for query, entry in _entries(plan) if entry.type == "error"]
+    integrations = [query for query, _ in entries_of(plan) if _is_integration(query)]
+    with_errors = [query for query, entry in entries_of(plan) if entry.type == "error"]
     with_errors += filter(_has_error_column, integrations)
     if with_errors:
-        text = f"errors are included: {_first_four([query.name for query in with_errors])}"
-        return Finding(rule=rule, severity="ok", text=text, location=_location(with_errors[0]))
-    if any(not _fields(query)[1] for query in integrations):
-        text = f"errors of integrations: {_UNKNOWN}"
+        text = f"errors are included: {first_four([query.name for query in with_errors])}"
+        return Finding(rule=rule, severity="ok", text=text, location=location_of(with_errors[0]))
+    if any(not fields_of(query)[1] for query in integrations):
+        text = f"errors of integrations: {UNKNOWN}"
         return Finding(rule=rule, severity="unknown", text=text, location=plan.path)
     text = "nothing tells the AI what is broken: add an entry of type error, or an error column to the integrations"
     return Finding(rule=rule, severity="warn", text=text, location=plan.path)
@@ -199,7 +158,7 @@ def _key_and_label(query: Query) -> str:
 
 
 def _has_error_column(query: Query) -> bool:
-    return any(_ERRORS.search(name) for name in _fields(query)[0])
+    return any(_ERRORS.search(name) for name in fields_of(query)[0])
 
 
 def _is_onboarding(query: Query) -> bool:
@@ -221,7 +180,7 @@ def _is_metric(query: Query) -> bool:
 
 
 def _wanted(query: Query, rule: str, what: str, names: tuple[str, ...]) -> Finding:
-    fields, complete = _fields(query)
+    fields, complete = fields_of(query)
     missing = [name for name in names if name not in fields]
     return _finding(
         rule,
@@ -235,10 +194,10 @@ def _wanted(query: Query, rule: str, what: str, names: tuple[str, ...]) -> Findi
 
 def _finding(rule: str, query: Query, *, found: str, missing: str, complete: bool, what: str) -> Finding:
     if found:
-        return Finding(rule=rule, severity="ok", text=found, location=_location(query))
+        return Finding(rule=rule, severity="ok", text=found, location=location_of(query))
     if not complete:
-        return Finding(rule=rule, severity="unknown", text=f"{what}: {_UNKNOWN}", location=_location(query))
-    return Finding(rule=rule, severity="warn", text=missing, location=_location(query))
+        return Finding(rule=rule, severity="unknown", text=f"{what}: {UNKNOWN}", location=location_of(query))
+    return Finding(rule=rule, severity="warn", text=missing, location=location_of(query))
 
 
 # How the plan is written.
@@ -248,6 +207,8 @@ def _check_quality(plan: LoadedPlan) -> Iterator[Finding]:
     """Every rule on how the plan is written; a rule that finds nothing says so once."""
     yield from _or_ok("labels", "every label describes its entry", _labels(plan))
     yield from _or_ok("lists", "", _lists(plan))
+    yield from _or_ok("forms", "entries have the values that Halo documents for their types", check_forms(plan))
+    yield from _or_ok("row-limits", "no query cuts its rows short", _row_limits(plan))
     yield from _or_ok("shared-keys", "", _shared_keys(plan))
     yield from _or_ok("stale", "an entry without rows is sent as empty", _stale(plan))
     yield from _definitions(plan)
@@ -268,7 +229,7 @@ def _or_ok(rule: str, text: str, findings: Iterator[Finding]) -> Iterator[Findin
 
 def _labels(plan: LoadedPlan) -> Iterator[Finding]:
     first: dict[tuple[str, str], str] = {}
-    for query, entry in _entries(plan):
+    for query, entry in entries_of(plan):
         label = entry.label
         same = first.setdefault((query.scope, label.lower()), query.name)
         if label.strip().lower() in _VAGUE or len(label.strip()) == 1:
@@ -280,53 +241,70 @@ def _labels(plan: LoadedPlan) -> Iterator[Finding]:
         else:
             continue
         text = f"{query.name}: the label {label} {problem}"
-        yield Finding(rule="labels", severity="warn", text=text, location=_location(query))
+        yield Finding(rule="labels", severity="warn", text=text, location=location_of(query))
 
 
 def _lists(plan: LoadedPlan) -> Iterator[Finding]:
-    for query, entry in _entries(plan):
+    for query, entry in entries_of(plan):
         if entry.type != "list" or query.shape != "array":
             continue
-        fields, complete = _fields(query)
-        lacking = [] if fields & _TITLES else ["a label, name or title"]
+        fields, complete = fields_of(query)
+        lacking = [] if not fields.isdisjoint(LIST_TITLES) else ["a label, name or title"]
         lacking += [] if any(name in _IDS or name.endswith("_id") for name in fields) else ["an id"]
         if not lacking:
             text = f"{query.name}: its items have an id and a name"
-            yield Finding(rule="lists", severity="ok", text=text, location=_location(query))
+            yield Finding(rule="lists", severity="ok", text=text, location=location_of(query))
         elif complete:
             text = (
                 f"{query.name}: its items lack {' and '.join(lacking)}, needed to refer to them: select what is missing"
             )
-            yield Finding(rule="lists", severity="warn", text=text, location=_location(query))
+            yield Finding(rule="lists", severity="warn", text=text, location=location_of(query))
         else:
-            text = f"{query.name}: id and name of its items: {_UNKNOWN}"
-            yield Finding(rule="lists", severity="unknown", text=text, location=_location(query))
+            text = f"{query.name}: id and name of its items: {UNKNOWN}"
+            yield Finding(rule="lists", severity="unknown", text=text, location=location_of(query))
 
 
 def _shared_keys(plan: LoadedPlan) -> Iterator[Finding]:
     """Entries of users whose key one of companies has, too: which of the two the AI reads isn't documented."""
-    keys_of_companies = {query.entry_key for query, _ in _entries(plan) if query.scope == "companies"}
-    for query, _ in _entries(plan):
+    keys_of_companies = {query.entry_key for query, _ in entries_of(plan) if query.scope == "companies"}
+    for query, _ in entries_of(plan):
         if query.scope == "users" and query.entry_key in keys_of_companies:
             text = (
                 f"{query.name}: companies have an entry {query.entry_key} too, and Halo doesn't document which of the two the "
                 "AI reads: give one of them another key"
             )
-            yield Finding(rule="shared-keys", severity="warn", text=text, location=_location(query))
+            yield Finding(rule="shared-keys", severity="warn", text=text, location=location_of(query))
 
 
 def _stale(plan: LoadedPlan) -> Iterator[Finding]:
-    for query, entry in _entries(plan):
+    for query, entry in entries_of(plan):
         if not query.sends_empty and entry.type in _CURRENT:
             text = f"{query.name}: with `empty: omit`, the AI keeps the old value when the last row is gone: remove it"
-            yield Finding(rule="stale", severity="warn", text=text, location=_location(query))
+            yield Finding(rule="stale", severity="warn", text=text, location=location_of(query))
+
+
+def _row_limits(plan: LoadedPlan) -> Iterator[Finding]:
+    for query in plan.queries:
+        word = row_limit(query.statement)
+        if word is None:
+            continue
+        harm = "counts the rows of all records together, so that most of them lose theirs"
+        if query.entry is None:
+            harm = f"leaves {query.scope} out, and perhaps others in each batch"
+            way_out = "remove it; for a trial, name a few companies by `halo sync --company`"
+        elif query.shape == "array":
+            way_out = "use the entry's `limit:` and `order_by:`, which hold for each record"
+        else:
+            way_out = "choose each record's row in the SQL, by GROUP BY or row_number()"
+        text = f"{query.name}: {word} {harm}: {way_out}"
+        yield Finding(rule="row-limits", severity="error", text=text, location=location_of(query))
 
 
 def _all_columns(plan: LoadedPlan) -> Iterator[Finding]:
     for query in plan.queries:
         if selects_everything(query.statement):
             text = f"{query.name}: `SELECT *` also sends every column added to the table later: name the columns that support needs"
-            yield Finding(rule="all-columns", severity="warn", text=text, location=_location(query))
+            yield Finding(rule="all-columns", severity="warn", text=text, location=location_of(query))
 
 
 def _definitions(plan: LoadedPlan) -> Iterator[Finding]:
@@ -346,14 +324,14 @@ def _unsent(plan: LoadedPlan) -> Iterator[Finding]:
     text = f"users.prefer ({', '.join(users.prefer)}) picks the row of a user who has several"
     if unsent:
         text += f"; {join_names(unsent)} {'is' if len(unsent) == 1 else 'are'} only for that, and not sent"
-    yield Finding(rule="prefer", severity="ok", text=text, location=_location(users))
+    yield Finding(rule="prefer", severity="ok", text=text, location=location_of(users))
 
 
 def _templates(plan: LoadedPlan) -> Iterator[Finding]:
     for query in plan.queries:
         for template in quoted_templates(query.statement):
             text = f"{query.name}: {template} in quotes goes to the database as it is, because templates aren't filled in: remove it"
-            yield Finding(rule="templates", severity="warn", text=text, location=_location(query))
+            yield Finding(rule="templates", severity="warn", text=text, location=location_of(query))
 
 
 def _needs_ledger(plan: LoadedPlan) -> Iterator[Finding]:
@@ -381,25 +359,3 @@ def _questions(plan: LoadedPlan) -> Iterator[Finding]:
             yield Finding(
                 rule="questions", severity="ok", text=f"{question.ask} Answered by {', '.join(question.answered_by)}"
             )
-
-
-def _location(query: Query) -> str:
-    """Where the SQL of a query stands."""
-    return f"{query.file}, line {query.line}"
-
-
-def _fields(query: Query) -> tuple[frozenset[str], bool]:
-    """The columns that the text of a query names, without those that identify the record; and whether these are all."""
-    names = frozenset(name for name in query.statement.columns if name is not None)
-    return names - {query.key, query.company} - query.unsent, query.statement.known_columns is not None
-
-
-def _entries(plan: LoadedPlan) -> Iterator[tuple[Query, Entry]]:
-    """The context queries, each with its entry."""
-    for query in plan.queries:
-        if query.entry is not None:
-            yield query, query.entry
-
-
-def _first_four(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

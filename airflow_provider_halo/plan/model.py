@@ -67,6 +67,7 @@ class Entry(_Model):
     source: str | None = None
     rows: Literal["one", "many"] | None = None
     name: str | None = None
+    duplicates: Literal["number"] | None = None
     value: str | None = None
     order_by: _Strings = ()
     limit: int | None = None

@@ -75,6 +75,7 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
     :param traits: its traits as JSON bytes; empty bytes leave the key out of the request.
     :param context: its context as JSON bytes; empty bytes leave the key out of the request.
     :param company_id: of a user: the company to link it to, or None.
+    :param left_out: what of it isn't in these bytes although the database has it, and why: entries, or rows of them.
     """
 
     scope: Scope
@@ -82,6 +83,7 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
     traits: bytes
     context: bytes
     company_id: str | None = None
+    left_out: tuple[Problem, ...] = ()
 
     @property
     def size(self) -> int:

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 Scope = Literal["companies", "users", "links"]
-Status = Literal["stored", "unchanged", "skipped", "rejected", "failed"]  # what became of a record
+Status = Literal["stored", "partial", "unchanged", "skipped", "rejected", "failed"]  # what became of a record
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
+from airflow_provider_halo.contract import DOCUMENTED_BOOLEANS
 from airflow_provider_halo.encoding import is_broken, many_to_json, to_json
 from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.records.moments import are_moments
@@ -188,13 +189,19 @@ def _conversion(query: Query, name: str) -> tuple[Convert, Unchanged]:
     if name in query.timestamps:
         convert = partial(to_moment, epoch=query.epochs.get(name))
         unchanged: Unchanged = _plain_moments
-    elif convert is to_json_value and (name in query.booleans or name.startswith(("has_", "is_"))):
+    elif convert is to_json_value and _is_flag(query, name):
         return to_boolean, _plain_booleans
     else:
         unchanged = _BY_TYPES.get(convert, _nothing_known)
     if query.types == "warn" and query.entry is None and conversion(query.scope, name) is not None:
         convert = told(convert, f"{query.name}: {name}")
     return convert, unchanged
+
+
+def _is_flag(query: Query, name: str) -> bool:
+    """Whether a column holds booleans: by its name, by the plan's word, or since Halo documents it so."""
+    documented = DOCUMENTED_BOOLEANS.get(query.entry.type or "", ()) if query.entry is not None else ()
+    return name in query.booleans or name in documented or name.startswith(("has_", "is_"))
 
 
 def _plain_values(column: Sequence[Any], types: frozenset[type]) -> Sequence[Json] | None:

@@ -4,25 +4,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice, repeat
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from airflow_provider_halo.encoding import to_json
 from airflow_provider_halo.plan.model import Query, ordering
 from airflow_provider_halo.records.payload import ContextEntry
-from airflow_provider_halo.records.problem import BROKEN_TEXT, InvalidValue
+from airflow_provider_halo.records.problem import BROKEN_TEXT, InvalidValue, Problem
 from airflow_provider_halo.records.values import Json
 from airflow_provider_halo.source.blocks import Block
 from airflow_provider_halo.source.cells import ReadRows, Row, RowReader, Values, without_nulls
 
-__all__ = ["EntryReader", "EntryValue", "EntryValues", "contexts_of"]
+__all__ = ["Contexts", "EntryReader", "EntryValue", "EntryValues", "contexts_of", "numbered"]
 
-EntryValue: TypeAlias = "bytes | LeftOut | InvalidValue"
-"""What an entry's rows came to for one record: a value as JSON, nothing to send, or why the record can't be sent."""
+EntryValue: TypeAlias = "bytes | NotSent | LeftOut | InvalidValue"
+"""What an entry's rows came to for one record: a value as JSON, nothing to send, or why it or the record can't be sent."""
 
 
+class NotSent:
+    """In place of an entry's value: there is nothing to send, by the plan's word (`empty: omit`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
-    """In place of an entry's value: the entry isn't sent, the rest of the record is. The warning says why."""
+    """In place of an entry's value: it can't be sent as the database has it. The rest of the record is sent.
+
+    :param reason: why, and where the query stands.
+    :param value: what is sent of it all the same, as JSON; None for nothing.
+    """
+
+    reason: str
+    value: bytes | None = None
 
 
 class EntryValues(NamedTuple):
@@ -32,14 +46,27 @@ class EntryValues(NamedTuple):
     by_key: Mapping[str, EntryValue]
 
 
-LEFT_OUT: Final = LeftOut()
+class Contexts(NamedTuple):
+    """The contexts of some records.
+
+    :param encoded: each as JSON; empty bytes for a record without any entry, or why it can't be sent.
+    :param left_out: what was left out of records, by their place among them.
+    """
+
+    encoded: list[bytes | InvalidValue]
+    left_out: dict[int, tuple[Problem, ...]]
+
+
+NOT_SENT: Final = NotSent()
 NULL_NAME = "{0}: rows without a name dropped"
 MANY_ROWS = "{0} left out: more than one row where one is due"
 SAME_NAME = "{0} left out: two rows of one name"
+NOT_CONNECTED = "{0}: rows whose `connected` is no boolean, and Halo documents none without"
 
 # A record is at most 50,000 bytes, and no row of an array is shorter than the three of `{},`. What comes after so many
 # rows can't be sent any more; keeping it would only let one record eat the memory.
 _MOST_ROWS = 20_000
+_FIRST: Final = itemgetter(0)
 _MOST_BEFORE_CUT = 1_000  # rows that are gathered before a `limit` is applied for the first time
 
 
@@ -59,6 +86,8 @@ class EntryReader:
         self._one_row = query.shape in {"object", "scalar"}
         self._name = query.entry.name or ""
         self._value_column = query.entry.value or ""
+        self._numbers_names = query.entry.duplicates == "number"
+        self._needs_connected = query.entry.type == "integration"
         self._limit = query.entry.limit
         self._order = [ordering(item) for item in query.entry.order_by]
         # Only an object is read in one go: names, orders and a scalar's null are looked at before nulls are left out.
@@ -87,7 +116,7 @@ class EntryReader:
         # Where one row is due, more than one aren't even read.
         single_rows = [rows[0] for rows in block.groups() if len(rows) == 1]
         values = iter(self._of_single_rows(single_rows))
-        return [next(values) if count == 1 else self._left_out(MANY_ROWS) for count in block.counts]
+        return [next(values) if count == 1 else self._many_rows() for count in block.counts]
 
     def _of_single_rows(self, rows: Sequence[Row]) -> list[EntryValue]:
         read = self._reader.read(rows)
@@ -101,8 +130,30 @@ class EntryReader:
         read = self._reader.read(block.rows)
         self._count_changes(read, counts)
         values = iter(self._reader.by_name(read))
-        value_of = self._map if self._query.shape == "map" else self._array
-        return [self._encoded(value_of(list(islice(values, count)))) for count in counts]
+        value_of = self._array
+        if self._query.shape == "map":
+            value_of = self._plain_map if self._is_plain(read) else self._map
+        return [value_of(list(islice(values, count))) for count in counts]
+
+    def _is_plain(self, read: ReadRows) -> bool:
+        """Whether nothing about the rows of a map has to be looked at one by one but whether two have one name."""
+        columns = dict(zip(self._reader.names, read.columns, strict=True))
+        if read.invalid or self._numbers_names or {*map(type, columns[self._name])} != {str}:
+            return False
+        return not self._needs_connected or {*map(type, columns.get("connected", (None,)))} == {bool}
+
+    def _plain_map(self, rows: list[Any]) -> EntryValue:
+        """As `_map`, of plain rows."""
+        name = self._name
+        value = {row.pop(name): row for row in rows}
+        if len(value) < len(rows):
+            return self._same_name()
+        if self._omit_nulls:
+            value = {text: without_nulls(row) for text, row in value.items()}
+        try:
+            return to_json(dict(sorted(value.items())))
+        except UnicodeEncodeError:
+            return self._broken_text()
 
     def _count_changes(self, read: ReadRows, counts: Iterable[int]) -> None:
         """Count what was changed in the rows of each record until one that can't be sent: those after it don't count."""
@@ -115,41 +166,69 @@ class EntryReader:
                 not_counted.update(range(invalid + 1, end))
         read.count_changes(self._warnings, except_for=not_counted)
 
-    def _encoded(self, value: Json | LeftOut | InvalidValue) -> EntryValue:
-        if isinstance(value, (LeftOut, InvalidValue)):
-            return value
+    def _map(self, rows: list[Values | InvalidValue]) -> EntryValue:
+        """The rows of one record as an object of objects, by their names."""
+        values = _all_valid(rows)
+        if isinstance(values, InvalidValue):
+            return values
+        if self._numbers_names:
+            values = [values[at] for at in self._in_order(values)]
+        names = [row.pop(self._name) for row in values]
+        lost = 0
+        if None in names:
+            if len(rows) == self._most:
+                return LeftOut(f"it has more than {self._most:,} rows, some without a {self._name} {self._where}")
+            names, values, lost = self._with_names(names, values)
+        if self._needs_connected:
+            self._check_connected(values)
         try:
-            return to_json(value)
+            texts = [name if isinstance(name, str) else to_json(name).decode() for name in names]
+            if len(frozenset(texts)) < len(texts):
+                if not self._numbers_names:
+                    return self._same_name()
+                texts = numbered(texts)
+            return self._by_name(texts, values, lost)
         except UnicodeEncodeError:
             return self._broken_text()
 
-    def _map(self, rows: Iterable[Values | InvalidValue]) -> Json | LeftOut | InvalidValue:
-        """The rows of one record as an object of objects, by their names."""
-        value: Values = {}
-        for row in rows:
-            if isinstance(row, InvalidValue):
-                return row
-            name = row.pop(self._name)
-            if name is None:
-                self._warnings[NULL_NAME.format(self._query.name)] += 1
-                continue
-            try:
-                text = name if isinstance(name, str) else to_json(name).decode()
-            except UnicodeEncodeError:
-                return self._broken_text()
-            if text in value:
-                return self._left_out(SAME_NAME)
-            value[text] = self._finished(row)
-        if not value:  # rows without a name say what no row says: there is nothing
-            return self._query.empty if self._query.sends_empty else LEFT_OUT
-        return dict(sorted(value.items()))
+    def _with_names(self, names: list[Json], rows: list[Values]) -> tuple[list[Json], list[Values], int]:
+        """The names and rows without those that have none; and how many of these say something."""
+        without = [row for name, row in zip(names, rows, strict=True) if name is None]
+        self._warnings[NULL_NAME.format(self._query.name)] += len(without)
+        named = [(name, row) for name, row in zip(names, rows, strict=True) if name is not None]
+        # A row of nothing at all is what an outer join gives where there is none.
+        lost = sum(any(row.values()) for row in without)
+        return [name for name, _ in named], [row for _, row in named], lost
 
-    def _array(self, rows: list[Values | InvalidValue]) -> Json | InvalidValue:
+    def _check_connected(self, rows: Iterable[Values]) -> None:
+        values = [row.get("connected") for row in rows]
+        if {*map(type, values)} - {bool}:
+            unclear = sum(not isinstance(value, bool) for value in values)
+            self._warnings[NOT_CONNECTED.format(self._query.name)] += unclear
+
+    def _by_name(self, names: list[str], rows: list[Values], lost: int) -> EntryValue:
+        """Rows as an object of objects.
+
+        :param lost: how many rows there are besides.
+        """
+        finished = map(without_nulls, rows) if self._omit_nulls else rows
+        value = dict(sorted(zip(names, finished, strict=True), key=_FIRST))
+        if lost:
+            # What is thrown away mustn't look as if it weren't there: never `empty` in its place.
+            return self._without_names(lost, to_json(value) if value else None)
+        if value or self._query.sends_empty:
+            return to_json(value or self._query.empty)
+        return NOT_SENT
+
+    def _array(self, rows: list[Values | InvalidValue]) -> EntryValue:
         """The rows of one record as a list of objects."""
         values = _all_valid(rows)
         if isinstance(values, InvalidValue):
             return values
-        return [self._finished(values[at]) for at in self._in_order(values)[: self._limit]]
+        try:
+            return to_json([self._finished(values[at]) for at in self._in_order(values)[: self._limit]])
+        except UnicodeEncodeError:
+            return self._broken_text()
 
     def _cut(self, rows: list[Row], limit: int) -> None:
         """Keep as many rows of a record as are sent; all of them where one can't be sent, and so the record can't."""
@@ -175,9 +254,24 @@ class EntryReader:
     def _finished(self, values: Values) -> Values:
         return without_nulls(values) if self._omit_nulls else values
 
-    def _left_out(self, warning: str) -> LeftOut:
-        self._warnings[warning.format(self._query.name)] += 1
-        return LEFT_OUT
+    def _many_rows(self) -> LeftOut:
+        self._warnings[MANY_ROWS.format(self._query.name)] += 1
+        way_out = "make it one in the SQL, or a list by `rows: many`"
+        return LeftOut(f"it has more than one row where one is due {self._where}; {way_out}")
+
+    def _same_name(self) -> LeftOut:
+        self._warnings[SAME_NAME.format(self._query.name)] += 1
+        way_out = "make it one row each in the SQL, or number them by `duplicates: number`"
+        return LeftOut(f"two of its rows have the same {self._name} {self._where}; {way_out}")
+
+    def _without_names(self, count: int, value: bytes | None) -> LeftOut:
+        rows = "1 row of it has" if count == 1 else f"{count:,} rows of it have"
+        what = f"its rows have no {self._name}" if value is None else f"{rows} no {self._name}"
+        return LeftOut(f"{what} {self._where}; give each row a name in the SQL, or leave it out there", value)
+
+    @property
+    def _where(self) -> str:
+        return f"({self._query.file}, line {self._query.line})"
 
     def _broken_text(self) -> InvalidValue:
         return InvalidValue(BROKEN_TEXT, f"context.{self._query.entry_key}")
@@ -188,6 +282,25 @@ def _all_valid(rows: list[Values | InvalidValue]) -> list[Values] | InvalidValue
     if InvalidValue in frozenset(map(type, rows)):
         return next(row for row in rows if isinstance(row, InvalidValue))
     return rows  # type: ignore[return-value]  # told by the types
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """The names, each once: the second of a name becomes ``S3 prod (2)``, or the next number that no other has."""
+    taken = set(names)
+    next_number: dict[str, int] = {}
+    numbered = []
+    for name in names:
+        number = next_number.get(name)
+        if number is None:
+            next_number[name] = 2
+            numbered.append(name)
+            continue
+        while f"{name} ({number})" in taken:
+            number += 1
+        taken.add(f"{name} ({number})")
+        next_number[name] = number + 1
+        numbered.append(f"{name} ({number})")
+    return numbered
 
 
 def _sort(places: list[int], column: Sequence[Json], *, descending: bool) -> None:
@@ -211,26 +324,43 @@ def _bytes_of(value: Any) -> bytes:
         return repr(value).encode("utf-8", "backslashreplace")  # broken Unicode is refused later; here it only sorts
 
 
-def contexts_of(keys: Sequence[str], entries: Sequence[EntryValues]) -> list[bytes | InvalidValue]:
-    """The context of each record as JSON; empty bytes for a record without any entry, or why it can't be sent.
+def contexts_of(keys: Sequence[str], entries: Sequence[EntryValues]) -> Contexts:
+    """The context of each record.
 
     :param entries: in the order of the plan: of two that can't be sent the first is told.
     """
     if not entries:
-        return [b""] * len(keys)
+        return Contexts([b""] * len(keys), {})
     columns = [_column(entry, keys) for entry in entries]
     encoding_order = sorted(range(len(entries)), key=lambda at: entries[at].query.entry_key or "")
     templates = [_template(entries[at].query) for at in encoding_order]
-    if frozenset[type]().union(*(map(type, column) for column in columns)) == {bytes}:
+    types = frozenset[type]().union(*(map(type, column) for column in columns))
+    if types == {bytes}:
         whole = b"{" + b",".join(templates) + b"}"
-        return list(map(whole.__mod__, zip(*[columns[at] for at in encoding_order], strict=True)))
-    return [_context(values, encoding_order, templates) for values in zip(*columns, strict=True)]
+        return Contexts(list(map(whole.__mod__, zip(*[columns[at] for at in encoding_order], strict=True))), {})
+    left_out = _take_left_out(keys, entries, columns) if LeftOut in types else {}
+    return Contexts([_context(values, encoding_order, templates) for values in zip(*columns, strict=True)], left_out)
+
+
+def _take_left_out(
+    keys: Sequence[str], entries: Sequence[EntryValues], columns: Sequence[list[EntryValue]]
+) -> dict[int, tuple[Problem, ...]]:
+    """What is left out of records, by their place; in the columns gives way to what is sent of it all the same."""
+    left_out: dict[int, tuple[Problem, ...]] = {}
+    for entry, column in zip(entries, columns, strict=True):
+        query = entry.query
+        for place, value in enumerate(column):
+            if isinstance(value, LeftOut):
+                problem = Problem(query.scope, keys[place], f"context.{query.entry_key}", value.reason)
+                left_out[place] = (*left_out.get(place, ()), problem)
+                column[place] = NOT_SENT if value.value is None else value.value
+    return left_out
 
 
 def _column(entry: EntryValues, keys: Sequence[str]) -> list[EntryValue]:
     """An entry's values for these records; for one without rows, the plan's `empty`."""
     query = entry.query
-    empty = to_json(query.empty) if query.sends_empty else LEFT_OUT
+    empty = to_json(query.empty) if query.sends_empty else NOT_SENT
     return list(map(entry.by_key.get, keys, repeat(empty)))
 
 

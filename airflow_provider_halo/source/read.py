@@ -8,6 +8,8 @@ from contextlib import closing
 from itertools import chain, repeat
 from typing import Any, Final
 
+import msgspec
+
 from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.records.payload import Payload, payloads_of
@@ -321,10 +323,10 @@ class PayloadBuilder:
         read = self._reader.read(rows) if self._sends_traits else ReadRows(len(rows))
         read.count_changes(self._warnings)
         invalid = read.invalid
-        contexts = contexts_of(keys, entries)
+        contexts, left_out = contexts_of(keys, entries)
         invalid.add_from(contexts)
         company_ids = self._company_ids(rows, invalid)
-        return payloads_of(
+        payloads = payloads_of(
             self._query.scope,
             keys,
             self._reader.encode(read) if self._sends_traits else [b""] * len(rows),
@@ -334,6 +336,11 @@ class PayloadBuilder:
             trait_names=self.trait_names,
             entry_keys=self._entry_keys,
         )
+        for place, problems in left_out.items():
+            payload = payloads[place]
+            if isinstance(payload, Payload):
+                payloads[place] = msgspec.structs.replace(payload, left_out=problems)
+        return payloads
 
     def _company_ids(self, rows: Sequence[Row], invalid: InvalidRecords) -> Iterable[str | None]:
         if self._query.scope == "companies":

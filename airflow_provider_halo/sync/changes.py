@@ -118,13 +118,10 @@ class ChangeFinder:
             if unchanged_links:
                 yield Outcome(scope="links", status="unchanged", count=unchanged_links)
         if unchanged:
-            # Which companies there are decides on links; which users, nobody asks, so they needn't be kept.
-            companies = (
-                tuple(Change(payload, sends_record=False) for payload in unchanged)
-                if self._scope == "companies"
-                else ()
-            )
-            yield Outcome(scope=self._scope, status="unchanged", count=len(unchanged), changes=companies)
+            # Which companies there are decides on links; of users only those are asked for that are stored in part.
+            kept = unchanged if self._scope == "companies" else [user for user in unchanged if user.left_out]
+            changes = tuple(Change(payload, sends_record=False) for payload in kept)
+            yield Outcome(scope=self._scope, status="unchanged", count=len(unchanged), changes=changes)
         yield from changed
 
     def _compare(self, payloads: Sequence[Payload]) -> _Comparison:

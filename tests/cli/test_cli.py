@@ -44,10 +44,10 @@ def test_a_sync_prints_its_report_and_writes_it_as_json(plan, sandbox, tmp_path,
     shown = capsys.readouterr().out.splitlines()
     assert shown[:4] == snapshot(
         [
-            "               stored  unchanged    skipped   rejected     failed",
-            "companies           2          0          0          0          0",
-            "users               3          0          0          0          0",
-            "links               2          0          0          0          0",
+            "               stored    partial  unchanged    skipped   rejected     failed",
+            "companies           2          0          0          0          0          0",
+            "users               3          0          0          0          0          0",
+            "links               2          0          0          0          0          0",
         ]
     )
     report = json.loads((tmp_path / "report.json").read_text())
@@ -155,6 +155,10 @@ def test_a_wrong_key_is_told_and_is_not_shown(plan, monkeypatch, sandbox, capsys
         (
             ["--max-rejected", "lots"],
             "halo sync: --max-rejected must be a count such as 20, or a share such as 1%, or none, not 'lots'.",
+        ),
+        (
+            ["--max-left-out", "-1"],
+            "halo sync: --max-left-out must be a count such as 20, or a share such as 1%, or none, not '-1'.",
         ),
         (["--batch-size", "0"], "halo sync: --batch-size must be 1 or more"),
         (["--jobs", "0"], "halo sync: --jobs must be 1 or more"),

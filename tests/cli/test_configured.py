@@ -60,6 +60,28 @@ def test_a_sync_allows_as_many_rejects_as_configured(make_plan, configure, capsy
     assert main(["sync", plan, "--max-rejected", "none"]) == 0
 
 
+def test_a_sync_allows_as_many_records_in_part_as_configured(make_plan, configure, capsys):
+    entry = "  context:\n    note: {label: Note, value: name, sql: 'SELECT id AS team_id, name FROM teams'}\n"
+    plan = str(make_plan(PLAN.replace("users:", f"{entry}users:"), product=PRODUCT))
+    assert main(["sync", plan]) == 0
+    twice = entry.replace("FROM teams", "FROM teams UNION ALL SELECT 1, name FROM teams WHERE id = 1")
+    plan = str(make_plan(PLAN.replace("users:", f"{twice}users:"), product=""))
+    capsys.readouterr()
+    assert main(["sync", plan]) == 1  # 1 of 18 records: 5.56 %
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "halo sync: 1 of 18 records were stored in part (5.56%), more than max_left_out=1%; the first: companies 1: "
+        f"context.note: it has more than one row where one is due ({plan}, line 9); make it one in the SQL, "
+        "or a list by `rows: many`"
+    )
+    configure("max_left_out", "10%")
+    assert main(["sync", plan]) == 0
+    assert main(["sync", plan, "--max-left-out", "0"]) == 1
+    assert "more than max_left_out=0;" in capsys.readouterr().err
+    configure("max_left_out", "0")
+    assert main(["sync", plan]) == 1
+    assert main(["sync", plan, "--max-left-out", "none"]) == 0
+
+
 def test_a_sync_stops_at_the_configured_share_of_changes(make_plan, configure, monkeypatch, tmp_path, capsys):
     many = "".join(f"INSERT INTO teams VALUES ({team}, 'Team');" for team in range(7, 1_101))
     plan = str(make_plan(PLAN, product=PRODUCT + many))
@@ -143,6 +165,7 @@ def test_the_help_names_each_default_and_where_it_is_set(capsys):
         f"[halo] max_changed, {DEFAULTS.max_changed}",
         f"[halo] max_gone, {DEFAULTS.max_gone}",
         f"[halo] max_rejected, {DEFAULTS.max_rejected}",
+        f"[halo] max_left_out, {DEFAULTS.max_left_out}",
         f"[halo] conn_id, {DEFAULTS.conn_id}",
         f"[halo] batch_size, {DEFAULTS.batch_size}",
     ]

@@ -110,14 +110,14 @@ def test_status_shows_runs_rejects_and_the_age_of_what_halo_has(plan, sandbox, c
             "Plan shop (workspace W)",
             "Halo is known to have 2 companies, 3 users, 2 links; the oldest acknowledgement is 0.0 days old (TIME)",
             "",
-            "started (UTC) state stored unchanged skipped rejected failed requests run",
-            "TIME failed 0 6 0 1 0 0 halo sync TIME XXXX",
+            "started (UTC) state stored partial unchanged skipped rejected failed requests run",
+            "TIME failed 0 0 6 0 1 0 0 halo sync TIME XXXX",
             (
                 "1 of 7 records were rejected (14.29%), more than max_rejected=1%; the first: companies 2: traits.name: holds "
                 "bytes, which have no form in JSON; cast the column to text in the SQL"
             ),
-            "TIME done 2 5 0 0 0 2 halo sync TIME XXXX",
-            "TIME failed 5 0 0 1 0 7 halo sync TIME XXXX",
+            "TIME done 2 0 5 0 0 0 2 halo sync TIME XXXX",
+            "TIME failed 5 0 0 0 1 0 7 halo sync TIME XXXX",
             (
                 "1 of 6 records were rejected (16.67%), more than max_rejected=1%; the first: users 11: Halo refuses it: HTTP 400, "
                 "an HTML page"
@@ -128,6 +128,27 @@ def test_status_shows_runs_rejects_and_the_age_of_what_halo_has(plan, sandbox, c
                 "companies 2: traits.name: holds bytes, which have no form in JSON; cast the column to text in the SQL (1 attempts "
                 "since TIME)"
             ),
+        ]
+    )
+
+
+def test_status_shows_what_was_left_out_of_records_that_are_stored_in_part(plan, capsys):
+    entry = "  context:\n    note: {label: Note, value: n, sql: 'SELECT id AS team_id, 1 AS n FROM teams"
+    entry += " UNION ALL SELECT 1, 2'}\n"
+    plan.write_text(PLAN.replace("users:", f"{entry}users:"), encoding="utf-8")
+    assert main(["sync", str(plan), "--max-left-out", "1"]) == 0
+    assert main(["sync", str(plan), "--max-left-out", "1"]) == 0
+    capsys.readouterr()
+    assert main(["status", str(plan)]) == 0
+    assert [line.replace(str(plan), "halo.yaml") for line in said(capsys)][2:] == snapshot(
+        [
+            "",
+            "started (UTC) state stored partial unchanged skipped rejected failed requests run",
+            "TIME done 0 1 6 0 0 0 0 halo sync TIME XXXX",
+            "TIME done 6 1 0 0 0 0 6 halo sync TIME XXXX",
+            "",
+            "1 stored in part in the last run",
+            "companies 1: context.note: it has more than one row where one is due (halo.yaml, line 9); make it one in the SQL, or a list by `rows: many`",
         ]
     )
 
@@ -145,7 +166,14 @@ def test_status_as_json_holds_all_of_it(plan, capsys):
     assert 0 <= status["oldest_age_days"] < 1
     (run,) = status["runs"]
     assert (run["state"], run["whole"], run["stored"], run["unchanged"], run["requests"]) == ("done", True, 1, 6, 1)
-    assert run["report"]["links"] == {"stored": 1, "unchanged": 1, "skipped": 0, "rejected": 0, "failed": 0}
+    assert run["report"]["links"] == {
+        "stored": 1,
+        "partial": 0,
+        "unchanged": 1,
+        "skipped": 0,
+        "rejected": 0,
+        "failed": 0,
+    }
 
 
 def test_without_a_ledger_the_way_to_name_one_is_told(plan, monkeypatch, capsys):

@@ -33,14 +33,15 @@ def test_outcomes_add_up_to_a_report_of_counts_and_keys():
     data = report.to_dict()
     assert data.pop("seconds") >= 0
     assert data == {
-        "companies": {"stored": 2, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0},
-        "users": {"stored": 1_000, "unchanged": 0, "skipped": 0, "rejected": 1, "failed": 0},
-        "links": {"stored": 0, "unchanged": 0, "skipped": 3, "rejected": 0, "failed": 0},
+        "companies": {"stored": 2, "partial": 0, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0},
+        "users": {"stored": 1_000, "partial": 0, "unchanged": 0, "skipped": 0, "rejected": 1, "failed": 0},
+        "links": {"stored": 0, "partial": 0, "unchanged": 0, "skipped": 3, "rejected": 0, "failed": 0},
         "requests": 3,
         "retries": 1,
         "bytes": 90_000,
         "warnings": {"NUL characters removed": 4, "links skipped: its company was not stored": 3},
         "rejects": [{"scope": "users", "key": "u7", "field": "traits.mrr", "reason": BAD.reason}],
+        "left_out": [],
     }
     assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
 
@@ -65,6 +66,7 @@ reports = st.builds(
     bytes=st.integers(0, 10**9),
     warnings=st.dictionaries(st.sampled_from(["a", "b"]), st.integers(1, 9)),
     rejects=st.lists(st.just(BAD), max_size=20),
+    left_out=st.lists(st.just(BAD), max_size=20),
     stopped=st.sampled_from(["", "Halo is down", "x"]),
 )
 
@@ -77,7 +79,12 @@ def test_the_report_of_a_run_is_the_sum_of_its_batches_and_survives_xcom(parts):
             assert getattr(total.counts(scope), status) == sum(getattr(part.counts(scope), status) for part in parts)
     assert (total.requests, total.bytes) == (sum(p.requests for p in parts), sum(p.bytes for p in parts))
     assert len(total.rejects) == min(20, sum(len(part.rejects) for part in parts))
+    assert len(total.left_out) == min(20, sum(len(part.left_out) for part in parts))
     assert Report.from_dict(json.loads(json.dumps(total.to_dict()))) == total
+
+
+def test_a_report_of_before_there_were_records_in_part_is_read_all_the_same():
+    assert Report.from_dict({"users": {"stored": 1}, "rejects": []}) == Report(users=Counts(stored=1))
 
 
 def _report(*, stored: int = 0, rejected: int = 0, failed: int = 0, stopped: str = "") -> Report:

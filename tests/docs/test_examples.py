@@ -32,7 +32,8 @@ def test_every_plan_loads(block, tmp_path):
         path.write_text(text, encoding="utf-8")
     path = tmp_path / "halo.yaml"
     path.write_text(block.text, encoding="utf-8")
-    assert lint(load_plan(path))
+    findings = lint(load_plan(path))
+    assert [finding.text for finding in findings if finding.rule in {"forms", "row-limits"} and not finding.ok] == []
 
 
 @pytest.mark.parametrize("block", all_blocks("sql"), ids=str)
@@ -40,7 +41,7 @@ def test_every_query_is_what_a_plan_takes(block, tmp_path):
     (tmp_path / "q.sql").write_text(block.text, encoding="utf-8")
     plan = PLAN.replace('"SELECT team_id, service, connected, status, error FROM integrations"', "q.sql")
     (tmp_path / "halo.yaml").write_text(
-        plan.replace("type: integration, name: service, booleans: [connected],", "type: metric,"), encoding="utf-8"
+        plan.replace("type: integration, name: service,", "type: metric,"), encoding="utf-8"
     )
     (query,) = load_plan(tmp_path / "halo.yaml").entries("companies")
     assert query.statement.placements == (("f.team_id",) if "{{" in block.text else ())

@@ -521,7 +521,7 @@ def test_names_are_retired_when_a_whole_run_goes_without_them_and_return_when_th
 
 REPORT = {
     **{
-        scope: {"stored": stored, "unchanged": 0, "skipped": 1, "rejected": 0, "failed": 0}
+        scope: {"stored": stored, "partial": 0, "unchanged": 0, "skipped": 1, "rejected": 0, "failed": 0}
         for scope, stored in (("companies", 1), ("users", 2), ("links", 3))
     },
     "requests": 4,

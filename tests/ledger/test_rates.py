@@ -17,7 +17,7 @@ from rates import assert_held
 from airflow_provider_halo.exceptions import LedgerError
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.ledger.rates import SharedBucket
-from airflow_provider_halo.ledger.schema import METADATA, RATES, SCHEMA, VERSION
+from airflow_provider_halo.ledger.schema import BATCHES, METADATA, RATES, RUNS, SCHEMA, VERSION
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.settings import HaloSettings
@@ -97,10 +97,12 @@ def test_a_connection_without_a_limit_leaves_no_trace(engine, ledger, halo):
     assert sa.inspect(engine).get_table_names() == []
 
 
-def test_a_ledger_of_the_first_version_is_given_the_table(engine, ledger, halo, plan_ledger):
+def test_a_ledger_of_the_first_version_is_given_what_came_later(engine, ledger, halo, plan_ledger):
     plan_ledger.acknowledged.forget("users", ["u1"])
     RATES.drop(engine)
     with engine.begin() as connection:
+        for table in (RUNS, BATCHES):
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} DROP COLUMN partial")
         connection.execute(sa.update(SCHEMA).values(version=1))
     again = Ledger(engine, "ledger")
     asyncio.run(again.limiter(HaloSettings(widget_key="ab_live_test", requests_per_second=5)).acquire())
@@ -108,6 +110,10 @@ def test_a_ledger_of_the_first_version_is_given_the_table(engine, ledger, halo, 
         assert connection.scalars(sa.select(SCHEMA.c.version)).all() == [VERSION]
     assert set(sa.inspect(engine).get_table_names()) >= set(METADATA.tables)
     assert again.of_plan("halo", halo).acknowledged.known("users", ["u1"]).keys() == {"u1"}
+    assert again.of_plan("halo", halo).acknowledged.size("users") == 1
+    runs = again.of_plan("halo", halo).runs
+    runs.open("key", whole=True)
+    assert runs.last(1)[0].partial == 0
 
 
 def test_a_database_that_is_gone_is_told_as_everywhere(engine, bucket):

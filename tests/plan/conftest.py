@@ -53,7 +53,7 @@ questions:
 """
 INTEGRATIONS = """\
 -- what is connected
-SELECT team_id, service, status, last_error
+SELECT team_id, service, connected, status, error
 FROM integrations;
 """
 

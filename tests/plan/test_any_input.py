@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_halo.exceptions import PlanError
-from airflow_provider_halo.plan.lint import lint, render_findings
+from airflow_provider_halo.plan.findings import render_findings
+from airflow_provider_halo.plan.lint import lint
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.model import Statement
 from airflow_provider_halo.plan.sql_text import read_statement

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from inline_snapshot import snapshot
 
-from airflow_provider_halo.plan.lint import Finding, lint, render_findings
+from airflow_provider_halo.plan.findings import Finding, render_findings
+from airflow_provider_halo.plan.lint import lint
 
 POOR = """\
 version: 1
@@ -14,9 +15,9 @@ companies:
   key: id
   traits: {sql: "SELECT id, domain FROM t"}
   context:
-    stuff: {label: Data, type: list, empty: omit, sql: "SELECT id, status FROM s"}
+    stuff: {label: Data, type: list, empty: omit, sql: "SELECT id, status FROM s LIMIT 5"}
     more: {label: more_stuff, sql: "SELECT * FROM m WHERE day = '{{ ds }}'"}
-    again: {label: Twice, sql: "SELECT id, a FROM x"}
+    again: {label: Twice, type: list, rows: one, sql: "SELECT id, a FROM x"}
     twice: {label: twice, sql: "SELECT id, a FROM x"}
 users:
   key: uid
@@ -55,11 +56,13 @@ def test_a_plan_that_says_all_meets_every_point(plans):
 ✓ errors are included: companies.context.integrations
 ✓ every label describes its entry
 ✓ companies.context.errors: its items have an id and a name
+✓ entries have the values that Halo documents for their types
+✓ no query cuts its rows short
 ✓ an entry without rows is sent as empty
 ✓ every query names its columns
 ✓ Why isn't my HubSpot sync working? Answered by companies.context.integrations
 
-16 of 16 points met.\
+18 of 18 points met.\
 """
     )
     assert all(finding.ok for finding in findings)
@@ -84,12 +87,14 @@ def test_a_poor_plan_is_told_every_mend_with_its_place(plans):
 ✗ companies.context.more: the label more_stuff looks like a column: write it as a heading, for example Connected Integrations (halo.yaml, line 8) [labels]
 ✗ companies.context.twice: the label twice is that of companies.context.again too, and the AI can't tell them apart: change one of them (halo.yaml, line 10) [labels]
 ✗ companies.context.stuff: its items lack a label, name or title and an id, needed to refer to them: select what is missing (halo.yaml, line 7) [lists]
+✗ companies.context.again: the value of type list is documented as a list of objects: `rows: many` makes one of the rows (halo.yaml, line 9) [forms]
+✗ companies.context.stuff: LIMIT counts the rows of all records together, so that most of them lose theirs: use the entry's `limit:` and `order_by:`, which hold for each record (halo.yaml, line 7) [row-limits, error]
 ✗ companies.context.stuff: with `empty: omit`, the AI keeps the old value when the last row is gone: remove it (halo.yaml, line 7) [stale]
 ✗ companies.context.more: `SELECT *` also sends every column added to the table later: name the columns that support needs (halo.yaml, line 8) [all-columns]
 ✗ companies.context.more: {{ ds }} in quotes goes to the database as it is, because templates aren't filled in: remove it (halo.yaml, line 8) [templates]
 ✗ "How do I start?" is answered only by users.context.onboarding, which isn't sent because of `send_context: false`: remove that line (halo.yaml) [questions]
 
-0 of 19 points met, 19 to fix.\
+0 of 21 points met, 1 error, 20 to fix.\
 """
     )
     assert not any(finding.ok for finding in findings)
@@ -114,6 +119,7 @@ def test_columns_that_the_text_leaves_open_are_neither_met_nor_failed(plans):
         "company-billing",
         "context-errors",
         "lists",
+        "forms",
     }
     assert all(finding.ok for finding in unknown)
     assert unknown[0] == Finding(
@@ -123,7 +129,7 @@ def test_columns_that_the_text_leaves_open_are_neither_met_nor_failed(plans):
         "(a `*`, or an expression without AS)",
         location="halo.yaml, line 12",
     )
-    assert render_findings(findings).endswith("8 unknown.")
+    assert render_findings(findings).endswith("9 unknown.")
 
 
 @pytest.mark.parametrize(
@@ -193,3 +199,210 @@ def test_one_key_in_the_context_of_users_and_companies_is_found(plans):
             "give one of them another key"
         )
     ]
+
+
+def integration(plans, query, options="name: service"):
+    """What is found in the form of an integration."""
+    text = plans.right.replace("      name: service\n", "".join(f"      {line}\n" for line in options.split("\n")))
+    plans.write("sql/integrations.sql", query)
+    return [
+        (finding.severity, finding.text)
+        for finding in lint(plans.load(text))
+        if finding.rule == "forms" and "companies.context.integrations" in finding.text
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "options", "found"),
+    [
+        ("SELECT team_id, service, connected, status, error FROM i", "name: service", snapshot([])),
+        ("SELECT team_id, service, connected FROM i", "name: service", snapshot([])),
+        (
+            "SELECT team_id, service, status FROM i",
+            "name: service",
+            snapshot(
+                [
+                    (
+                        "error",
+                        "companies.context.integrations: the query returns no column connected, without which the AI may read 'not connected' for everything: select what is connected AS connected (a boolean, or 1 and 0)",
+                    )
+                ]
+            ),
+        ),
+        (
+            "SELECT team_id, service, connected, error FROM i",
+            "name: service",
+            snapshot(
+                [
+                    (
+                        "warn",
+                        "companies.context.integrations: Halo documents an error only beside a status that is 'error': select status, too",
+                    )
+                ]
+            ),
+        ),
+        (
+            "SELECT team_id, service, connected, status, synced_at, plan FROM i",
+            "name: service",
+            snapshot(
+                [
+                    (
+                        "warn",
+                        "companies.context.integrations: plan, synced_at: Halo documents no place where the AI is shown it: say it in status or error, or in an entry of another type",
+                    )
+                ]
+            ),
+        ),
+        (
+            "SELECT * FROM i",
+            "name: service",
+            snapshot(
+                [
+                    (
+                        "unknown",
+                        "companies.context.integrations: connected of its integration: unknown, because the SQL doesn't name all of its columns (a `*`, or an expression without AS)",
+                    )
+                ]
+            ),
+        ),
+        ("SELECT team_id, service, connected, i.* FROM i", "name: service", snapshot([])),
+        (
+            "SELECT team_id, service, connected FROM i",
+            "rows: many",
+            snapshot(
+                [
+                    (
+                        "warn",
+                        "companies.context.integrations: the value of type integration is documented as an object of objects by name, {hubspot: {connected: true, …}}: `name:` makes one of the rows",
+                    )
+                ]
+            ),
+        ),
+        (
+            "SELECT team_id, connected FROM i",
+            "value: connected",
+            snapshot(
+                [
+                    (
+                        "warn",
+                        "companies.context.integrations: the value of type integration is documented as an object of objects by name, {hubspot: {connected: true, …}}: `name:` makes one of the rows",
+                    )
+                ]
+            ),
+        ),
+    ],
+)
+def test_an_integration_has_the_documented_form_or_is_told_what_it_lacks(plans, query, options, found):
+    assert integration(plans, query, options) == found
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        (
+            "type: list, sql: 'SELECT id, id AS ref, title FROM x'",
+            snapshot([("ok", "entries have the values that Halo documents for their types")]),
+        ),
+        (
+            "type: list, name: title, sql: 'SELECT id, id AS ref, title FROM x'",
+            snapshot(
+                [
+                    (
+                        "warn",
+                        "companies.context.x: the value of type list is documented as a list of objects: `rows: many` makes one of the rows",
+                    )
+                ]
+            ),
+        ),
+        (
+            "type: error, sql: 'SELECT id, area, message, since FROM x'",
+            snapshot([("ok", "entries have the values that Halo documents for their types")]),
+        ),
+        (
+            "type: error, sql: 'SELECT id, area, text FROM x'",
+            snapshot(
+                [("warn", "companies.context.x: its items lack message, which Halo documents: name the columns so")]
+            ),
+        ),
+        (
+            "type: error, rows: one, sql: 'SELECT id, area, message FROM x'",
+            snapshot(
+                [
+                    (
+                        "warn",
+                        "companies.context.x: the value of type error is documented as a list of objects: `rows: many` makes one of the rows",
+                    )
+                ]
+            ),
+        ),
+        (
+            "type: metric, sql: 'SELECT id, forms FROM x'",
+            snapshot([("ok", "entries have the values that Halo documents for their types")]),
+        ),
+        (
+            "type: metric, rows: many, sql: 'SELECT id, forms FROM x'",
+            snapshot(
+                [
+                    (
+                        "warn",
+                        "companies.context.x: the value of type metric is documented as an object, of one row: remove `rows`, `name` or `value`",
+                    )
+                ]
+            ),
+        ),
+        (
+            "type: metric, value: forms, sql: 'SELECT id, forms FROM x'",
+            snapshot(
+                [
+                    (
+                        "warn",
+                        "companies.context.x: the value of type metric is documented as an object, of one row: remove `rows`, `name` or `value`",
+                    )
+                ]
+            ),
+        ),
+        (
+            "type: status, rows: many, sql: 'SELECT id, forms FROM x'",
+            snapshot([("ok", "entries have the values that Halo documents for their types")]),
+        ),
+        (
+            "rows: many, sql: 'SELECT id, forms FROM x'",
+            snapshot([("ok", "entries have the values that Halo documents for their types")]),
+        ),
+    ],
+)
+def test_each_type_whose_value_is_documented_is_held_against_it(plans, entry, found):
+    plan = plans.load(
+        "version: 1\nsource: db\ncompanies:\n  key: id\n  traits: {sql: SELECT id FROM t}\n  context:\n"
+        f"    x: {{label: Some Entry, {entry}}}\n"
+    )
+    assert [(finding.severity, finding.text) for finding in lint(plan) if finding.rule == "forms"] == found
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        (
+            "type: list, sql: 'SELECT id, n AS title FROM x ORDER BY n LIMIT 5'",
+            snapshot(
+                "companies.context.x: LIMIT counts the rows of all records together, so that most of them lose theirs: use the entry's `limit:` and `order_by:`, which hold for each record"
+            ),
+        ),
+        (
+            "sql: 'SELECT TOP 5 id, n FROM x'",
+            snapshot(
+                "companies.context.x: TOP counts the rows of all records together, so that most of them lose theirs: choose each record's row in the SQL, by GROUP BY or row_number()"
+            ),
+        ),
+    ],
+)
+def test_a_row_limit_of_a_whole_query_is_an_error_with_the_way_out(plans, entry, text):
+    plan = plans.load(
+        "version: 1\nsource: db\ncompanies:\n  key: id\n  traits: {sql: SELECT id FROM t LIMIT 100}\n  context:\n"
+        f"    x: {{label: Some Entry, {entry}}}\n"
+    )
+    traits, entry = [finding for finding in lint(plan) if finding.rule == "row-limits"]
+    assert traits.text == snapshot(
+        "companies.traits: LIMIT leaves companies out, and perhaps others in each batch: remove it; for a trial, name a few companies by `halo sync --company`"
+    )
+    assert (entry.severity, entry.location, entry.text) == ("error", "halo.yaml, line 7", text)

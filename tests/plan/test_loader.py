@@ -57,8 +57,8 @@ def test_a_plan_becomes_its_queries_in_the_order_of_the_file(plans):
         scope="companies",
         source="forms_app",
         statement=Statement(
-            pieces=("-- what is connected\nSELECT team_id, service, status, last_error\nFROM integrations",),
-            columns=("team_id", "service", "status", "last_error"),
+            pieces=("-- what is connected\nSELECT team_id, service, connected, status, error\nFROM integrations",),
+            columns=("team_id", "service", "connected", "status", "error"),
         ),
         key="team_id",
         company="team_id",

@@ -13,7 +13,7 @@ MISTAKES = [
         snapshot(
             [
                 "halo.yaml, line 11: companies.context.metrics.label: missing. Say in a few words what the AI is shown, for example `label: Connected Integrations`.",
-                "halo.yaml, line 12: companies.context.metrics.labl: unknown key. Did you mean label? Known keys: label, sql, type, source, rows, name, value, order_by, limit, empty, nulls, booleans, timestamps, epochs.",
+                "halo.yaml, line 12: companies.context.metrics.labl: unknown key. Did you mean label? Known keys: label, sql, type, source, rows, name, duplicates, value, order_by, limit, empty, nulls, booleans, timestamps.",
             ]
         ),
     ),
@@ -357,7 +357,7 @@ MISTAKES = [
         [("name: service", "name: servce")],
         snapshot(
             [
-                "halo.yaml, line 19: companies.context.integrations.name: the query returns no column servce. Did you mean service? It returns last_error, service, status, team_id."
+                "halo.yaml, line 19: companies.context.integrations.name: the query returns no column servce. Did you mean service? It returns connected, error, service, status, team_id."
             ]
         ),
     ),
@@ -375,7 +375,7 @@ MISTAKES = [
         [("name: service", "value: state")],
         snapshot(
             [
-                "halo.yaml, line 19: companies.context.integrations.value: the query returns no column state. Did you mean status? It returns last_error, service, status, team_id."
+                "halo.yaml, line 19: companies.context.integrations.value: the query returns no column state. Did you mean status? It returns connected, error, service, status, team_id."
             ]
         ),
     ),

@@ -29,7 +29,7 @@ companies:
       label: Connected Integrations
       type: integration
       name: service
-      sql: SELECT team_id, service, status FROM integrations
+      sql: SELECT team_id, service, 1 AS connected, status FROM integrations
 users:
   key: user_id
   company: team_id

@@ -28,10 +28,10 @@ from airflow_provider_halo.sandbox.faults import parse_fault
 
 def stored(scope, count=1, **more):
     """The report of a call that stored all of its records, without the figures that differ from run to run."""
-    none = {"stored": 0, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}
+    none = {"stored": 0, "partial": 0, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}
     scopes = {name: {**none} for name in ("companies", "users", "links")}
     scopes[scope]["stored"] = count
-    return {**scopes, "requests": 1, "retries": 0, "warnings": {}, "rejects": [], **more}
+    return {**scopes, "requests": 1, "retries": 0, "warnings": {}, "rejects": [], "left_out": [], **more}
 
 
 def without_figures(report):
@@ -197,7 +197,7 @@ def test_identify_user_marks_the_one_who_is_present(halo):
 
 
 def test_identify_company_stores_traits_and_context(halo):
-    entry = {"label": "Connected Integrations", "type": "integration", "value": {"hubspot": {"status": "error"}}}
+    entry = {"label": "Connected Integrations", "type": "integration", "value": {"hubspot": {"connected": True}}}
     report = HaloHook().identify_company("c1", {"name": "Acme"}, {"integrations": entry})
     assert without_figures(report) == stored("companies")
     company = halo.store.company("c1")

@@ -200,7 +200,7 @@ def test_a_user_without_a_secret_names_both_ways_out(halo, run, set_halo):
 
 
 def test_an_entry_is_stored_for_a_company(halo, run, counts):
-    value = {"hubspot": {"status": "error"}}
+    value = {"hubspot": {"connected": True, "status": "error"}}
     report = run(context(company_id="c1", key="integrations", label="Integrations", type="integration", value=value))
     assert counts(report) == {"companies": {"stored": 1}}
     assert halo.store.company("c1")["context"] == {

@@ -57,7 +57,9 @@ def test_the_second_week_sends_what_has_changed_and_both_are_on_record(halo, pla
         "links": {"stored": 1, "unchanged": 4},
     }
     assert halo.requests.describe()["total"] - before == 2
-    assert halo.store.company("1")["context"]["integrations"]["value"] == {"hubspot": {"status": "active"}}
+    assert halo.store.company("1")["context"]["integrations"]["value"] == {
+        "hubspot": {"connected": True, "status": "active"}
+    }
     assert runs_of(ledger) == [
         ("halo_weekly_sync w2", "done", True, 2, 11),
         ("halo_weekly_sync w1", "done", True, 12, 0),
@@ -192,7 +194,9 @@ def test_what_is_written_by_hand_is_set_right_by_the_next_sync(halo, plan, ledge
         "links": {"stored": 1, "unchanged": 3},
     }
     assert (halo.store.user("10")["traits"]["name"], halo.store.user("10")["company_id"]) == ("Ada", "1")
-    assert halo.store.company("1")["context"]["integrations"]["value"] == {"hubspot": {"status": "error"}}
+    assert halo.store.company("1")["context"]["integrations"]["value"] == {
+        "hubspot": {"connected": True, "status": "error"}
+    }
 
 
 def test_many_records_by_hand_are_all_set_right(halo, plan, shop, ledger, run, week, counts):

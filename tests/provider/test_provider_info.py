@@ -103,6 +103,7 @@ def test_the_api_server_shows_the_form():
         ("create_pool", "True"),
         ("batch_size", "5000"),
         ("max_rejected", "1%"),
+        ("max_left_out", "1%"),
     ],
 )
 def test_a_config_option_has_its_default_and_the_environment_overrides_it(option, value, monkeypatch):

@@ -48,6 +48,19 @@ def test_what_was_mended_is_counted():
     assert warnings == {"NaN or infinity sent as null": 1, "NUL characters removed": 1}
 
 
+def test_connected_of_an_integration_is_a_boolean_and_told_where_it_is_none():
+    value = {"a": {"connected": 1}, "b": {"connected": Decimal(0)}, "c": {"connected": "yes"}, "d": {}, "e": "on"}
+    warnings = Counter()
+    entry = {"label": "Integrations", "type": "integration", "value": value}
+    made = payload_from({"company_id": "c1", "context": {"i": entry}}, warnings)
+    assert made.context == (
+        b'{"i":{"label":"Integrations","type":"integration","value":{"a":{"connected":true},"b":{"connected":false},'
+        b'"c":{"connected":"yes"},"d":{},"e":"on"}}}'
+    )
+    assert warnings == {"integration whose `connected` is no boolean, and Halo documents none without": 2}
+    assert value["a"] == {"connected": 1}  # what the caller has stays as it is
+
+
 TYPES = "list, integration, error, status, config, feature, metric, relationship, custom"
 
 

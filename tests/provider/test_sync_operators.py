@@ -41,7 +41,9 @@ def test_a_run_brings_the_whole_plan_to_halo_and_marks_nobody_as_active(halo, pl
     reports = [run(sync(batch=batch)) for batch in batches]
     whole = run(report(reports=reports, expected=batches))
     assert counts(whole) == {"companies": {"stored": 3}, "users": {"stored": 5}, "links": {"stored": 4}}
-    assert halo.store.company("1")["context"]["integrations"]["value"] == {"hubspot": {"status": "error"}}
+    assert halo.store.company("1")["context"]["integrations"]["value"] == {
+        "hubspot": {"connected": True, "status": "error"}
+    }
     assert halo.store.user("90")["traits"] == {"name": "Zed", "email": "zed@nowhere.test"}
     assert {halo.store.user(key)["last_seen"] for key in halo.store.find("users")} == {None}
 
@@ -232,7 +234,29 @@ def test_rejects_of_one_batch_of_many_are_for_the_report_to_judge(shop, run, fai
     assert "more than max_rejected=0" in str(error)
 
 
-STORED = {"users": {"stored": 1, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}}
+@pytest.mark.usefixtures("halo", "plan")
+def test_records_that_are_stored_in_part_count_against_a_limit_of_their_own(shop, run, fails, counts):
+    shop.execute("INSERT INTO integrations VALUES (1, 'hubspot', 'active')")
+    shop.commit()
+    batches = run(plan_batches())
+    reports = [run(sync(batch=batch)) for batch in batches]
+    error, pushed = fails(report(reports=reports, expected=batches))
+    assert type(error) is AirflowFailException
+    assert str(error).startswith(
+        "1 of 12 records were stored in part (8.33%), more than max_left_out=1%; the first: companies 1: "
+        "context.integrations: two of its rows have the same service ("
+    )
+    assert counts(pushed)["companies"] == {"stored": 2, "partial": 1}
+    assert [(problem["key"], problem["field"]) for problem in pushed["left_out"]] == [("1", "context.integrations")]
+    assert counts(run(report(reports=reports, expected=batches, max_left_out=1)))["companies"]["partial"] == 1
+    error, _ = fails(sync(company_id=1))
+    assert "more than max_left_out=1%" in str(error)
+    assert counts(run(sync(company_id=1, max_left_out="none"))) == {"companies": {"partial": 1}}
+    error, _ = fails(sync(batch=batches[0], max_left_out=0))
+    assert "more than max_left_out=0" in str(error)
+
+
+STORED = {"users": {"stored": 1, "partial": 0, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}}
 
 
 @pytest.mark.parametrize(
@@ -248,6 +272,7 @@ STORED = {"users": {"stored": 1, "unchanged": 0, "skipped": 0, "rejected": 0, "f
         ({"reports": [{"users": {"failed": 2}}]}, "2 of 2 records could not be delivered"),
         ({"reports": [{"people": 1}]}, "reports must be the output of SyncOperator tasks."),
         ({"reports": [STORED], "max_rejected": "few"}, "max_rejected must be a count such as 20"),
+        ({"reports": [STORED], "max_left_out": "few"}, "max_left_out must be a count such as 20"),
     ],
 )
 def test_a_run_that_is_not_done_is_not_green(fails, arguments, message):

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.scheduler
 KEY, WRONG_KEY = "ab_live_scheduler_tests", "ab_live_no_such_key"
 SECRET = "ha_secret_scheduler_tests_that_is_long_enough"
 RATE = 10
-STORED = {"unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}
+STORED = {"partial": 0, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}
 
 
 @pytest.fixture(scope="module")

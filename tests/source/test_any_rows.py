@@ -126,7 +126,14 @@ class Refused(Exception):
 
 
 class LeftOut(Exception):
-    """An entry isn't sent."""
+    """An entry isn't sent, or not all of its rows are."""
+
+    def __init__(self, reason="", value=None):
+        super().__init__(reason)
+        self.reason, self.value = reason, value
+
+
+NOTHING = LeftOut()  # of the plan's own will
 
 
 SOURCES = {"one": "one", "scalar": "one", "absent": "rows_of_users", "rows": "rows_of_users", "named": "rows_of_users"}
@@ -143,8 +150,9 @@ EMPTY = {"one": {}, "scalar": None, "rows": [], "named": {}}
 class PlainReading:
     """One record after the other, one row after the other, one value after the other, each encoded by itself."""
 
-    def __init__(self, tables, nulls, entry_nulls):
+    def __init__(self, plan, tables, nulls, entry_nulls):
         self.warnings = Counter()
+        self.lines = {query.entry_key: f"({query.file}, line {query.line})" for query in plan.queries}
         self.tables = tables
         self.nulls, self.entry_nulls = nulls, entry_nulls
         users, refused = self.grouped("users")
@@ -175,9 +183,9 @@ class PlainReading:
         try:
             ((team, *cells),) = rows
             traits = self.row(TABLES["users"], cells, "traits.{0}", "{1}")
-            context = self.context(key, entries)
+            context, left_out = self.context(key, entries)
             company = self.company(team)
-            return self.payload(key, traits, context, company)
+            return self.payload(key, traits, context, company, left_out)
         except Refused as problem:
             return Problem("users", key, problem.field, problem.reason)
 
@@ -201,22 +209,27 @@ class PlainReading:
         return values
 
     def context(self, key, entries):
-        context = {}
+        context, left_out = {}, []
         for entry, values in entries.items():
-            value = values.get(key, EMPTY.get(entry, LeftOut))
+            value = values.get(key, EMPTY.get(entry, NOTHING))
             if isinstance(value, Refused):
                 raise value
-            if value is not LeftOut:
-                context[entry] = HEADS[entry] | {"value": value}
-        return context
+            if isinstance(value, LeftOut):
+                if value is not NOTHING:
+                    left_out.append(Problem("users", key, f"context.{entry}", value.reason))
+                value = value.value
+                if value is None:
+                    continue
+            context[entry] = HEADS[entry] | {"value": value}
+        return context, tuple(left_out)
 
-    def payload(self, key, traits, context, company):
+    def payload(self, key, traits, context, company, left_out):
         traits = self.finished(traits, self.nulls)
         for name, value in traits.items():
             if self.encoded(value) is None:
                 raise Refused(f"traits.{name}", "holds text that is no Unicode (a lone surrogate)")
         payload = Payload(
-            "users", key, to_json(traits) if traits else b"", to_json(context) if context else b"", company
+            "users", key, to_json(traits) if traits else b"", to_json(context) if context else b"", company, left_out
         )
         fields = {f"traits.{name}": len(to_json(value)) for name, value in traits.items()}
         if payload.size > 20_000:
@@ -245,8 +258,8 @@ class PlainReading:
                 values[key] = self.value(entry, [cells for _, *cells in kept])
                 if self.encoded(values[key]) is None:
                     values[key] = Refused(f"context.{entry}", "holds text that is no Unicode (a lone surrogate)")
-            except LeftOut:
-                values[key] = LeftOut
+            except LeftOut as left_out:
+                values[key] = left_out
             except Refused as problem:
                 values[key] = problem
         return values
@@ -257,7 +270,8 @@ class PlainReading:
             rows = [[row[TABLES[SOURCES[entry]].index(columns[0])]] for row in rows]
         if entry in {"one", "scalar", "absent"} and len(rows) > 1:
             self.warnings[f"users.context.{entry} left out: more than one row where one is due"] += 1
-            raise LeftOut
+            way_out = "make it one in the SQL, or a list by `rows: many`"
+            raise LeftOut(f"it has more than one row where one is due {self.lines[entry]}; {way_out}")
         read, refused = [], None
         for cells in rows:  # until one can't be sent
             try:
@@ -265,10 +279,10 @@ class PlainReading:
             except Refused as problem:
                 refused = problem
                 break
-        if entry == "named":
-            return self.named(read, refused)
         if refused is not None:
             raise refused
+        if entry == "named":
+            return self.named(read)
         if entry == "rows":
             return self.sorted_rows(read)
         (values,) = read
@@ -287,24 +301,30 @@ class PlainReading:
         rows = filled + [row for row in rows if row["n"] is None]
         return [self.finished(row, self.entry_nulls) for row in rows[:2]]
 
-    def named(self, rows, refused):
-        value = {}
-        for row in rows:
-            name = row["name"]
-            if name is None:
-                self.warnings["users.context.named: rows without a name dropped"] += 1
-                continue
-            if not isinstance(name, str):
-                encoded = self.encoded(name)
-                if encoded is None:
-                    raise Refused("context.named", "holds text that is no Unicode (a lone surrogate)")
-                name = encoded.decode()
-            if name in value:
-                self.warnings["users.context.named left out: two rows of one name"] += 1
-                raise LeftOut
-            value[name] = self.finished({"n": row["n"]}, self.entry_nulls)
-        if refused is not None:
-            raise refused
+    def named(self, rows):
+        where, broken = (
+            self.lines["named"],
+            Refused("context.named", "holds text that is no Unicode (a lone surrogate)"),
+        )
+        lost = sum(row["name"] is None and bool(row["n"]) for row in rows)
+        self.warnings["users.context.named: rows without a name dropped"] += sum(row["name"] is None for row in rows)
+        rows = [row for row in rows if row["name"] is not None]
+        names = [row["name"] if isinstance(row["name"], str) else self.encoded(row["name"]) for row in rows]
+        if None in names:
+            raise broken
+        names = [name if isinstance(name, str) else name.decode() for name in names]
+        if len(set(names)) < len(names):
+            self.warnings["users.context.named left out: two rows of one name"] += 1
+            way_out = "make it one row each in the SQL, or number them by `duplicates: number`"
+            raise LeftOut(f"two of its rows have the same name {where}; {way_out}")
+        value = {name: self.finished({"n": row["n"]}, self.entry_nulls) for name, row in zip(names, rows, strict=True)}
+        if lost:
+            if self.encoded(value) is None:
+                raise broken
+            rows = "1 row of it has" if lost == 1 else f"{lost} rows of it have"
+            what = f"{rows} no name" if value else "its rows have no name"
+            way_out = "give each row a name in the SQL, or leave it out there"
+            raise LeftOut(f"{what} {where}; {way_out}", value or None)
         return value
 
     def finished(self, values, nulls):
@@ -397,7 +417,7 @@ def test_many_rows_at_once_are_read_as_a_plain_reading_reads_them_one_by_one(
 ):
     fill(product, product_tables)
     plan = plans[nulls, entry_nulls]
-    expected = PlainReading(product_tables, nulls, entry_nulls)
+    expected = PlainReading(plan, product_tables, nulls, entry_nulls)
     where = ("users", plan, select(plan), Batch(repeated_users=False), lambda _: product)
     for chunk_rows in (1, 2, 250):
         warnings = Counter()

@@ -381,6 +381,7 @@ def test_a_run_is_written_down_with_its_counts_and_its_reason(remembering):
         "started_at": None,
         "ended_at": None,
         "stored": 8,
+        "partial": 0,
         "unchanged": 0,
         "skipped": 1,
         "rejected": 0,

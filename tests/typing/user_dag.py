@@ -98,7 +98,9 @@ with DAG("by_hand", schedule=None, params={"user_id": Param("u1"), "full": Param
     sync = SyncOperator.partial(task_id="sync", full=dag.param("full"), pool="halo_api").expand(
         batch=plan_batches.output
     )
-    report = ReportOperator(task_id="report", reports=sync.output, expected=plan_batches.output, max_rejected=20)
+    report = ReportOperator(
+        task_id="report", reports=sync.output, expected=plan_batches.output, max_rejected=20, max_left_out="2%"
+    )
     SyncOperator(task_id="event", company_id=identified.output, only="companies,users", dry_run=True)
     identified >> plan_batches
     report >> update(["u1"])
