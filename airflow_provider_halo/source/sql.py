@@ -148,17 +148,17 @@ def first_rows_of(query: Query, dialect: Dialect) -> sa.Subquery:
     return sa.text(sql).columns(*(sa.column(name) for name in names)).subquery("q")
 
 
-def repeated(query: Query, dialect: Dialect, *, by_text: bool = False) -> sa.TextClause:
-    """How many records have several rows: one number.
+def repeated(query: Query, dialect: Dialect, *, as_ranked: bool = False) -> sa.TextClause:
+    """How many records have several rows, as the database compares their keys: one number.
 
-    :param by_text: compare the texts of the keys, as Halo does. Otherwise they are compared as the database does it, for
-        which it may have an index; 0 means then that no two texts are equal either.
+    :param as_ranked: count records exactly as `narrowed` tells them apart. Otherwise keys are compared as the database has
+        them in its indexes; 0 means then that no record has several rows.
     """
     key = f"q.{_quoted(query.key, dialect)}"
-    record = _text(key, dialect) if by_text else key
+    record = _record(key, dialect) if as_ranked else key
     rows = f"({_open_to_all(query)}\n) q WHERE {key} IS NOT NULL"
     several = f"SELECT COUNT(*) FROM (SELECT 1 AS one FROM {rows} GROUP BY {record} HAVING COUNT(*) > 1) r"  # noqa: S608 (the plan's own SQL)
-    if dialect.name == "sqlite" and not by_text:
+    if dialect.name == "sqlite" and not as_ranked:
         # The number 1 and the text "1" aren't equal here, but one key. Usually all keys are of one type.
         types = f"SELECT COUNT(DISTINCT typeof({key})) > 1 FROM {rows}"  # noqa: S608 (likewise)
         several = f"SELECT ({several}) + ({types})"
@@ -198,7 +198,7 @@ def _first_rows(query: Query, part: Part, binds: _Binds, dialect: Dialect, colum
     narrow = f"{key} IS NOT NULL"
     if part != Range():
         inner, where = _all_rows(query, part, binds, dialect)
-        record = _comparable(key, dialect)
+        record = _record(key, dialect)
         narrow = f"{record} IN (SELECT {record} FROM ({inner}\n) q{where})"  # noqa: S608 (the plan's own SQL)
     ranked = _ranked(query, whole, dialect, columns, narrow)
     if isinstance(part, Range):
@@ -223,7 +223,7 @@ def _ranked(query: Query, sql: str, dialect: Dialect, columns: str, narrow: str 
     :param narrow: the condition that leaves out whole records.
     """
     key, company = f"q.{_quoted(query.key, dialect)}", f"q.{_quoted(query.company, dialect)}"
-    record = _text(key, dialect)
+    record = _record(key, dialect)
     preferred = [(f"q.{_quoted(column, dialect)}", down) for column, down in map(ordering, query.prefer)]
     order = ", ".join(
         f"CASE WHEN {column} IS NULL THEN 1 ELSE 0 END, {column}{' DESC' if down else ''}"
@@ -234,19 +234,19 @@ def _ranked(query: Query, sql: str, dialect: Dialect, columns: str, narrow: str 
     marks = (
         f"COUNT(*) OVER (PARTITION BY {alike}) AS {_ROWS}, "
         f"LAST_VALUE({company}) OVER (PARTITION BY {alike} ORDER BY {order} {every}) AS {_OTHER}, "
-        f"ROW_NUMBER() OVER (PARTITION BY {record} ORDER BY {order}) AS {_PLACE}"
+        f"ROW_NUMBER() OVER (PARTITION BY {record} ORDER BY {order}, {_text(key, dialect)}) AS {_PLACE}"
     )
     where = f" WHERE {narrow}" if narrow else ""
     return f"SELECT {columns}, {marks} FROM ({sql}\n) q{where}"  # noqa: S608 (the plan's own SQL)
 
 
 def _text(key: str, dialect: Dialect) -> str:
-    """A key by its text, byte for byte, as Halo tells records apart."""
+    """A key by its text, byte for byte."""
     return _TEXT_ORDER.get(dialect.name, "{0}").format(key)
 
 
-def _comparable(key: str, dialect: Dialect) -> str:
-    """A key of which at least those are equal that have one text: SQLite tells the number 1 from the text "1"."""
+def _record(key: str, dialect: Dialect) -> str:
+    """A key by which records are told apart: as the database does, but SQLite tells the number 1 from the text "1"."""
     return f"CAST({key} AS TEXT)" if dialect.name == "sqlite" else key
 
 
