@@ -20,10 +20,9 @@ def has_repeated(users: Query, sources: Sources) -> bool:
     :raises SourceError: when the database can't be reached or refuses the query.
     """
     engine = engine_of(users, sources)
-    # As the database compares keys, for which it has its indexes. Only where some are equal their texts are compared, too.
-    if not ask(engine, users, repeated(users, engine.dialect))[0][0]:
-        return False
-    count = int(ask(engine, users, repeated(users, engine.dialect, by_text=True))[0][0])
+    count = int(ask(engine, users, repeated(users, engine.dialect))[0][0])
+    if count and engine.dialect.name == "sqlite":
+        count = int(ask(engine, users, repeated(users, engine.dialect, as_ranked=True))[0][0])
     _tell(users, count)
     return count > 0
 

@@ -25,11 +25,14 @@ __all__ = [
     "keys_in_order",
     "narrowed",
     "own_columns",
+    "quoted",
     "range_of",
     "records_of",
     "repeated",
     "sorts_like_python",
+    "text_order",
     "unnarrowed",
+    "verbatim",
     "without_rows",
 ]
 
@@ -95,6 +98,11 @@ def sorts_like_python(dialect: Dialect) -> bool:
     return dialect.name in _TEXT_ORDER
 
 
+def text_order(key: str, dialect: Dialect) -> str:
+    """A key in SQL as rows are ordered by: see `sorts_like_python`."""
+    return _TEXT_ORDER.get(dialect.name, "{0}").format(key)
+
+
 def narrowed(query: Query, part: Part, dialect: Dialect, *, first_rows: bool = False) -> sa.TextClause:
     """The query's rows of a part, ordered by the record's key.
 
@@ -107,12 +115,12 @@ def narrowed(query: Query, part: Part, dialect: Dialect, *, first_rows: bool = F
         all records with a row in one of the companies.
     """
     binds = _Binds(dialect)
-    key = f"q.{_quoted(query.key, dialect)}"
+    key = f"q.{quoted(query.key, dialect)}"
     if first_rows:
         inner, where = _first_rows(query, part, binds, dialect, "q.*")
     else:
         inner, where = _all_rows(query, part, binds, dialect)
-    order = _text(key, dialect)
+    order = text_order(key, dialect)
     # The parenthesis opens on the text's first line, so that line numbers in a database's complaint are the user's; it
     # closes on a line of its own, out of the reach of an end comment.
     return binds.bound(f"SELECT q.* FROM ({inner}\n) q{where} ORDER BY {order}")  # noqa: S608 (the plan's own SQL; values are bound)
@@ -125,7 +133,7 @@ def records_of(query: Query, part: Part, dialect: Dialect, *, first_rows: bool =
     """
     binds = _Binds(dialect)
     names = (query.key, query.company)[: 1 if query.key == query.company else 2]
-    columns = ", ".join(f"q.{_quoted(name, dialect)}" for name in names)
+    columns = ", ".join(f"q.{quoted(name, dialect)}" for name in names)
     if first_rows:
         inner, where = _first_rows(query, part, binds, dialect, columns)
     else:
@@ -142,24 +150,24 @@ def own_columns(names: Iterable[str]) -> tuple[str, ...]:
 def first_rows_of(query: Query, dialect: Dialect) -> sa.Subquery:
     """The first row of each record over the whole query, as a table of its key and its company's."""
     names = (query.key, query.company)
-    key = f"q.{_quoted(query.key, dialect)}"
-    columns = ", ".join(f"q.{_quoted(name, dialect)}" for name in names)
+    key = f"q.{quoted(query.key, dialect)}"
+    columns = ", ".join(f"q.{quoted(name, dialect)}" for name in names)
     ranked = _ranked(query, _open_to_all(query), dialect, columns)
     sql = f"SELECT {columns} FROM ({ranked}) q WHERE q.{_PLACE} = 1 OR {key} IS NULL"  # noqa: S608 (the plan's own SQL)
     return sa.text(sql).columns(*(sa.column(name) for name in names)).subquery("q")
 
 
-def repeated(query: Query, dialect: Dialect, *, by_text: bool = False) -> sa.TextClause:
-    """How many records have several rows: one number.
+def repeated(query: Query, dialect: Dialect, *, as_ranked: bool = False) -> sa.TextClause:
+    """How many records have several rows, as the database compares their keys: one number.
 
-    :param by_text: compare the texts of the keys, as Halo does. Otherwise they are compared as the database does it, for
-        which it may have an index; 0 means then that no two texts are equal either.
+    :param as_ranked: count records exactly as `narrowed` tells them apart. Otherwise keys are compared as the database has
+        them in its indexes; 0 means then that no record has several rows.
     """
-    key = f"q.{_quoted(query.key, dialect)}"
-    record = _text(key, dialect) if by_text else key
+    key = f"q.{quoted(query.key, dialect)}"
+    record = _record(key, dialect) if as_ranked else key
     rows = f"({_open_to_all(query)}\n) q WHERE {key} IS NOT NULL"
     several = f"SELECT COUNT(*) FROM (SELECT 1 AS one FROM {rows} GROUP BY {record} HAVING COUNT(*) > 1) r"  # noqa: S608 (the plan's own SQL)
-    if dialect.name == "sqlite" and not by_text:
+    if dialect.name == "sqlite" and not as_ranked:
         # The number 1 and the text "1" aren't equal here, but one key. Usually all keys are of one type.
         types = f"SELECT COUNT(DISTINCT typeof({key})) > 1 FROM {rows}"  # noqa: S608 (likewise)
         several = f"SELECT ({several}) + ({types})"
@@ -189,15 +197,15 @@ def _all_rows(query: Query, part: Part, binds: _Binds, dialect: Dialect) -> tupl
     """The query with its placements filled in, and the condition from outside that narrows it to a part."""
     where = ""
     if isinstance(part, Records):
-        where = f" WHERE {binds.any_of(f'q.{_quoted(query.key, dialect)}', part.keys)}"
+        where = f" WHERE {binds.any_of(f'q.{quoted(query.key, dialect)}', part.keys)}"
     elif not query.statement.placements:
-        where = f" WHERE {binds.condition(f'q.{_quoted(query.company, dialect)}', part)}"
+        where = f" WHERE {binds.condition(f'q.{quoted(query.company, dialect)}', part)}"
     return _inner(query, [binds.condition(expression, part) for expression in query.statement.placements]), where
 
 
 def _first_rows(query: Query, part: Part, binds: _Binds, dialect: Dialect, columns: str) -> tuple[str, str]:
     """The rows of all records that have one in a part, ranked; and the condition that keeps the part's first rows."""
-    key, company = f"q.{_quoted(query.key, dialect)}", f"q.{_quoted(query.company, dialect)}"
+    key, company = f"q.{quoted(query.key, dialect)}", f"q.{quoted(query.company, dialect)}"
     whole = _open_to_all(query)
     first = f"q.{_PLACE} = 1"
     if isinstance(part, Records):
@@ -207,7 +215,7 @@ def _first_rows(query: Query, part: Part, binds: _Binds, dialect: Dialect, colum
     narrow = f"{key} IS NOT NULL"
     if part != Range():
         inner, where = _all_rows(query, part, binds, dialect)
-        record = _comparable(key, dialect)
+        record = _record(key, dialect)
         narrow = f"{record} IN (SELECT {record} FROM ({inner}\n) q{where})"  # noqa: S608 (the plan's own SQL)
     ranked = _ranked(query, whole, dialect, columns, narrow)
     if isinstance(part, Range):
@@ -231,9 +239,9 @@ def _ranked(query: Query, sql: str, dialect: Dialect, columns: str, narrow: str 
     :param columns: what is taken of it.
     :param narrow: the condition that leaves out whole records.
     """
-    key, company = f"q.{_quoted(query.key, dialect)}", f"q.{_quoted(query.company, dialect)}"
-    record = _text(key, dialect)
-    preferred = [(f"q.{_quoted(column, dialect)}", down) for column, down in map(ordering, query.prefer)]
+    key, company = f"q.{quoted(query.key, dialect)}", f"q.{quoted(query.company, dialect)}"
+    record = _record(key, dialect)
+    preferred = [(f"q.{quoted(column, dialect)}", down) for column, down in map(ordering, query.prefer)]
     order = ", ".join(
         f"CASE WHEN {column} IS NULL THEN 1 ELSE 0 END, {column}{' DESC' if down else ''}"
         for column, down in [*preferred, (company, False)]
@@ -243,19 +251,14 @@ def _ranked(query: Query, sql: str, dialect: Dialect, columns: str, narrow: str 
     marks = (
         f"COUNT(*) OVER (PARTITION BY {alike}) AS {_ROWS}, "
         f"LAST_VALUE({company}) OVER (PARTITION BY {alike} ORDER BY {order} {every}) AS {_OTHER}, "
-        f"ROW_NUMBER() OVER (PARTITION BY {record} ORDER BY {order}) AS {_PLACE}"
+        f"ROW_NUMBER() OVER (PARTITION BY {record} ORDER BY {order}, {text_order(key, dialect)}) AS {_PLACE}"
     )
     where = f" WHERE {narrow}" if narrow else ""
     return f"SELECT {columns}, {marks} FROM ({sql}\n) q{where}"  # noqa: S608 (the plan's own SQL)
 
 
-def _text(key: str, dialect: Dialect) -> str:
-    """A key by its text, byte for byte, as Halo tells records apart."""
-    return _TEXT_ORDER.get(dialect.name, "{0}").format(key)
-
-
-def _comparable(key: str, dialect: Dialect) -> str:
-    """A key of which at least those are equal that have one text: SQLite tells the number 1 from the text "1"."""
+def _record(key: str, dialect: Dialect) -> str:
+    """A key by which records are told apart: as the database does, but SQLite tells the number 1 from the text "1"."""
     return f"CAST({key} AS TEXT)" if dialect.name == "sqlite" else key
 
 
@@ -265,21 +268,22 @@ def _open_to_all(query: Query) -> str:
 
 
 def _inner(query: Query, conditions: Sequence[str]) -> str:
-    pieces = [_verbatim(piece) for piece in query.statement.pieces]
+    pieces = [verbatim(piece) for piece in query.statement.pieces]
     parts = [pieces[0]]
     for condition, piece in zip(conditions, pieces[1:], strict=True):
         parts += [condition, piece]
     return "".join(parts)
 
 
-def _verbatim(sql: str) -> str:
+def verbatim(sql: str) -> str:
     """SQL that `sqlalchemy.text` gives to the database byte for byte: no colon of it starts a parameter."""
     return sql.replace(":", "\\:")
 
 
-def _quoted(name: str, dialect: Dialect) -> str:
+def quoted(name: str, dialect: Dialect) -> str:
+    """A column's name, as `sqlalchemy.text` takes it."""
     # A quoted name comes ready for the driver, with % doubled where that is due; text() doubles it once more.
-    return _verbatim(dialect.identifier_preparer.quote(name).replace("%%", "%"))
+    return verbatim(dialect.identifier_preparer.quote(name).replace("%%", "%"))
 
 
 class _Binds:

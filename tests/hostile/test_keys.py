@@ -48,8 +48,9 @@ BROKEN = ["a\tb", "a\nb", "a\r\nX: y", "\u200b", "\u202e", "\x7f", "\x1b[31m"]
 def hostile(database):
     """Every key is a company with one user."""
     keys = [*SQL, *BROKEN]
-    database.table("teams", "team_id VARCHAR(200), name VARCHAR(50)", [(key, "n") for key in keys])
-    database.table("users", "user_id VARCHAR(200), team_id VARCHAR(200)", [(f"u{key}", key) for key in keys])
+    text = "VARCHAR(200) COLLATE utf8mb4_nopad_bin" if database.engine.dialect.name == "mysql" else "VARCHAR(200)"
+    database.table("teams", f"team_id {text}, name VARCHAR(50)", [(key, "n") for key in keys])
+    database.table("users", f"user_id {text}, team_id {text}", [(f"u{key}", key) for key in keys])
     return database
 
 
