@@ -25,6 +25,8 @@ Kind = Literal[
     "login",
     "database",
     "unreachable",
+    "tls",
+    "option",
     "pool",
     "other",
 ]
@@ -42,6 +44,9 @@ _MENDS: dict[Kind, str] = {
     "login": "check login and password of the connection",
     "database": "check the database's name (schema) in the connection",
     "unreachable": "check that the database is running, and host and port of the connection",
+    "tls": "check the TLS settings in the connection's extras (sslmode, ssl), its certificate files, and that the server "
+    "speaks TLS",
+    "option": "take it out of the connection's extras, or write it as the driver calls it",
     "pool": "give the connection's engine a larger pool, or leave the pool's size at its default",
     "other": "run the SQL alone in the database's shell to see more",
 }
@@ -103,8 +108,13 @@ _SQLITE_TEXTS: dict[str, Kind] = {
     "unable to open database file": "unreachable",
     "file is not a database": "database",
 }
+_NO_CONNECTION = 2003  # PyMySQL's for all that goes wrong on the way, certificates included
+_TLS_WORDS = re.compile(r"\bSSL\b|\bTLS\b|certificate|SSL_|CERTIFICATE")
 _NAMES_ONLY: frozenset[Kind] = frozenset(
-    {"table", "column", "function", "twice", "collations", "denied", "login", "database", "unreachable"}
+    {
+        *("table", "column", "function", "twice", "collations", "denied"),
+        *("login", "database", "unreachable", "tls", "option"),
+    }
 )
 # What the SQL itself does wrong. All else may be over at the next try: also a table that is missing, which may be one that
 # is being made anew, and a login, whose password may be being changed.
@@ -148,12 +158,16 @@ def _kind_by_code(original: BaseException) -> Kind | None:
     if isinstance(state, str):
         return next((kind for head, kind in _SQLSTATES.items() if state.startswith(head)), "other")
     number = _number(original)
+    if number == _NO_CONNECTION and _TLS_WORDS.search(str(original)):
+        return "tls"
     return None if number is None else _NUMBERS.get(number, "other")
 
 
 def _kind_by_text(error: Exception, text: str) -> Kind:
     if not isinstance(error, exc.DBAPIError):
         return "other"
+    if "invalid connection option" in text:
+        return "option"
     kind = next((kind for head, kind in _SQLITE_TEXTS.items() if text.startswith(head)), None)
     if kind is None and " failed" in text and isinstance(error, exc.OperationalError):
         return _failed_connection(text)
@@ -173,7 +187,9 @@ def _failed_connection(text: str) -> Kind:
         or re.search(r'role ".*" does not exist', text)
     ):
         return "login"
-    return "database" if re.search(r'database ".*" does not exist', text) else "unreachable"
+    if re.search(r'database ".*" does not exist', text):
+        return "database"
+    return "tls" if _TLS_WORDS.search(text) else "unreachable"
 
 
 def _text(original: BaseException) -> str:
