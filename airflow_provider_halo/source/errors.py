@@ -10,7 +10,7 @@ from sqlalchemy import exc
 from airflow_provider_halo.exceptions import QueryRefused, SourceError
 from airflow_provider_halo.plan.model import Query
 
-__all__ = ["CollationsDiffer", "source_error"]
+__all__ = ["CollationsDiffer", "is_break", "source_changed", "source_error"]
 
 Kind = Literal[
     "table",
@@ -25,6 +25,8 @@ Kind = Literal[
     "login",
     "database",
     "unreachable",
+    "idle",
+    "conflict",
     "tls",
     "option",
     "pool",
@@ -44,6 +46,8 @@ _MENDS: dict[Kind, str] = {
     "login": "check login and password of the connection",
     "database": "check the database's name (schema) in the connection",
     "unreachable": "check that the database is running, and host and port of the connection",
+    "idle": "the database ended a connection that waited for too long: raise its limit on idle connections",
+    "conflict": "run it again, or read from a server that isn't a replica",
     "tls": "check the TLS settings in the connection's extras (sslmode, ssl), its certificate files, and that the server "
     "speaks TLS",
     "option": "take it out of the connection's extras, or write it as the driver calls it",
@@ -67,6 +71,10 @@ _SQLSTATES: dict[str, Kind] = {
     "3D000": "database",
     "08": "unreachable",
     "57P": "unreachable",
+    "53300": "unreachable",  # too many connections
+    "25P03": "idle",
+    "25P04": "idle",
+    "40001": "conflict",
 }
 # MySQL and MariaDB: error numbers of server and client.
 _NUMBERS: dict[int, Kind] = {
@@ -93,6 +101,13 @@ _NUMBERS: dict[int, Kind] = {
     2005: "unreachable",
     2006: "unreachable",
     2013: "unreachable",
+    1040: "unreachable",  # too many connections
+    1053: "unreachable",  # the server shuts down
+    1927: "unreachable",  # the connection was killed
+    1159: "idle",
+    1160: "idle",
+    1161: "idle",
+    4031: "idle",
 }
 # SQLite has one code for most of its errors; its texts are fixed.
 _SQLITE_TEXTS: dict[str, Kind] = {
@@ -119,6 +134,8 @@ _NAMES_ONLY: frozenset[Kind] = frozenset(
 # What the SQL itself does wrong. All else may be over at the next try: also a table that is missing, which may be one that
 # is being made anew, and a login, whose password may be being changed.
 _LASTING: frozenset[Kind] = frozenset({"column", "function", "twice", "collations", "syntax", "writes"})
+# The connection is gone, the database is about to stop or to start, or its replica had to catch up.
+_BREAKS: frozenset[Kind] = frozenset({"unreachable", "idle", "conflict"})
 _LENGTH = 200
 
 
@@ -132,11 +149,29 @@ def source_error(error: Exception, query: Query) -> SourceError:
     :param error: what SQLAlchemy or the driver raised while the query was opened or read.
     """
     kind, message = _read(error)
-    place = f"{query.file}, line {query.line}" if query.line else query.file
     raised: type[SourceError] = QueryRefused if kind in _LASTING else SourceError
     if kind == "collations":
         raised = CollationsDiffer
-    return raised(f"{query.name} ({place}) failed on connection {query.source!r}: {message}; {_MENDS[kind]}.")
+    return raised(f"{query.name} ({_place(query)}) failed on connection {query.source!r}: {message}; {_MENDS[kind]}.")
+
+
+def source_changed(query: Query) -> SourceError:
+    """The error of a query that gives other columns than before its connection broke."""
+    return SourceError(
+        f"{query.name} ({_place(query)}) on connection {query.source!r}: the connection broke, and then the query gave other "
+        "columns than before; run it again."
+    )
+
+
+def _place(query: Query) -> str:
+    return f"{query.file}, line {query.line}" if query.line else query.file
+
+
+def is_break(error: Exception) -> bool:
+    """Whether it is nothing of the query's: the same query may well go through in a moment."""
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, exc.SQLAlchemyError) and _read(error)[0] in _BREAKS
 
 
 def _read(error: Exception) -> tuple[Kind, str]:
