@@ -184,6 +184,8 @@ def _read(error: Exception) -> tuple[Kind, str]:
         return "other", f"the driver raised a {type(original).__name__}"
     text = _text(original)
     kind = kind or _kind_by_text(error, text)
+    if kind == "other" and isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        kind = "unreachable"  # psycopg2 has no SQLSTATE for a connection that was cut
     return kind, _without_values(kind, text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 
@@ -11,11 +12,13 @@ import sqlalchemy as sa
 from inline_snapshot import snapshot
 
 from airflow_provider_halo.exceptions import SetupError
-from airflow_provider_halo.hooks import airflow_sources
+from airflow_provider_halo.hooks import HaloHook, airflow_sources
+from airflow_provider_halo.hooks.ledger import airflow_ledger
 from airflow_provider_halo.operators import IdentifyOperator
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.selection import select
 from airflow_provider_halo.source.planning import plan_batches
+from airflow_provider_halo.sync.run import sync_plan
 from tests.databases import own_url
 
 DRIVERS = ("psycopg", "psycopg2", "pymysql")
@@ -220,6 +223,34 @@ def test_libpq_s_extras_are_refused_for_a_driver_that_does_not_know_them(monkeyp
         "The source connection 'shop' has extras that the driver asyncpg doesn't know (sslmode): take sqlalchemy_scheme out of "
         "its extras, or give them in sqlalchemy_query as that driver calls them."
     )
+
+
+def test_a_ledger_is_connected_to_in_the_same_way(url, set_shop, monkeypatch, halo, tmp_path):
+    set_shop({} if is_mysql(url) else {"options": "-c search_path=ledger_of_halo"})
+    monkeypatch.setenv("AIRFLOW_CONN_BOOK", os.environ["AIRFLOW_CONN_SHOP"])
+    if not is_mysql(url):
+        admin = sa.create_engine(url)
+        with admin.begin() as connection:
+            connection.exec_driver_sql("CREATE SCHEMA ledger_of_halo")
+        admin.dispose()
+    path = tmp_path / "people.db"
+    with sqlite3.connect(path) as database:
+        database.executescript("CREATE TABLE people (user_id, team_id, name); INSERT INTO people VALUES (1, 1, 'Ada')")
+    database.close()
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    plan = tmp_path / "halo.yaml"
+    plan.write_text(PLAN, encoding="utf-8")
+    settings = HaloHook().settings
+    counts = []
+    for number in range(2):
+        with airflow_sources() as sources, airflow_ledger("book") as ledger:
+            run = ledger.open_run("halo", settings, f"run {number}", whole=True, writes=True)
+            report = sync_plan(load_plan(plan), sources=sources, settings=settings, run=run)
+            counts.append((report.users.stored, report.users.unchanged))
+    assert counts == [(1, 0), (0, 1)]
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", os.environ["AIRFLOW_CONN_BOOK"])
+    if not is_mysql(url):
+        assert asked("SELECT count(*) FROM pg_tables WHERE schemaname = 'ledger_of_halo'") > 0
 
 
 def test_what_sqlite_s_connection_says_behind_the_path_is_for_sqlite(monkeypatch, tmp_path):
