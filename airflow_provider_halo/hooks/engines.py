@@ -50,6 +50,8 @@ _NOT_LIBPQ = frozenset(
     }
 )
 _LIBPQ_DRIVERS = ("psycopg", "psycopg2")
+# Between two fetches a connection is silent for as long as Halo pauses, and firewalls forget those that are. Seconds.
+_KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10}
 
 
 def hook_engine(hook: DbApiHook, connection: Connection, where: str, engine_options: dict[str, Any]) -> sa.Engine:
@@ -84,7 +86,10 @@ def hook_engine(hook: DbApiHook, connection: Connection, where: str, engine_opti
                 f"{where} has extras that the driver {engine.dialect.driver} doesn't know ({', '.join(sorted(extras))}): "
                 "take sqlalchemy_scheme out of its extras, or give them in sqlalchemy_query as that driver calls them."
             )
-        _connect_with(engine, lambda arguments: {**arguments, **_iam(hook, connection), **extras}, where)
+        if engine.dialect.driver in _LIBPQ_DRIVERS:
+            _connect_with(
+                engine, lambda arguments: {**_KEEPALIVES, **arguments, **_iam(hook, connection), **extras}, where
+            )
     return engine
 
 

@@ -70,6 +70,10 @@ class MySqlLogin:
         }
         arguments |= {name: str(extras[name]) for name in _TEXTS if extras.get(name)}
         arguments |= {name: int(extras[name]) for name in _SECONDS if extras.get(name)}
+        if client == "mysqlclient" and extras.get("iam"):
+            arguments.setdefault(
+                "read_default_group", "enable-cleartext-plugin"
+            )  # as its hook: a token is sent as it is
         arguments |= _FOR_CLIENT[client](arguments, tls, where)
         _refuse_rest(extras, client, where)
         return cls(url=sa.URL.create(f"mysql+{_CLIENTS[client][1]}"), needs_tls=tls.is_needed, arguments=arguments)
@@ -184,7 +188,11 @@ def _for_pymysql(arguments: Mapping[str, Any], tls: _Tls, where: str) -> dict[st
 
 
 def _for_connector(arguments: Mapping[str, Any], tls: _Tls, where: str) -> dict[str, Any]:
-    unable = [name for name in ("read_timeout", "write_timeout", "read_default_file") if name in arguments]
+    unable = [
+        name
+        for name in ("read_timeout", "write_timeout", "read_default_file", "read_default_group")
+        if name in arguments
+    ]
     unable += ["ssl_mode"] if tls.mode not in {"", "DISABLED", "REQUIRED"} else []
     unable += [f"ssl: {name}" for name in ("capath", "password", "verify_mode") if name in tls.options]
     if unable:

@@ -156,6 +156,18 @@ def test_session_options_of_the_connection_hold(url, set_shop):
         assert asked("SHOW application_name") == "halo tests"
 
 
+@pytest.mark.parametrize(("extra", "seconds"), [({}, "30"), ({"keepalives_idle": 7}, "7")])
+def test_firewalls_do_not_forget_a_postgresql_connection_while_halo_pauses(url, set_shop, extra, seconds):
+    if is_mysql(url):
+        pytest.skip("MySQL's server goes on knocking while it waits to send")
+    set_shop(extra)
+    with airflow_sources() as sources, sources("shop").connect() as connection:
+        driver = connection.connection.driver_connection
+        is_old = url.get_driver_name() == "psycopg2"
+        parameters = driver.get_dsn_parameters() if is_old else driver.info.get_parameters()
+        assert parameters["keepalives_idle"] == seconds
+
+
 @pytest.mark.parametrize("cursor", ["dictcursor", "DictCursor", "realdictcursor", "namedtuplecursor", "SSCursor"])
 def test_a_cursor_that_gives_other_rows_to_tasks_changes_nothing_here(set_shop, halo, run, counts, cursor):
     set_shop({"cursor": cursor, "placeholder": "?", "escape_column_names": True})
