@@ -31,7 +31,8 @@ _SECONDS: Final = ("connect_timeout", "read_timeout", "write_timeout")
 _TEXTS: Final = ("unix_socket", "init_command", "read_default_file", "read_default_group")
 _TLS_FILES: Final = ("ca", "capath", "cert", "key", "cipher")
 _TLS_CHECKS: Final = ("check_hostname", "verify_mode", "password")
-_TLS_MODES: Final = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
+_TLS_ONLY: Final = ("REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
+_TLS_MODES: Final = ("DISABLED", "PREFERRED", *_TLS_ONLY)
 _NO: Final = frozenset({"", "0", "false", "no", "none", "off"})
 
 
@@ -71,9 +72,8 @@ class MySqlLogin:
         arguments |= {name: str(extras[name]) for name in _TEXTS if extras.get(name)}
         arguments |= {name: int(extras[name]) for name in _SECONDS if extras.get(name)}
         if client == "mysqlclient" and extras.get("iam"):
-            arguments.setdefault(
-                "read_default_group", "enable-cleartext-plugin"
-            )  # as its hook: a token is sent as it is
+            # As its hook does it: a token is sent as it is.
+            arguments.setdefault("read_default_group", "enable-cleartext-plugin")
         arguments |= _FOR_CLIENT[client](arguments, tls, where)
         _refuse_rest(extras, client, where)
         return cls(url=sa.URL.create(f"mysql+{_CLIENTS[client][1]}"), needs_tls=tls.is_needed, arguments=arguments)
@@ -127,7 +127,7 @@ class _Tls:
     @property
     def is_needed(self) -> bool:
         """Whether plain text won't do."""
-        return self.mode in _TLS_MODES[2:] or (self.asked and not self.mode)
+        return self.mode in _TLS_ONLY or (self.asked and not self.mode)
 
     def context(self) -> ssl.SSLContext:
         """The same for a driver that leaves TLS to Python."""
