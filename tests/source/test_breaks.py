@@ -124,7 +124,7 @@ def test_what_was_deleted_while_the_connection_was_away_is_not_missed(server, pl
 
 
 LIMITS = {
-    "postgresql": "SET SESSION idle_in_transaction_session_timeout = 300",
+    "postgresql": "SET SESSION idle_in_transaction_session_timeout = 300; SET SESSION statement_timeout = 2000",
     "mysql": "SET SESSION net_write_timeout = 1, max_statement_time = 1.5, idle_readonly_transaction_timeout = 1",
 }
 
