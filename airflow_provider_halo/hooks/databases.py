@@ -69,7 +69,7 @@ def missing_connection(conn_id: str, what: str) -> ConnectionMissing:
 
 
 def engine_of(conn_id: str, what: str, **engine_options: Any) -> sqlalchemy.Engine:
-    """The engine of a connection's database.
+    """The engine of a connection's database, which is connected to as its own hook does it, extras included.
 
     :param what: what the connection is for, as the start of a sentence.
     :param engine_options: for SQLAlchemy.
@@ -77,13 +77,15 @@ def engine_of(conn_id: str, what: str, **engine_options: Any) -> sqlalchemy.Engi
     """
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+    from airflow_provider_halo.hooks.engines import hook_engine
+
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         raise missing_connection(conn_id, what) from None
     hook = _sql_hook(connection, conn_id, what)
     try:
-        engine: sqlalchemy.Engine = hook.get_sqlalchemy_engine(engine_options)
+        engine: sqlalchemy.Engine = hook_engine(hook, connection, f"{what} {conn_id!r}", engine_options)
     except (ImportError, AirflowOptionalProviderFeatureException, NoSuchModuleError) as error:
         raise _driver_missing(connection, conn_id, what, error) from None
     # AirflowException: from PostgreSQL's provider before 7.1. Their text may show the URL, password included.

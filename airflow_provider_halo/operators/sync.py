@@ -222,6 +222,7 @@ class SyncOperator(StoppableOperator):
     def _batch(self, plan: LoadedPlan, sources: Sources) -> Batch:
         import msgspec
 
+        from airflow_provider_halo.plan.selection import select
         from airflow_provider_halo.source.batch import Batch
         from airflow_provider_halo.source.planning import batch_for
 
@@ -229,7 +230,8 @@ class SyncOperator(StoppableOperator):
         if company_id is not None or user_id is not None:
             if self.batch is not None:
                 raise SetupError("Give either batch, or company_id and user_id.")
-            return batch_for(plan, sources, company_id=company_id, user_id=user_id)
+            selection = select(plan, as_names(self.only, "only"))
+            return batch_for(plan, sources, selection=selection, company_id=company_id, user_id=user_id)
         if self.batch is None:
             raise SetupError(
                 "Nothing to sync: give company_id, user_id or both (of a shipped DAG: in the trigger form, or in the "

@@ -11,6 +11,7 @@ from airflow_provider_halo.exceptions import SourceError
 from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.records.problem import InvalidValue
 from airflow_provider_halo.records.values import plain_keys, to_keys
+from airflow_provider_halo.source.breaks import AGAIN
 from airflow_provider_halo.source.cells import Row
 from airflow_provider_halo.source.streams import Stream
 
@@ -73,6 +74,9 @@ def blocks(stream: Stream, add_row: AddRow, *, ordered: bool, refuse_key: Refuse
     at = stream.names.index(stream.query.key)
     last = OpenRecord(stream.query, add_row, ordered=ordered)
     for chunk in stream:
+        if chunk is AGAIN:
+            last.begin_again()
+            continue
         raw = [row[at] for row in chunk]
         keys = plain_keys(raw)
         if keys is not None and last.is_followed_by(keys):
@@ -98,6 +102,10 @@ class OpenRecord:
             return self._key < keys[0] and all(map(lt, keys, islice(keys, 1, None)))
         return self._key != keys[0] and not any(map(eq, keys, islice(keys, 1, None)))
 
+    def begin_again(self) -> None:
+        """Forget its rows: they come once more."""
+        self._rows = []
+
     def then_one_row_each(self, keys: list[str], rows: Sequence[Row]) -> Iterator[Block]:
         """Give what is complete when these records follow, of which each has one row until now."""
         if len(self._rows) == 1:
@@ -118,7 +126,7 @@ class OpenRecord:
         keys: list[str] = []
         groups: list[list[Row]] = []
         for key, row in rows:
-            if key == self._key:
+            if key == self._key and self._rows:
                 self._add_row(self._rows, row)
                 continue
             if self._ordered and key < self._key:

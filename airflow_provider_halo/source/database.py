@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import starmap
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -12,6 +15,7 @@ from sqlalchemy import exc
 
 from airflow_provider_halo.exceptions import PlanError, SourceError
 from airflow_provider_halo.plan.model import Query
+from airflow_provider_halo.source.breaks import Breaks
 from airflow_provider_halo.source.columns import check_columns
 from airflow_provider_halo.source.errors import source_error
 from airflow_provider_halo.source.sql import without_rows
@@ -26,8 +30,11 @@ __all__ = [
     "discard",
     "engine_of",
     "explained",
+    "open_for_long",
     "read_only",
 ]
+
+log = logging.getLogger(__name__)
 
 Sources: TypeAlias = "Callable[[str], sa.Engine]"
 """Id of a connection → engine of its database. The one seam to Airflow's connections."""
@@ -42,6 +49,16 @@ _READ_ONLY = {
     "mysql": "START TRANSACTION READ ONLY",
     "mariadb": "START TRANSACTION READ ONLY",
 }
+
+_DAY = 86_400
+_OPEN_FOR_LONG = "halo_open_for_long"
+_POSTGRESQL_LIMITS = (((9, 6), "idle_in_transaction_session_timeout"), ((17,), "transaction_timeout"))
+# Seconds, but for MySQL's own, which is in milliseconds. 0 is no limit.
+_MYSQL_LIMITS = {"net_write_timeout": _DAY, "wait_timeout": _DAY}
+_MARIADB_LIMITS = dict.fromkeys(
+    ("max_statement_time", "idle_transaction_timeout", "idle_readonly_transaction_timeout"), _DAY
+)
+_MYSQL_OWN_LIMITS = {"max_execution_time": 1_000 * _DAY}
 
 # Negative: KiB. A batch reads by several connections, its rows in the order of their keys and each page once, for which
 # SQLite's 2 MB a connection are of little use.
@@ -74,6 +91,31 @@ def read_only(engine: sa.Engine) -> Iterator[sa.Connection]:
             return
         with _sqlite_pragmas(connection, query_only=1, cache_size=_SQLITE_CACHE):
             yield connection
+
+
+def open_for_long(connection: sa.Connection) -> None:
+    """Have the database bear with a statement whose rows are taken as slowly as Halo takes them: a pause lasts for minutes.
+
+    The session's own limits are raised, never lowered: on an idle transaction (PostgreSQL; its limit on a statement counts
+    each fetch by itself, so it is left as it is), and on the time in which rows are taken and a statement is over (MySQL and
+    MariaDB, which count the pauses in). They stay with a pooled connection.
+    """
+    if connection.dialect.name == "postgresql":
+        version = connection.dialect.server_version_info or ()
+        names = [name for since, name in _POSTGRESQL_LIMITS if version >= since]
+        if names:  # for this transaction only
+            connection.exec_driver_sql("SELECT " + ", ".join(f"set_config('{name}', '0', true)" for name in names))
+    elif connection.dialect.name in {"mysql", "mariadb"} and not connection.info.get(_OPEN_FOR_LONG):
+        connection.info[_OPEN_FOR_LONG] = True
+        is_mariadb = getattr(connection.dialect, "is_mariadb", False)
+        for limits in (_MYSQL_LIMITS, _MARIADB_LIMITS if is_mariadb else _MYSQL_OWN_LIMITS):
+            # Best effort: an old release, or a proxy in front of it, may lack one of them.
+            with contextlib.suppress(exc.DBAPIError):
+                connection.exec_driver_sql(f"SET SESSION {', '.join(starmap(_raised, limits.items()))}")
+
+
+def _raised(name: str, least: int) -> str:
+    return f"{name} = IF(@@{name} = 0, 0, GREATEST(@@{name}, {least}))"
 
 
 @contextmanager
@@ -113,12 +155,18 @@ def ask(engine: sa.Engine, query: Query, statement: sa.Executable) -> list[sa.Ro
     :raises SourceError: when the database refuses it.
     :raises PlanError: when it does so for a column that the plan names and the query lacks.
     """
-    try:
-        with read_only(engine) as connection, broken_texts(connection):
-            return list(connection.execute(statement))
-    except exc.SQLAlchemyError as error:
-        # From None: the text of SQLAlchemy's error, which a traceback prints, holds SQL and parameters.
-        raise explained(error, engine, query) from None
+    breaks = Breaks(engine)
+    while True:
+        try:
+            with read_only(engine) as connection, broken_texts(connection):
+                return list(connection.execute(statement))
+        except exc.SQLAlchemyError as error:
+            pause = breaks.pause(error)
+            if pause is None:
+                # From None: the text of SQLAlchemy's error, which a traceback prints, holds SQL and parameters.
+                raise explained(error, engine, query) from None
+        log.warning("%s: the connection to its database broke; asking again in %.1f s", query.name, pause)
+        time.sleep(pause)
 
 
 def columns_of(engine: sa.Engine, query: Query) -> list[str]:
@@ -199,10 +247,16 @@ def close_cursors_quietly(engine: sa.Engine) -> None:
 
 
 def _close_cursor(context: sa.engine.ExceptionContext) -> None:
-    cursor = None if context.execution_context is None else context.execution_context.cursor
+    cursor: Any = None if context.execution_context is None else context.execution_context.cursor
+    if cursor is None:
+        return
+    if context.dialect.driver == "pymysql" and not (cursor.connection and cursor.connection.open):
+        # The connection is gone, and PyMySQL would read the rest of the rows from it: now, and when it forgets the cursor.
+        cursor.connection = None
+        if cursor._result is not None:  # noqa: SLF001 (nothing of PyMySQL's says it otherwise)
+            cursor._result.unbuffered_active = False  # noqa: SLF001
     with contextlib.suppress(*_driver_errors(context.dialect)):
-        if cursor is not None:
-            cursor.close()
+        cursor.close()
 
 
 def _driver_errors(dialect: sa.Dialect) -> tuple[type[Exception], ...]:

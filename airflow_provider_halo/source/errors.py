@@ -10,7 +10,7 @@ from sqlalchemy import exc
 from airflow_provider_halo.exceptions import QueryRefused, SourceError
 from airflow_provider_halo.plan.model import Query
 
-__all__ = ["CollationsDiffer", "source_error"]
+__all__ = ["CollationsDiffer", "is_break", "source_changed", "source_error"]
 
 Kind = Literal[
     "table",
@@ -25,6 +25,10 @@ Kind = Literal[
     "login",
     "database",
     "unreachable",
+    "idle",
+    "conflict",
+    "tls",
+    "option",
     "pool",
     "other",
 ]
@@ -42,6 +46,11 @@ _MENDS: dict[Kind, str] = {
     "login": "check login and password of the connection",
     "database": "check the database's name (schema) in the connection",
     "unreachable": "check that the database is running, and host and port of the connection",
+    "idle": "the database ended a connection that waited for too long: raise its limit on idle connections",
+    "conflict": "run it again, or read from a server that isn't a replica",
+    "tls": "check the TLS settings in the connection's extras (sslmode, ssl), its certificate files, and that the server "
+    "speaks TLS",
+    "option": "take it out of the connection's extras, or write it as the driver calls it",
     "pool": "give the connection's engine a larger pool, or leave the pool's size at its default",
     "other": "run the SQL alone in the database's shell to see more",
 }
@@ -62,6 +71,10 @@ _SQLSTATES: dict[str, Kind] = {
     "3D000": "database",
     "08": "unreachable",
     "57P": "unreachable",
+    "53300": "unreachable",  # too many connections
+    "25P03": "idle",
+    "25P04": "idle",
+    "40001": "conflict",
 }
 # MySQL and MariaDB: error numbers of server and client.
 _NUMBERS: dict[int, Kind] = {
@@ -88,6 +101,13 @@ _NUMBERS: dict[int, Kind] = {
     2005: "unreachable",
     2006: "unreachable",
     2013: "unreachable",
+    1040: "unreachable",  # too many connections
+    1053: "unreachable",  # the server shuts down
+    1927: "unreachable",  # the connection was killed
+    1159: "idle",
+    1160: "idle",
+    1161: "idle",
+    4031: "idle",
 }
 # SQLite has one code for most of its errors; its texts are fixed.
 _SQLITE_TEXTS: dict[str, Kind] = {
@@ -103,12 +123,19 @@ _SQLITE_TEXTS: dict[str, Kind] = {
     "unable to open database file": "unreachable",
     "file is not a database": "database",
 }
+_NO_CONNECTION = 2003  # PyMySQL's for all that goes wrong on the way, certificates included
+_TLS_WORDS = re.compile(r"\bSSL\b|\bTLS\b|certificate|SSL_|CERTIFICATE")
 _NAMES_ONLY: frozenset[Kind] = frozenset(
-    {"table", "column", "function", "twice", "collations", "denied", "login", "database", "unreachable"}
+    {
+        *("table", "column", "function", "twice", "collations", "denied"),
+        *("login", "database", "unreachable", "tls", "option"),
+    }
 )
 # What the SQL itself does wrong. All else may be over at the next try: also a table that is missing, which may be one that
 # is being made anew, and a login, whose password may be being changed.
 _LASTING: frozenset[Kind] = frozenset({"column", "function", "twice", "collations", "syntax", "writes"})
+# The connection is gone, the database is about to stop or to start, or its replica had to catch up.
+_BREAKS: frozenset[Kind] = frozenset({"unreachable", "idle", "conflict"})
 _LENGTH = 200
 
 
@@ -128,6 +155,21 @@ def source_error(error: Exception, query: Query) -> SourceError:
     return raised(f"{query.name} ({query.place}) failed on connection {query.source!r}: {message}; {_MENDS[kind]}.")
 
 
+def source_changed(query: Query) -> SourceError:
+    """The error of a query that gives other columns than before its connection broke."""
+    return SourceError(
+        f"{query.name} ({query.place}) on connection {query.source!r}: the connection broke, and then the query gave other "
+        "columns than before; run it again."
+    )
+
+
+def is_break(error: Exception) -> bool:
+    """Whether it is nothing of the query's: the same query may well go through in a moment."""
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, exc.SQLAlchemyError) and _read(error)[0] in _BREAKS
+
+
 def _read(error: Exception) -> tuple[Kind, str]:
     if isinstance(error, exc.TimeoutError):
         return "pool", "no connection came free in time"
@@ -138,6 +180,8 @@ def _read(error: Exception) -> tuple[Kind, str]:
         return "other", f"the driver raised a {type(original).__name__}"
     text = _text(original)
     kind = kind or _kind_by_text(error, text)
+    if kind == "other" and isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        kind = "unreachable"  # psycopg2 has no SQLSTATE for a connection that was cut
     return kind, _without_values(kind, text)
 
 
@@ -147,12 +191,16 @@ def _kind_by_code(original: BaseException) -> Kind | None:
     if isinstance(state, str):
         return next((kind for head, kind in _SQLSTATES.items() if state.startswith(head)), "other")
     number = _number(original)
+    if number == _NO_CONNECTION and _TLS_WORDS.search(str(original)):
+        return "tls"
     return None if number is None else _NUMBERS.get(number, "other")
 
 
 def _kind_by_text(error: Exception, text: str) -> Kind:
     if not isinstance(error, exc.DBAPIError):
         return "other"
+    if "invalid connection option" in text:
+        return "option"
     kind = next((kind for head, kind in _SQLITE_TEXTS.items() if text.startswith(head)), None)
     if kind is None and " failed" in text and isinstance(error, exc.OperationalError):
         return _failed_connection(text)
@@ -172,7 +220,9 @@ def _failed_connection(text: str) -> Kind:
         or re.search(r'role ".*" does not exist', text)
     ):
         return "login"
-    return "database" if re.search(r'database ".*" does not exist', text) else "unreachable"
+    if re.search(r'database ".*" does not exist', text):
+        return "database"
+    return "tls" if _TLS_WORDS.search(text) else "unreachable"
 
 
 def _text(original: BaseException) -> str:

@@ -11,7 +11,7 @@ from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.records.problem import InvalidValue
 from airflow_provider_halo.source.blocks import blocks
 from airflow_provider_halo.source.entries import EntryReader, EntryValue
-from airflow_provider_halo.source.sql import Records, narrowed
+from airflow_provider_halo.source.sql import Records, narrowed, sorts_like_python
 from airflow_provider_halo.source.streams import Stream, Streams
 
 __all__ = ["Join", "Lookup", "Merge"]
@@ -99,7 +99,9 @@ class Lookup:
 
     def begin(self, records: Records) -> None:
         """Send the block's query; where its database is another process, a thread reads it."""
-        self._stream = self._streams.open(self.query, narrowed(self.query, records, self._engine.dialect))
+        dialect = self._engine.dialect
+        statement = narrowed(self.query, records, dialect)
+        self._stream = self._streams.open(self.query, statement, goes_on=sorts_like_python(dialect))
 
     def values(self, keys: Sequence[str]) -> dict[str, EntryValue]:
         """The values for the block's keys."""

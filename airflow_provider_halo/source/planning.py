@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
-from airflow_provider_halo.exceptions import SetupError
+from airflow_provider_halo.exceptions import SetupError, SourceError
 from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.settings import DEFAULTS
@@ -18,6 +18,7 @@ from airflow_provider_halo.source.batch import Batch, KeyType
 from airflow_provider_halo.source.database import Sources, ask, engine_of
 from airflow_provider_halo.source.errors import CollationsDiffer
 from airflow_provider_halo.source.keys import bound_of, coerce_key, key_type_of, type_of_key
+from airflow_provider_halo.source.preparing import check_queries
 from airflow_provider_halo.source.repeats import has_repeated
 from airflow_provider_halo.source.sql import first_rows_of, unnarrowed
 
@@ -47,14 +48,15 @@ def plan_batches(
     :param company_ids: only these companies and their users. Blank ones and repetitions don't count.
     :return: at least one batch.
     :raises SetupError: for a size below 1, or a company id that can't be a key of the database.
-    :raises SourceError: when the database can't be reached or refuses a query.
-    :raises PlanError: when a query lacks its key columns, or they can't be keys.
+    :raises SourceError: when a database can't be reached or refuses a query; all wrong queries are told at once.
+    :raises PlanError: when columns are missing, or key columns can't be keys.
     """
     if batch_size < 1 or max_batches < 2:  # one range, and the users without a company
         message = "batch_size must be at least 1 and max_batches at least 2."
         raise SetupError(message)
     users = plan.traits("users") if selection.reads("users") else None
     companies = plan.traits("companies") if selection.reads("companies") else None
+    check_queries(plan, selection, sources)
     if company_ids is not None:
         batches = _named(users, companies, sources, company_ids, max_batches)
     elif users is None:
@@ -93,11 +95,11 @@ def _ranges(
     counted = [query for query in (users, companies) if query is not None and query.source == driver.source]
     engine = engine_of(driver, sources)
     try:
-        cuts = ask(engine, driver, bounds(counted, batch_size, most, engine.dialect, first_rows=first_rows))
+        cuts = _cuts(engine, counted, batch_size, most, first_rows=first_rows)
     except CollationsDiffer:
         # Two tables of one database may differ in it, too. Then the users alone are counted, by the same reasoning.
         counted = [driver]
-        cuts = ask(engine, driver, bounds(counted, batch_size, most, engine.dialect, first_rows=first_rows))
+        cuts = _cuts(engine, counted, batch_size, most, first_rows=first_rows)
     knows_companies = companies is not None and companies in counted
     key_type = type_of_key(cuts[0].k, driver, driver.company) if cuts else "integer"
     ranges = _joined_ranges(cuts)
@@ -113,6 +115,23 @@ def _ranges(
         )
         for (first, company_count, user_count), next_first in zip(ranges, [*following, None], strict=True)
     ]
+
+
+def _cuts(
+    engine: sa.Engine, counted: Sequence[Query], batch_size: int, most: int, *, first_rows: bool
+) -> list[sa.Row[Any]]:
+    """The rows of `bounds`. One statement over two queries says nothing of which one fails: then each is asked alone.
+
+    :raises SourceError: placed at the query that fails.
+    """
+    try:
+        return ask(engine, counted[0], bounds(counted, batch_size, most, engine.dialect, first_rows=first_rows))
+    except CollationsDiffer:
+        raise
+    except SourceError:
+        for query in counted if len(counted) > 1 else ():
+            ask(engine, query, bounds([query], batch_size, most, engine.dialect, first_rows=first_rows))
+        raise
 
 
 def _joined_ranges(cuts: Sequence[sa.Row[Any]]) -> list[tuple[int | str | None, int, int]]:
@@ -253,10 +272,16 @@ def _type_of_named(driver: Query | None, sources: Sources, texts: Sequence[str])
 
 
 def batch_for(
-    plan: LoadedPlan, sources: Sources, *, company_id: str | int | None = None, user_id: str | int | None = None
+    plan: LoadedPlan,
+    sources: Sources,
+    *,
+    selection: Selection | None = None,
+    company_id: str | int | None = None,
+    user_id: str | int | None = None,
 ) -> Batch:
     """Make the batch of a company's own record (its users stay out), of a user and its link, or of both.
 
+    :param selection: what will be read of it; all its queries are held against the databases.
     :param company_id: key of the company; a text is read as the database's type of key.
     :param user_id: key of the user; likewise.
     :raises SetupError: when neither is given, when the plan has no such records, or when a key can't be one.
@@ -264,6 +289,8 @@ def batch_for(
     """
     if company_id is None and user_id is None:
         raise SetupError("Give company_id, user_id, or both.")
+    if selection is not None:
+        check_queries(plan, selection, sources)
     company, company_type = _key(plan, sources, "companies", company_id)
     user, user_type = _key(plan, sources, "users", user_id)
     return Batch(

@@ -211,7 +211,8 @@ class PartReader:
         return streams.open(self._query, narrowed(self._query, self._part, dialect, first_rows=self._picks_first_rows))
 
     def _open(self, query: Query, streams: Streams) -> Stream:
-        return streams.open(query, narrowed(query, self._part, streams.engine(query).dialect))
+        dialect = streams.engine(query).dialect
+        return streams.open(query, narrowed(query, self._part, dialect), goes_on=sorts_like_python(dialect))
 
     def _blocks(self, stream: Stream, joins: Sequence[Join]) -> Iterator[Block]:
         """The part's records, as many at once as their entries can be looked up for."""

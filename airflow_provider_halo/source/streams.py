@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Protocol
 
@@ -15,6 +15,7 @@ from sqlalchemy import exc
 
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.plan.model import Query
+from airflow_provider_halo.source.breaks import Breaks, Given, Rows
 from airflow_provider_halo.source.columns import check_columns
 from airflow_provider_halo.source.database import (
     Sources,
@@ -23,9 +24,11 @@ from airflow_provider_halo.source.database import (
     discard,
     engine_of,
     explained,
+    open_for_long,
     read_only,
 )
 from airflow_provider_halo.source.drivers import decoder, texts_undecoded
+from airflow_provider_halo.source.errors import source_changed
 from airflow_provider_halo.source.sql import own_columns, without_rows
 from airflow_provider_halo.source.sqlite_types import broken_texts, is_broken_text
 
@@ -41,8 +44,6 @@ _CHUNKS_AHEAD: Final = 3  # of each query: enough that reading and sending overl
 
 _CANCEL_EVERY = 0.2  # seconds between two tries to cancel a query
 _CANCEL_FOR = 10  # seconds after which a database that doesn't react is left alone; the thread is a daemon
-
-Rows = Sequence[Sequence[Any]]
 
 
 class Streams:
@@ -76,16 +77,21 @@ class Streams:
         """The engine of a query's database."""
         return engine_of(query, self._sources)
 
-    def open(self, query: Query, statement: sa.Executable) -> Stream:
+    def open(self, query: Query, statement: sa.Executable, *, goes_on: bool = False) -> Stream:
         """Begin to read a statement of a query.
 
+        :param goes_on: after a break the statement is read again, from the record on whose rows came last. For statements
+            whose rows come in the order of their keys' texts, and for those who know `AGAIN`.
         :raises SourceError: when the database's driver isn't installed.
         """
         self._open = [stream for stream in self._open if stream.is_alive]
         engine = self.engine(query)
         close_cursors_quietly(engine)
-        kind = DirectStream if engine.dialect.name == "sqlite" else ThreadedStream
-        stream = kind(self, query, engine, statement)
+        stream: DirectStream | ThreadedStream
+        if engine.dialect.name == "sqlite":
+            stream = DirectStream(self, query, engine, statement)
+        else:
+            stream = ThreadedStream(self, query, engine, statement, goes_on=goes_on)
         self._open.append(stream)
         return stream
 
@@ -170,13 +176,21 @@ class DirectStream:
 
 
 class ThreadedStream:
-    """A statement that a thread of its own reads, a few chunks ahead of who takes them."""
+    """A statement that a thread of its own reads, a few chunks ahead of who takes them.
 
-    def __init__(self, streams: Streams, query: Query, engine: sa.Engine, statement: sa.Executable) -> None:
+    Who takes them may wait for Halo for minutes, with the statement half read: see `open_for_long`. What breaks nevertheless
+    is read again.
+    """
+
+    def __init__(
+        self, streams: Streams, query: Query, engine: sa.Engine, statement: sa.Executable, *, goes_on: bool
+    ) -> None:
         self.query = query
         self._streams = streams
         self._engine = engine
         self._statement = statement
+        self._goes_on = goes_on
+        self._given: Given | None = None
         self._chunks: deque[Rows] = deque()
         self._names: tuple[str, ...] | None = None
         self._done = False
@@ -226,11 +240,37 @@ class ThreadedStream:
             raise self._streams.failure
 
     def _read(self) -> None:
+        breaks = Breaks(self._engine)
         try:
-            with read_only(self._engine) as connection:
-                self._fetch(connection)
+            while not self._is_read(breaks):
+                pass
         except BaseException as error:  # noqa: BLE001 (not swallowed: it is raised again in the thread that takes rows)
             self._fail(error)
+
+    def _is_read(self, breaks: Breaks) -> bool:
+        """Read to the end, or to a break, and then wait until it is time for the next try."""
+        before = None if self._given is None else self._given.last_key
+        try:
+            with read_only(self._engine) as connection:
+                open_for_long(connection)
+                self._fetch(connection)
+        except exc.SQLAlchemyError as error:
+            if self._done:
+                return True  # it broke as it was given back: all rows are here
+            if self._given is not None and self._given.last_key != before:
+                breaks.progress()
+            pause = breaks.pause(error) if self._can_go_on() else None
+            if pause is None:
+                raise
+            log.warning("%s: the connection to its database broke; reading it again in %.1f s", self.query.name, pause)
+            with self._streams.changed:
+                return self._streams.changed.wait_for(lambda: self._streams.closed, pause)
+        return True
+
+    def _can_go_on(self) -> bool:
+        if self._given is None or not self._given.is_begun:
+            return True
+        return self._goes_on and self._given.last_key is not None
 
     def _fetch(self, connection: sa.Connection) -> None:
         streams = self._streams
@@ -244,10 +284,13 @@ class ThreadedStream:
             with texts_undecoded(connection), streaming.execute(self._statement) as result:
                 names = own_columns(result.keys())
                 check_columns(self.query, names)
+                if self._names not in {None, names}:
+                    raise source_changed(self.query)
                 with streams.changed:
                     self._names = names
                     streams.changed.notify_all()
-                for chunk in _chunks(result, streams.chunk_rows):
+                self._given = self._given or Given(names.index(self.query.key))
+                for chunk in self._given.new(_chunks(result, streams.chunk_rows)):
                     with streams.changed:
                         streams.changed.wait_for(lambda: streams.closed or len(self._chunks) < _CHUNKS_AHEAD)
                         if streams.closed:

@@ -135,6 +135,16 @@ def test_a_missing_table_is_named_with_the_query_and_its_line(plan, tmp_path, ca
     assert "no such table: users" in last
 
 
+def test_all_wrong_queries_are_told_at_once_and_nothing_is_sent(make_plan, sandbox, capsys):
+    plan = str(make_plan(PLAN.replace("name, 'pro'", "nome, 'pro'").replace("name, bio", "nome, bio"), product=PRODUCT))
+    for words in (["sync", plan], ["sync", plan, "--company", "1"], ["sync", plan, "--dry-run"]):
+        assert main(words) == 1
+        told = capsys.readouterr().err.splitlines()[-2:]
+        assert told[0].startswith(f"halo sync: companies.traits ({plan}, line 6) failed on connection 'app': ")
+        assert told[1].startswith(f"users.traits ({plan}, line 11) failed on connection 'app': ")
+    assert sandbox.requests.describe()["total"] == 0
+
+
 def test_a_wrong_key_is_told_and_is_not_shown(plan, monkeypatch, sandbox, capsys):
     connection = {
         "conn_type": "halo",

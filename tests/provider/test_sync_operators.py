@@ -187,6 +187,20 @@ def test_sql_that_is_wrong_fails_for_good_and_a_missing_table_may_come_back(halo
         assert (type(error), message in str(error)) == (kind, True), str(error)
 
 
+def test_all_wrong_queries_of_a_plan_are_told_by_the_first_task(halo, plan, fails):
+    text = plan.read_text(encoding="utf-8")
+    text = text.replace("name, plan FROM teams", "nome, plan FROM teams").replace("name, email FROM", "name, mial FROM")
+    plan.write_text(text, encoding="utf-8")
+    for operator in (plan_batches(), sync(company_id=1, user_id=10)):
+        error, report = fails(operator)
+        assert (type(error), report) == (AirflowFailException, None)
+        assert [line.partition(")")[0] for line in str(error).splitlines()] == [
+            f"companies.traits ({plan}, line 7",
+            f"users.traits ({plan}, line 18",
+        ]
+    assert halo.requests.describe()["total"] == 0
+
+
 def test_a_wrong_key_fails_for_good_after_one_request_a_lane(halo, plan, set_halo, fails):
     set_halo(password="ab_live_wrong")
     error, _ = fails(sync(user_id=10))
