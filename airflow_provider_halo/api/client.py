@@ -72,6 +72,7 @@ class HaloClient:
     :param settings: how to reach Halo.
     :param limiter: holds `settings.requests_per_second`, which is several clients' together; None holds it within this
         process.
+    :param stats: counts what is sent; None begins anew.
     :param transport: another httpx transport; closed with the client. None opens connections of its own.
     :param clock: seconds since 1970, for tokens and dates.
     :param timer: seconds of a clock that never jumps, for waits and budgets.
@@ -83,13 +84,14 @@ class HaloClient:
         settings: HaloSettings,
         *,
         limiter: Limiter | None = None,
+        stats: Stats | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.settings = settings
-        self.stats = Stats()
+        self.stats = stats or Stats()
         self._transport = HaloTransport(settings, transport)
         self._clock = clock
         self._timer = timer

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.xcom import BaseXCom
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_halo.exceptions import LedgerError, SetupError
 from airflow_provider_halo.hooks import config
@@ -14,7 +13,8 @@ from airflow_provider_halo.hooks.databases import airflow_sources
 from airflow_provider_halo.hooks.halo import HaloHook
 from airflow_provider_halo.limit import NO_LIMIT, Limit
 from airflow_provider_halo.operators.arguments import Resolvable, as_boolean, as_key, as_names, is_empty
-from airflow_provider_halo.operators.base import StoppableOperator, airflow_failures, run_key_of
+from airflow_provider_halo.operators.base import StoppableOperator, run_key_of
+from airflow_provider_halo.operators.failures import airflow_failures, not_stored
 from airflow_provider_halo.sync.stopped import SyncStopped
 
 if TYPE_CHECKING:
@@ -141,8 +141,7 @@ class SyncOperator(StoppableOperator):
         if reason is None:
             return report.to_dict()
         self._push(context, report.to_dict())
-        # Records that could not be delivered are worth another try; rejected ones would be rejected again.
-        raise (AirflowException if report.total("failed") else AirflowFailException)(reason)
+        raise not_stored(reason, report)
 
     def _sync(self, context: Context) -> tuple[Report, str | None]:
         """The batch's report, and why the task counts as failed."""
