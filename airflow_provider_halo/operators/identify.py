@@ -125,7 +125,7 @@ class IdentifyOperator(DeliveryOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 (Airflow's signature)
         """Send the records; the report is the task's XCom."""
-        if self.sql is not None:
+        if self.source_conn_id is not None or self.sql is not None:
             return self.deliver(self._send_query, when_empty=self._when_empty("the query returned no row"))
         return self.deliver(self._send_records, when_empty=self._when_empty("records is empty"))
 
@@ -177,6 +177,8 @@ class IdentifyOperator(DeliveryOperator):
     def _send_query(self, sending: Sending) -> None:
         from airflow_provider_halo.hooks.records import records_of
 
+        if is_empty(self.sql) or is_empty(self.source_conn_id):
+            raise SetupError("sql and source_conn_id were given, but a template or XCom gave nothing for one of them.")
         with (
             airflow_sources() as sources,
             records_of(

@@ -38,13 +38,20 @@ def parameters_of(statement: Statement, values: Any, where: str) -> tuple[tuple[
         if name not in known:
             raise SetupError(f"{where}: the parameter {name!r} stands nowhere in the SQL: write it there as :{name}.")
         items = value if _is_list(value) else [value]
+        if not items:  # what `IN ()` or `NOT IN ()` means, databases don't agree on
+            raise SetupError(
+                f"{where}: the parameter {name!r} is an empty list, which no IN can hold: skip the task instead."
+            )
         unusable = next((item for item in items if item is not None and not isinstance(item, _TYPES)), None)
         if unusable is not None:
             raise SetupError(
                 f"{where}: the parameter {name!r} is or holds a {type(unusable).__name__}: give a text, number, boolean, date, "
                 "time or UUID, or a list of them for IN."
             )
-    return tuple((name, list(value) if _is_list(value) else value) for name, value in values.items())
+    return tuple(
+        (name, [_native(item) for item in value] if _is_list(value) else _native(value))
+        for name, value in values.items()
+    )
 
 
 def verbatim(sql: str, parameters: Sequence[tuple[str, Any]] = ()) -> str:
@@ -77,10 +84,15 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
+def _native(value: Any) -> Any:
+    """A UUID as the text that every driver takes."""
+    return str(value) if isinstance(value, UUID) else value
+
+
 def _type_of(value: Any) -> TypeEngine[Any] | None:
     """None where SQLAlchemy knows the type by the value."""
     items = value if isinstance(value, list) else [value]
-    if any(isinstance(item, UUID) for item in items) or all(isinstance(item, (str, type(None))) for item in items):
+    if all(isinstance(item, (str, type(None))) for item in items):
         # Without a type PostgreSQL reads a text as what it is compared with: a number, a date, a uuid.
         return sa.types.NullType()
     if all(isinstance(item, int) and not isinstance(item, bool) for item in items):
