@@ -14,7 +14,7 @@ from typing import Final, final
 import httpx
 
 from airflow_provider_halo.api.limiting import Limiter, process_limiter
-from airflow_provider_halo.api.pacing import Pacer, RetryBudget
+from airflow_provider_halo.api.pacing import LongPause, Pacer, Patience, RetryBudget
 from airflow_provider_halo.api.responses import Answer, read_response
 from airflow_provider_halo.api.tokens import IdentityTokens
 from airflow_provider_halo.api.transport import HaloTransport
@@ -67,11 +67,13 @@ class HaloClient:
     - `AuthError`: a credential is wrong; `UnexpectedAnswer`: the base URL is. Neither is repeated;
     - `TransientError`: this request found no success within `settings.max_retry_seconds`, while others did;
     - `HaloUnavailable`: no request of this client did, for all that time;
-    - `LedgerError`: the limiter's bucket is in a ledger, whose database can't be used.
+    - `LedgerError`: the limiter's bucket is in a ledger, whose database can't be used;
+    - `LongPause`: Halo asked for a pause that ``patience`` doesn't sit out.
 
     :param settings: how to reach Halo.
     :param limiter: holds `settings.requests_per_second`, which is several clients' together; None holds it within this
         process.
+    :param patience: which pauses are sat out.
     :param stats: counts what is sent; None begins anew.
     :param transport: another httpx transport; closed with the client. None opens connections of its own.
     :param clock: seconds since 1970, for tokens and dates.
@@ -84,6 +86,7 @@ class HaloClient:
         settings: HaloSettings,
         *,
         limiter: Limiter | None = None,
+        patience: Patience | None = None,
         stats: Stats | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.time,
@@ -97,12 +100,16 @@ class HaloClient:
         self._timer = timer
         self._sleep = sleep
         self._tokens = IdentityTokens(settings.identity_secret) if settings.identity_secret else None
+        self._patience = patience or Patience()
         self._pacer = Pacer(
             max_in_flight=settings.max_in_flight,
             limiter=limiter or process_limiter(settings),
             timer=timer,
             sleep=sleep,
+            longest_pause=self._patience.longest_pause,
         )
+        self._unanswered = self._patience.unanswered  # before this client began; 0 from its first answer on
+        self._began = timer()
         self._paths_with_content: set[str] = set()  # that were answered with content at least once
         self._empty_answers: Counter[str] = Counter()  # by path
         self._last_answered = float("-inf")  # when Halo last accepted a request, or refused it for what it says
@@ -199,7 +206,7 @@ class HaloClient:
         self, path: str, body: Callable[[str | None], bytes], *, token: Callable[[], str] | None = None
     ) -> Answer:
         """Send one request until it is answered for good. The body is joined anew for each try, with its token."""
-        budget = RetryBudget(self.settings.max_retry_seconds, self._timer)
+        budget = RetryBudget(self.settings.max_retry_seconds - self._unanswered, self._timer)
         while True:
             try:
                 return await self._try_once(path, body, token, budget)
@@ -208,7 +215,11 @@ class HaloClient:
                 if wait is None:
                     if self._last_answered >= budget.began:
                         raise  # Halo answers other requests: it is this one that fails
-                    raise self._unavailable(error, self._timer() - budget.began) from error
+                    raise self._unavailable(error, self._timer() - budget.began + self._unanswered) from error
+                if wait > self._patience.longest_pause:
+                    raise self._long_pause(wait) from None
+            except LongPause as pause:
+                raise self._long_pause(pause.seconds) from None
             await self._sleep(wait)
             self._count_retry()
 
@@ -220,7 +231,7 @@ class HaloClient:
         budget: RetryBudget,
     ) -> Answer:
         """Send one request when the pacer allows it, and tell the pacer how it went."""
-        permit = await self._pacer.acquire(longest_pause=budget.remaining())
+        permit = await self._pacer.acquire(budget.remaining())
         budget.start_try(permit)
         try:
             answer = await self._authorised(path, body, token)
@@ -234,6 +245,13 @@ class HaloClient:
             self._pacer.release()
         self._note_answer()
         return answer
+
+    def _long_pause(self, seconds: float) -> LongPause:
+        now = self._timer()
+        silent = (
+            now - self._began + self._unanswered if self._last_answered < self._began else now - self._last_answered
+        )
+        return LongPause(seconds, unanswered=silent + seconds)
 
     def _unavailable(self, error: TransientError, seconds: float) -> HaloUnavailable:
         return HaloUnavailable(
@@ -284,6 +302,7 @@ class HaloClient:
 
     def _note_answer(self) -> None:
         self._last_answered = self._timer()
+        self._unanswered = 0.0
         self._pacer.succeeded()
 
     def _count_retry(self) -> None:

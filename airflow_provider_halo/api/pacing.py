@@ -8,12 +8,13 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Final, final
 
 from airflow_provider_halo.api.limiting import Limiter
-from airflow_provider_halo.exceptions import TransientError
+from airflow_provider_halo.exceptions import HaloError, TransientError
 
-__all__ = ["Pacer", "Permit", "RetryBudget"]
+__all__ = ["LongPause", "Pacer", "Patience", "Permit", "RetryBudget"]
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,34 @@ _LONGEST_BACKOFF: Final = 30.0
 _FIRST_PAUSE: Final = 0.5  # seconds, after a 429 that doesn't say how long; doubled while no request succeeds
 _LONGEST_PAUSE: Final = 30.0
 _PAUSE_WORTH_A_LINE: Final = 10.0  # seconds; nobody who reads the log notices a shorter pause
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How a client waits for Halo.
+
+    :param longest_pause: seconds of a pause that it sits out; a longer one is a `LongPause`.
+    :param unanswered: seconds for which Halo had taken no request before the client began. They count towards
+        `max_retry_seconds` until it takes one.
+    """
+
+    longest_pause: float = inf
+    unanswered: float = 0.0
+
+
+class LongPause(HaloError):
+    """Halo asked for a pause that is longer than the client is to sit out (`Patience`); nothing is wrong.
+
+    It isn't for users to catch: whoever set the limit goes on when the pause is over.
+
+    :param seconds: how long it is.
+    :param unanswered: at its end, the seconds for which Halo will have taken no request.
+    """
+
+    def __init__(self, seconds: float, unanswered: float = 0.0) -> None:
+        super().__init__(f"Halo asked to wait for {seconds:.0f} s")
+        self.seconds = seconds
+        self.unanswered = unanswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +127,7 @@ class Pacer:
     :param limiter: bounds the requests per second; None for no such limit.
     :param timer: seconds of a clock that never jumps.
     :param sleep: waits for so many seconds of that clock.
+    :param longest_pause: seconds of a pause that is sat out.
     """
 
     def __init__(
@@ -107,7 +137,9 @@ class Pacer:
         limiter: Limiter | None,
         timer: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        longest_pause: float = inf,
     ) -> None:
+        self._longest_pause = longest_pause
         self._max = float(max_in_flight)
         self._window = self._max
         self._limiter = limiter
@@ -131,19 +163,20 @@ class Pacer:
         """Seconds until the next request may start; 0 where none was asked to wait."""
         return max(0.0, self._held_until - self._timer())
 
-    async def acquire(self, longest_pause: float) -> Permit:
+    async def acquire(self, budget: float) -> Permit:
         """Wait for permission to start a request; give it back with `release`.
 
-        :param longest_pause: seconds; a pause longer than that is not sat out.
+        :param budget: seconds that the request has left.
         :raises TransientError: when Halo asked for a longer pause than that; ``retry_after`` says how long.
+        :raises LongPause: when it asked for one that isn't to be sat out.
         :raises LedgerError: when the limiter's bucket is in a ledger, whose database can't be used.
         """
         await self._take_place()
         try:
-            await self._wait_out_pause(longest_pause)
+            await self._wait_out_pause(budget)
             waited = await self.turn()
             while self.held_for:  # since it waited for its turn, which is lost
-                await self._wait_out_pause(longest_pause)
+                await self._wait_out_pause(budget)
                 waited += await self.turn()
         except BaseException:  # whatever ends the wait, cancellation included, the place is free again
             self._free_place()
@@ -203,10 +236,12 @@ class Pacer:
         self._next_pause = min(_LONGEST_PAUSE, 2 * self._next_pause)
         return pause
 
-    async def _wait_out_pause(self, longest_pause: float) -> None:
+    async def _wait_out_pause(self, budget: float) -> None:
         while pause := self.held_for:
-            if pause > longest_pause:
+            if pause > budget:
                 raise TransientError(f"Halo asked to wait for another {pause:.0f} s", retry_after=pause)
+            if pause > self._longest_pause:
+                raise LongPause(pause)
             await self._sleep(pause)
 
     async def _take_place(self) -> None:
