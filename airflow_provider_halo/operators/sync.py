@@ -47,8 +47,8 @@ class SyncOperator(StoppableOperator):
 
     :param plan: path of the plan file; None takes ``[halo] plan``. Templated.
     :param batch: a batch. Templated.
-    :param company_id: a company's key. Templated.
-    :param user_id: a user's key. Templated.
+    :param company_id: a company's key. Templated. None or an empty text counts as not given, as a form's blank field does.
+    :param user_id: a user's key, likewise. Templated.
     :param only: names of the plan's parts to send, as a list or with commas; empty for all. Templated.
     :param full: send everything again, whatever the ledger says. Templated.
     :param dry_run: read, check and count, but send nothing. Templated.
