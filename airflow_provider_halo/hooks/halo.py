@@ -276,4 +276,9 @@ def _user_payloads(users: Iterable[Mapping[str, Any]], warnings: Counter[str]) -
 
     for user in users:
         payload = payload_from(user, warnings)
-        yield payload if payload.scope == "users" else Problem("users", "", "user_id", "is missing")
+        if payload.scope == "users":
+            yield payload
+        elif isinstance(user, Mapping):
+            yield Problem("users", "", "user_id", "is missing")
+        else:
+            yield Problem("users", "", "", f"is a {type(user).__name__}, and no object with user_id, traits and context")

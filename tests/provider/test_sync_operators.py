@@ -243,6 +243,8 @@ STORED = {"users": {"stored": 1, "unchanged": 0, "skipped": 0, "rejected": 0, "f
             {"reports": [STORED, None], "expected": [{}, {}, {}]},
             "2 of 3 batches gave no report: see the tasks upstream that failed",
         ),
+        ({"reports": [STORED], "expected": "2"}, "1 of 2 batches gave no report: see the tasks upstream that failed"),
+        ({"reports": [STORED], "expected": "some"}, "expected must be a whole number from 0."),
         ({"reports": []}, "the plan's queries gave no record at all, so nothing was sent"),
         ({"reports": [{**STORED, "stopped": "Halo is down"}]}, "the run stopped early: Halo is down"),
         ({"reports": [{"users": {"failed": 2}}]}, "2 of 2 records could not be delivered"),
