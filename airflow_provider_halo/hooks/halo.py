@@ -281,4 +281,6 @@ def _user_payloads(users: Iterable[Mapping[str, Any]], warnings: Counter[str]) -
         elif isinstance(user, Mapping):
             yield Problem("users", "", "user_id", "is missing")
         else:
-            yield Problem("users", "", "", f"is a {type(user).__name__}, and no object with user_id, traits and context")
+            yield Problem(
+                "users", "", "", f"is a {type(user).__name__}, and no object with user_id, traits and context"
+            )

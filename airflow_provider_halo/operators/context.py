@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks.typed_dicts import ContextEntry
-from airflow_provider_halo.operators.arguments import NOT_GIVEN, NotGiven, Resolvable
+from airflow_provider_halo.operators.arguments import NOT_GIVEN, NotGiven, Resolvable, is_empty
 from airflow_provider_halo.operators.delivery import DeliveryOperator
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class ContextOperator(DeliveryOperator):
         self.value = value
         self.entries: Any = entries
         self.activity = activity
+        self._names_entry = entries is None
         if len(self.given_ids) != 1:
             raise ValueError("Give either user_id or company_id.")
         if (entries is None) == (key is None or label is None):
@@ -104,13 +105,19 @@ class ContextOperator(DeliveryOperator):
         """Send the entries; the report is the task's XCom."""
         return self.deliver(self._send)
 
+    def _entries(self) -> Mapping[str, Any]:
+        if not self._names_entry:
+            if not isinstance(self.entries, Mapping) or not self.entries:
+                raise SetupError("entries must hold at least one entry: {key: {label, type, value}}.")
+            return self.entries
+        for name, value in (("key", self.key), ("label", self.entry_label)):
+            if is_empty(value):  # the AI would be told of an entry None
+                raise SetupError(f"{name} is empty: it was given, but its template or XCom gave nothing.")
+        kind = None if is_empty(self.type) else self.type
+        return {str(self.key): {"label": self.entry_label, "type": kind, "value": self.value}}
+
     def _send(self, sending: Sending) -> None:
-        entries = self.entries
-        if entries is None:
-            entries = {str(self.key): {"label": self.entry_label, "type": self.type or None, "value": self.value}}
-        if not isinstance(entries, Mapping) or not entries:
-            raise SetupError("entries must hold at least one entry: {key: {label, type, value}}.")
-        payload = self.named_record(sending.warnings, context=entries)
+        payload = self.named_record(sending.warnings, context=self._entries())
         if self.activity:
             self.log.warning("activity=True: users/identify marks 1 person as active now")
         records: dict[str, Any] = {payload.scope: [payload]}

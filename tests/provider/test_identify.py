@@ -212,6 +212,19 @@ def test_an_entry_that_can_t_be_stored_fails_the_task(halo, run):
         run(context(company_id="c1", entries={}))
 
 
+@pytest.mark.parametrize("name", ["key", "label"])
+def test_an_entry_that_a_template_leaves_without_a_name_is_none(halo, run, name):
+    arguments = {"key": "k", "label": "L", name: "{{ none }}"}
+    with pytest.raises(AirflowFailException, match=f"^{name} is empty: it was given, but its template"):
+        run(context(company_id="c1", value=1, **arguments))
+    assert halo.requests.describe()["total"] == 0
+
+
+def test_a_type_that_a_template_leaves_empty_is_left_to_halo(halo, run):
+    run(context(company_id="c1", key="k", label="L", type="{{ none }}", value=1))
+    assert halo.store.company("c1")["context"] == {"k": {"label": "L", "value": 1}}
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
