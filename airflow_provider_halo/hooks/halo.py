@@ -233,7 +233,7 @@ class HaloHook(BaseHook):
                 problem = Problem(scope, payload.key, "company_id", "is missing")
             else:
                 problem = run_blocking(send(payload, sending.stats))
-            sending.tally.emit(Outcome(scope=scope, status="rejected" if problem else "stored", problem=problem))
+            sending.emit(Outcome(scope=scope, status="rejected" if problem else "stored", problem=problem))
 
         return self._deliver(deliver, lambda report: str(report.rejects[0]) if report.rejects else None)
 

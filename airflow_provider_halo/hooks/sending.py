@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Final
 
 from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient, Stats
 from airflow_provider_halo.api.limiting import Limiter
-from airflow_provider_halo.contract import USERS_PER_UPDATE
+from airflow_provider_halo.contract import COMPANY_RESERVED, USER_RESERVED, USERS_PER_UPDATE
 from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.delivery.chunks import Chunks
 from airflow_provider_halo.delivery.deliver import Delivery
@@ -25,6 +26,11 @@ from airflow_provider_halo.settings import HaloSettings
 
 __all__ = ["Sending", "failure_with_rejects", "send"]
 
+_RESERVED: Final = {
+    "users": {f"traits.{name}" for name in USER_RESERVED},
+    "companies": {f"traits.{name}" for name in COMPANY_RESERVED},
+}
+
 
 @dataclass
 class Sending:
@@ -33,11 +39,20 @@ class Sending:
     :param tally: what became of them.
     :param warnings: what was mended in values, by kind.
     :param stats: how many requests it took.
+    :param is_reserved: whether a record was rejected for a trait that Halo reserves, which no other try will change.
     """
 
     tally: Tally = field(default_factory=Tally)
     warnings: Counter[str] = field(default_factory=Counter)
     stats: Stats = field(default_factory=Stats)
+    is_reserved: bool = False
+
+    def emit(self, outcome: Outcome) -> None:
+        """Count what became of records."""
+        self.tally.emit(outcome)
+        if outcome.status == "rejected" and outcome.problem is not None:
+            problem = outcome.problem
+            self.is_reserved = self.is_reserved or problem.field in _RESERVED.get(problem.scope, ())
 
     def report(self, *, stopped: str = "") -> Report:
         """The report, made once, at the end.
@@ -75,7 +90,7 @@ def send(
     forgetting = None if ledger is None else Forgetting(ledger, settings)
 
     def take(outcome: Outcome) -> None:
-        sending.tally.emit(outcome)
+        sending.emit(outcome)
         if forgetting is not None:
             forgetting.sent(outcome)
 

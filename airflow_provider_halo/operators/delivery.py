@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from airflow_provider_halo.contract import COMPANY_RESERVED, USER_RESERVED
 from airflow_provider_halo.exceptions import (
     ContextRefused,
     HaloError,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_halo.delivery.report import Report
     from airflow_provider_halo.hooks.sending import Sending
     from airflow_provider_halo.records.payload import Payload
-    from airflow_provider_halo.records.problem import Problem
+    from airflow_provider_halo.records.problem import Problem, Scope
     from airflow_provider_halo.settings import HaloSettings
 
 __all__ = ["DeliveryOperator"]
@@ -36,7 +35,6 @@ __all__ = ["DeliveryOperator"]
 _SHORT_WAIT: Final = 10.0  # seconds; whoever fails open would rather go on than wait for Halo
 # Halo or the network is away, or Halo refuses records. What is wrong in the DAG, the connection or the plan won't pass.
 _MAY_PASS: Final = (HaloUnavailable, TransientError, RequestRefused, PayloadTooLarge, SystemicRefusal, ContextRefused)
-_RESERVED: Final = {"users": USER_RESERVED, "companies": COMPANY_RESERVED}
 
 
 class DeliveryOperator(DataOperator):
@@ -80,12 +78,12 @@ class DeliveryOperator(DataOperator):
         from airflow_provider_halo.records.problem import Problem
 
         ids = {name: as_key(getattr(self, name), name) for name in self.given_ids}
-        for name, value in ids.items():
-            if value is None:
-                reason = f"is empty: the argument {name} was given, but its template or XCom gave nothing"
-                return Problem(
-                    "users" if "user_id" in ids else "companies", str(ids.get("user_id") or ""), name, reason
-                )
+        empty = next((name for name, value in ids.items() if value is None), None)
+        if empty is not None:
+            scope: Scope = "users" if "user_id" in ids else "companies"
+            key = "" if ids.get("user_id") is None else str(ids["user_id"])
+            reason = f"is empty: the argument {empty} was given, but its template or XCom gave nothing"
+            return Problem(scope, key, empty, reason)
         return payload_from({**ids, **content}, warnings)
 
     def deliver(self, send: Callable[[Sending], None], *, when_empty: str = "") -> dict[str, Any]:
@@ -103,7 +101,7 @@ class DeliveryOperator(DataOperator):
                 send(sending)
             except HaloError as error:
                 report = sending.report(stopped=str(error))
-                if self._lets_pass(error):
+                if self._lets_pass(error, sending):
                     return self._not_delivered(str(error), report)
                 if report.records or report.requests:
                     self.log.error("stopped; until then\n%s", report.to_text())  # noqa: TRY400 (the error goes on up)
@@ -113,7 +111,7 @@ class DeliveryOperator(DataOperator):
             reason = self._judge(report, limit, when_empty)
             if reason is None:
                 return {"delivered": True, **report.to_dict()}
-            if self.fail_open == "always" or (self.fail_open and report.records and not _names_reserved(report)):
+            if self.fail_open == "always" or (self.fail_open and report.records and not sending.is_reserved):
                 return self._not_delivered(reason, report)
             raise not_stored(reason, report)
 
@@ -137,12 +135,12 @@ class DeliveryOperator(DataOperator):
         timeout = min(settings.timeout, wait) if self.fail_open else settings.timeout
         return replace(settings, max_retry_seconds=float(wait), timeout=timeout)
 
-    def _lets_pass(self, error: HaloError) -> bool:
+    def _lets_pass(self, error: HaloError, sending: Sending) -> bool:
         if not self.fail_open:
             return False
         if self.fail_open == "always":
             return True
-        return isinstance(error, _MAY_PASS) and not getattr(error, "reserved_keys", ())
+        return isinstance(error, _MAY_PASS) and not sending.is_reserved
 
     def _judge(self, report: Report, limit: Limit, when_empty: str) -> str | None:
         from airflow_provider_halo.hooks.sending import failure_with_rejects
@@ -160,9 +158,3 @@ def _is_wait(seconds: Any) -> bool:
     return (
         isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and math.isfinite(seconds) and seconds > 0
     )
-
-
-def _names_reserved(report: Report) -> bool:
-    """Whether a record was rejected for a trait that Halo reserves: the DAG has to change, so it won't pass."""
-    names = {scope: {f"traits.{name}" for name in reserved} for scope, reserved in _RESERVED.items()}
-    return any(problem.field in names.get(problem.scope, ()) for problem in report.rejects)

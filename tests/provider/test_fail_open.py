@@ -100,6 +100,13 @@ def test_what_will_not_pass_fails_unless_it_is_always(halo, set_halo, run, argum
     assert (report["delivered"], message in report["reason"]) == (False, True)
 
 
+def test_a_reserved_trait_behind_many_other_rejects_is_none_that_passes(halo, run):
+    records = [{"user_id": ""} for _ in range(30)] + [{"user_id": "u1", "traits": {"id": 1}}]
+    with pytest.raises(RecordsNotStored):
+        run(IdentifyOperator(task_id="t", records=records, fail_open=True))
+    assert run(IdentifyOperator(task_id="t", records=records[:30], fail_open=True))["users"]["rejected"] == 30
+
+
 def test_it_waits_ten_seconds_at_most_where_nothing_else_is_said(halo, set_halo):
     set_halo(extra={"identity_secret": SECRET})
     waits = {
