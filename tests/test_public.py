@@ -172,6 +172,7 @@ def test_these_are_the_arguments_of_the_operators_all_of_them_written_out():
                 "allow_empty",
                 "halo_conn_id",
                 "ledger_conn_id",
+                "deferrable",
                 "pool",
                 "prefix_group_id",
                 "default_args",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient, Stats
 from airflow_provider_halo.api.limiting import Limiter
-from airflow_provider_halo.api.pacing import Patience
+from airflow_provider_halo.api.pacing import LongPause, Patience
 from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.delivery.chunks import Chunks
@@ -113,7 +113,8 @@ class _BatchRun:
         try:
             report = await (self._dry_run() if self._options.dry_run else self._send())
         except SyncStopped as stopped:
-            log.error("%s: stopped\n%s", self._batch.label, stopped.report.to_text())  # noqa: TRY400 (the error goes on up)
+            level = logging.WARNING if isinstance(stopped.cause, LongPause) else logging.ERROR
+            log.log(level, "%s: stopped\n%s", self._batch.label, stopped.report.to_text())
             raise
         finally:
             ticker.cancel()
