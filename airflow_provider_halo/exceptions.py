@@ -24,10 +24,13 @@ HaloError
 │   ├── SystemicRefusal       many single records refused, all for one cause
 │   ├── ContextRefused        Halo takes no `context` in users/update
 │   └── UnlikelyChange        a run would change more than a run should; nothing was sent
-└── RecordsNotStored          a call of the hook went to its end, and not every record is stored
+└── RecordsNotStored          a call of the hook, or a task, went to its end, and not what it should is stored
 
 A sync that had begun raises one of them inside of a `SyncStopped` (in ``sync.stopped``), which brings the report along.
 Operators and commands take it out, so whoever calls them never meets it.
+
+What an operator raises is of two types: its own from this tree, and Airflow's ``AirflowFailException``, which isn't tried
+again, or ``AirflowException``, which is.
 """
 
 from __future__ import annotations
@@ -213,7 +216,9 @@ class UnlikelyChange(DeliveryStopped):
 
 
 class RecordsNotStored(HaloError):
-    """A call of `HaloHook` went to its end, and more records were rejected than allowed, or some couldn't be delivered.
+    """A call of `HaloHook` or a task went to its end, and more records were rejected than allowed, or some not delivered.
+
+    Of a task also: there was nothing to send, or a batch gave no report.
 
     :param message: how many, and why.
     :param report: what became of all records, as `ReportDict`: counts and keys, never traits.

@@ -129,6 +129,12 @@ _CONFIG: dict[str, Any] = {
             "batch_size": _option(
                 "Users in one batch, about: one mapped task each.", DEFAULTS.batch_size, kind="integer"
             ),
+            "defer_after": _option(
+                "A pause of Halo of more seconds than that defers a deferrable SyncOperator with a ledger, so that it frees its "
+                "worker and its slot of the pool. 0: never.",
+                DEFAULTS.defer_after,
+                kind="integer",
+            ),
             "max_rejected": _option(
                 "A run fails when more records are rejected: a count (20) or a share of the run (1%). In airflow.cfg a "
                 "percent sign is written twice: 1%%.",

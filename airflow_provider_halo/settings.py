@@ -40,6 +40,7 @@ class Defaults:
     :param pool_slots: its slots.
     :param create_pool: whether the scheduler makes the pool when it starts.
     :param batch_size: users in one batch, about.
+    :param defer_after: seconds of a pause of Halo that a task sits out; a longer one defers it. 0 never does.
     :param jobs: batches at once in `halo sync`.
     """
 
@@ -54,6 +55,7 @@ class Defaults:
     pool_slots: int = 4
     create_pool: bool = True
     batch_size: int = 5_000
+    defer_after: int = 60
     jobs: int = 1
 
 

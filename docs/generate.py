@@ -129,7 +129,7 @@ def _tree(kind: type[HaloError], indent: str = "") -> Iterator[str]:
     name = f"{indent}{kind.__name__}"
     yield f"{name:<26} {sentence.partition('. ')[0].removesuffix('.')}".rstrip()
     for below in kind.__subclasses__():
-        if below.__module__ == exceptions.__name__:
+        if below is getattr(exceptions, below.__name__, None):  # and no other of that name, as operators raise
             yield from _tree(below, indent + "  ")
 
 

@@ -15,7 +15,7 @@ import httpx
 
 from airflow_provider_halo.api.adaptive import account_rate
 from airflow_provider_halo.api.limiting import Limiter, process_limiter
-from airflow_provider_halo.api.pacing import Pacer, RetryBudget
+from airflow_provider_halo.api.pacing import LongPause, Pacer, Patience, RetryBudget
 from airflow_provider_halo.api.responses import Answer, read_response
 from airflow_provider_halo.api.tokens import IdentityTokens
 from airflow_provider_halo.api.transport import HaloTransport
@@ -78,11 +78,14 @@ class HaloClient:
     - `AuthError`: a credential is wrong; `UnexpectedAnswer`: the base URL is. Neither is repeated;
     - `TransientError`: this request found no success within `settings.max_retry_seconds`, while others did;
     - `HaloUnavailable`: no request of this client did, for all that time;
-    - `LedgerError`: the limiter's bucket is in a ledger, whose database can't be used.
+    - `LedgerError`: the limiter's bucket is in a ledger, whose database can't be used;
+    - `LongPause`: Halo asked for a pause that ``patience`` doesn't sit out.
 
     :param settings: how to reach Halo.
     :param limiter: holds `settings.requests_per_second`, which is several clients' together; None holds it within this
         process.
+    :param patience: which pauses are sat out.
+    :param stats: counts what is sent; None begins anew.
     :param transport: another httpx transport; closed with the client. None opens connections of its own.
     :param clock: seconds since 1970, for tokens and dates.
     :param timer: seconds of a clock that never jumps, for waits and budgets.
@@ -94,18 +97,21 @@ class HaloClient:
         settings: HaloSettings,
         *,
         limiter: Limiter | None = None,
+        patience: Patience | None = None,
+        stats: Stats | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.settings = settings
-        self.stats = Stats()
+        self.stats = stats or Stats()
         self._transport = HaloTransport(settings, transport)
         self._clock = clock
         self._timer = timer
         self._sleep = sleep
         self._tokens = IdentityTokens(settings.identity_secret) if settings.identity_secret else None
+        self._patience = patience or Patience()
         self._pacer = Pacer(
             max_in_flight=settings.max_in_flight,
             limiter=limiter or process_limiter(settings),
@@ -113,8 +119,11 @@ class HaloClient:
             rate=account_rate(settings) if timer is time.monotonic else None,
             timer=timer,
             sleep=sleep,
+            longest_pause=self._patience.longest_pause,
         )
         self._witnesses = Witnesses(self._passes, settings.base_url)
+        self._unanswered = self._patience.unanswered  # before this client began; 0 from its first answer on
+        self._began = timer()
         self._paths_with_content: set[str] = set()  # that were answered with content at least once
         self._empty_answers: Counter[str] = Counter()  # by path
         self._last_answered = float("-inf")  # when Halo last accepted a request, or refused it for what it says
@@ -219,7 +228,7 @@ class HaloClient:
 
     async def _send(self, call: Call) -> Answer:
         """Send one request until it is answered for good. The body is joined anew for each try, with its token."""
-        budget = RetryBudget(self.settings.max_retry_seconds, self._timer)
+        budget = RetryBudget(self.settings.max_retry_seconds - self._unanswered, self._timer)
         unreadable = 0
         while True:
             try:
@@ -236,13 +245,17 @@ class HaloClient:
                 if wait is None:
                     if self._last_answered >= budget.began:
                         raise  # Halo answers other requests: it is this one that fails
-                    raise self._unavailable(error, self._timer() - budget.began) from error
+                    raise self._unavailable(error, self._timer() - budget.began + self._unanswered) from error
+                if wait > self._patience.longest_pause:
+                    raise self._long_pause(wait) from None
+            except LongPause as pause:
+                raise self._long_pause(pause.seconds) from None
             await self._sleep(wait)
             self._count_retry()
 
     async def _try_once(self, call: Call, budget: RetryBudget) -> Answer:
         """Send one request when the pacer allows it, and tell the pacer how it went."""
-        permit = await self._pacer.acquire(longest_pause=budget.remaining())
+        permit = await self._pacer.acquire(budget.remaining())
         budget.start_try(permit)
         try:
             answer = await self._authorised(call)
@@ -259,6 +272,13 @@ class HaloClient:
             self._pacer.release()
         self._note_answer()
         return answer
+
+    def _long_pause(self, seconds: float) -> LongPause:
+        now = self._timer()
+        silent = (
+            now - self._began + self._unanswered if self._last_answered < self._began else now - self._last_answered
+        )
+        return LongPause(seconds, unanswered=silent + seconds)
 
     def _unavailable(self, error: TransientError, seconds: float) -> HaloUnavailable:
         return HaloUnavailable(
@@ -340,6 +360,7 @@ class HaloClient:
 
     def _note_answer(self) -> None:
         self._last_answered = self._timer()
+        self._unanswered = 0.0
         self._pacer.succeeded()
 
     def _count_retry(self) -> None:

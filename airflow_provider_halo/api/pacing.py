@@ -8,13 +8,14 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Final, final
 
 from airflow_provider_halo.api.adaptive import AdaptiveRate, Wait
 from airflow_provider_halo.api.limiting import Limiter
-from airflow_provider_halo.exceptions import TransientError
+from airflow_provider_halo.exceptions import HaloError, TransientError
 
-__all__ = ["Pacer", "Permit", "RetryBudget"]
+__all__ = ["LongPause", "Pacer", "Patience", "Permit", "RetryBudget"]
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,34 @@ _TURNS_AT_ONCE: Final = (
     3  # times that a request refused by 429 is sent at its next turn; more, and it is this one's fault
 )
 _PAUSE_WORTH_A_LINE: Final = 10.0  # seconds; nobody who reads the log notices a shorter pause
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How a client waits for Halo.
+
+    :param longest_pause: seconds of a pause that it sits out; a longer one is a `LongPause`.
+    :param unanswered: seconds for which Halo had taken no request before the client began. They count towards
+        `max_retry_seconds` until it takes one.
+    """
+
+    longest_pause: float = inf
+    unanswered: float = 0.0
+
+
+class LongPause(HaloError):
+    """Halo asked for a pause that is longer than the client is to sit out (`Patience`); nothing is wrong.
+
+    It isn't for users to catch: whoever set the limit goes on when the pause is over.
+
+    :param seconds: how long it is.
+    :param unanswered: at its end, the seconds for which Halo will have taken no request.
+    """
+
+    def __init__(self, seconds: float, unanswered: float = 0.0) -> None:
+        super().__init__(f"Halo asked to wait for {seconds:.0f} s")
+        self.seconds = seconds
+        self.unanswered = unanswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +137,7 @@ class Pacer:
     :param rate: finds what Halo takes; of all clients of the account in this process.
     :param timer: seconds of a clock that never jumps, the rate's.
     :param sleep: waits for so many seconds of that clock.
+    :param longest_pause: seconds of a pause that is sat out.
     """
 
     def __init__(
@@ -118,7 +148,9 @@ class Pacer:
         timer: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         rate: AdaptiveRate | None = None,
+        longest_pause: float = inf,
     ) -> None:
+        self._longest_pause = longest_pause
         self._max = float(max_in_flight)
         self._window = self._max
         self._limiter = limiter
@@ -148,23 +180,24 @@ class Pacer:
         """Requests per second that Halo was found to take; None where it has refused none for their rate."""
         return self._rate.limit(self._timer())
 
-    async def acquire(self, longest_pause: float) -> Permit:
+    async def acquire(self, budget: float) -> Permit:
         """Wait for permission to start a request; give it back with `release`.
 
-        :param longest_pause: seconds; a pause longer than that is not sat out.
+        :param budget: seconds that the request has left.
         :raises TransientError: when Halo asked for a longer pause than that; ``retry_after`` says how long.
+        :raises LongPause: when it asked for one that isn't to be sat out.
         :raises LedgerError: when the limiter's bucket is in a ledger, whose database can't be used.
         """
         await self._take_place()
         try:
-            start, waited = await self.turn(longest_pause)
+            start, waited = await self.turn(budget)
         except BaseException:  # whatever ends the wait, cancellation included, the place is free again
             self._free_place()
             raise
         self._started += 1
         return Permit(self._started, waited, start)
 
-    async def turn(self, longest_pause: float) -> tuple[int, float]:
+    async def turn(self, budget: float) -> tuple[int, float]:
         """Wait for the rate alone, first the configured one, then the one that was found.
 
         For a request that is repeated in the place of the one before, too. This has to be the last wait: whatever is
@@ -176,16 +209,16 @@ class Pacer:
         while True:
             if self._limiter is not None:
                 await self._limiter.acquire()
-            start = await self._pass_gate(longest_pause)
+            start = await self._pass_gate(budget)
             if start is not None:
                 return start, self._timer() - began - (self._waited_for_halo - before)
 
-    async def _pass_gate(self, longest_pause: float) -> int | None:
+    async def _pass_gate(self, budget: float) -> int | None:
         """Wait for the rate that was found. None after a pause with a limiter, whose turn is lost by then."""
-        self._refuse_long_pause(longest_pause)
+        self._refuse_long_pause(budget)
         async with self._gate:
             while isinstance(start := self._rate.start(self._timer()), Wait):
-                paused = self._refuse_long_pause(longest_pause)
+                paused = self._refuse_long_pause(budget)
                 await self._sleep(start.seconds)
                 if start.for_halo:
                     self._waited_for_halo += start.seconds
@@ -193,14 +226,17 @@ class Pacer:
                     return None
             return start
 
-    def _refuse_long_pause(self, longest_pause: float) -> bool:
+    def _refuse_long_pause(self, budget: float) -> bool:
         """Whether there is a pause.
 
-        :raises TransientError: when it is longer than that.
+        :raises TransientError: when it is longer than the time that the request has left.
+        :raises LongPause: when it isn't to be sat out.
         """
         pause = self.held_for
-        if pause and pause > longest_pause:
+        if pause and pause > budget:
             raise TransientError(f"Halo asked to wait for another {pause:.0f} s", retry_after=pause)
+        if pause > self._longest_pause:
+            raise LongPause(pause)
         return pause > 0
 
     def release(self) -> None:

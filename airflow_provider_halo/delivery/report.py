@@ -15,7 +15,7 @@ from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.records.problem import SCOPES, STATUSES, Problem, Scope, Status
 from airflow_provider_halo.settings import DEFAULTS
 
-__all__ = ["REJECTS_SHOWN", "Counts", "Report", "Tally", "failure_of", "merge"]
+__all__ = ["REJECTS_SHOWN", "Counts", "Report", "Tally", "continued", "failure_of", "merge"]
 
 _IN_HALO: Final = frozenset({"stored", "unchanged"})
 _MAX_LEFT_OUT: Final = Limit.parse(DEFAULTS.max_left_out)
@@ -234,6 +234,24 @@ def merge(reports: Iterable[Report]) -> Report:
             stopped.append(report.stopped)
     total.warnings = dict(warnings)
     total.stopped = "; ".join(stopped)
+    return total
+
+
+def continued(earlier: Report, later: Report) -> Report:
+    """The report of one batch that was interrupted and begun anew: each record counts once.
+
+    What the first part stored, the second one finds unchanged; what it left behind, the second one has brought.
+    """
+    total = msgspec.convert(msgspec.to_builtins(later), Report)
+    for scope in SCOPES:
+        counts = total.counts(scope)
+        again = min(earlier.counts(scope).stored, counts.unchanged)
+        counts.stored += again
+        counts.unchanged -= again
+    total.requests += earlier.requests
+    total.retries += earlier.retries
+    total.bytes += earlier.bytes
+    total.seconds = round(total.seconds + earlier.seconds, 3)
     return total
 
 

@@ -13,22 +13,11 @@ from airflow_provider_halo.settings import DEFAULTS
 __all__ = [
     "batch_size",
     "conn_id",
+    "defer_after",
     "ledger_conn_id",
     "ledger_keep_days",
     "max_changed",
     "max_gone",
-    "max_left_out",
-    "max_rejected",
-    "plan_path",
-    "pool",
-    "pool_slots",
-]
-
-__all__ = [
-    "batch_size",
-    "conn_id",
-    "ledger_conn_id",
-    "ledger_keep_days",
     "max_left_out",
     "max_rejected",
     "plan_path",
@@ -88,6 +77,14 @@ def batch_size() -> int:
     :raises SetupError: when it is no whole number from 1.
     """
     return _whole_number("batch_size", minimum=1)
+
+
+def defer_after() -> int:
+    """Seconds of a pause of Halo that a task sits out, where it can be deferred; 0 for any.
+
+    :raises SetupError: when it is no whole number from 0.
+    """
+    return _whole_number("defer_after", minimum=0)
 
 
 def max_rejected() -> Limit:

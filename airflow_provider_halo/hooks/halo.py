@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from airflow_provider_halo.api.client import HaloClient, Stats
     from airflow_provider_halo.api.limiting import Limiter
     from airflow_provider_halo.api.responses import Answer
-    from airflow_provider_halo.delivery.report import Report, Tally
+    from airflow_provider_halo.delivery.report import Report
+    from airflow_provider_halo.hooks.sending import Sending
     from airflow_provider_halo.ledger.ledger import Ledger
     from airflow_provider_halo.records.payload import Payload
 
@@ -158,11 +159,11 @@ class HaloHook(BaseHook):
         _check_iterable(users)
         limit = Limit.parse(max_rejected, "max_rejected")
 
-        def deliver(tally: Tally, warnings: Counter[str]) -> Stats:
-            return send(
+        def deliver(sending: Sending) -> None:
+            send(
                 self.settings,
-                tally.emit,
-                users=_user_payloads(users, warnings),
+                sending,
+                users=_user_payloads(users, sending.warnings),
                 update_only=update_only,
                 link_users=False,
                 limiter=self._limiter(),
@@ -212,49 +213,45 @@ class HaloHook(BaseHook):
     ) -> ReportDict:
         """Send one record by one call."""
         from airflow_provider_halo.api.blocking import run_blocking
-        from airflow_provider_halo.api.client import Stats
+        from airflow_provider_halo.api.client import HaloClient
         from airflow_provider_halo.delivery.outcome import Outcome
         from airflow_provider_halo.hooks.records import payload_from
 
-        async def send(payload: Payload) -> tuple[Stats, Problem | None]:
-            async with self.get_conn() as client:
+        async def send(payload: Payload, stats: Stats) -> Problem | None:
+            async with HaloClient(self.settings, limiter=self._limiter(), stats=stats) as client:
                 try:
                     await call(client, payload)
                 except (RequestRefused, PayloadTooLarge) as error:
-                    return client.stats, Problem(scope, payload.key, "", error.message)
-                return client.stats, None
+                    return Problem(scope, payload.key, "", error.message)
+                return None
 
-        def deliver(tally: Tally, warnings: Counter[str]) -> Stats:
-            payload = payload_from(record, warnings)
-            stats = Stats()
+        def deliver(sending: Sending) -> None:
+            payload = payload_from(record, sending.warnings)
             if isinstance(payload, Problem):
                 problem: Problem | None = Problem(scope, payload.key, payload.field, payload.reason)
             elif scope == "links" and payload.company_id is None:
                 problem = Problem(scope, payload.key, "company_id", "is missing")
             else:
-                stats, problem = run_blocking(send(payload))
-            tally.emit(Outcome(scope=scope, status="rejected" if problem else "stored", problem=problem))
-            return stats
+                problem = run_blocking(send(payload, sending.stats))
+            sending.emit(Outcome(scope=scope, status="rejected" if problem else "stored", problem=problem))
 
         return self._deliver(deliver, lambda report: str(report.rejects[0]) if report.rejects else None)
 
-    def _deliver(
-        self, deliver: Callable[[Tally, Counter[str]], Stats], failure_of: Callable[[Report], str | None]
-    ) -> ReportDict:
+    def _deliver(self, deliver: Callable[[Sending], None], failure_of: Callable[[Report], str | None]) -> ReportDict:
         """Run a delivery; its report, in which nothing but counts and keys is left of the records."""
-        from airflow_provider_halo.delivery.report import Tally
-        from airflow_provider_halo.hooks.sending import sum_up
+        from airflow_provider_halo.hooks.sending import Sending
 
-        tally, warnings = Tally(), Counter[str]()
+        sending = Sending()
         try:
-            stats = deliver(tally, warnings)
-        except HaloError:
-            if tally.so_far.records:
-                self.log.error("Stopped early; until then\n%s", tally.so_far.to_text())  # noqa: TRY400 (it goes on up)
+            deliver(sending)
+        except HaloError as error:
+            report = sending.report(stopped=str(error))
+            if report.records or report.requests:
+                self.log.error("Stopped early; until then\n%s", report.to_text())  # noqa: TRY400 (it goes on up)
             raise
-        for kind, count in sorted(warnings.items()):
+        for kind, count in sorted(sending.warnings.items()):
             self.log.warning("%s: %d", kind, count)
-        report = sum_up(tally, warnings, stats)
+        report = sending.report()
         failure = failure_of(report)
         if failure is not None:
             raise RecordsNotStored(failure, report.to_dict())
@@ -279,4 +276,11 @@ def _user_payloads(users: Iterable[Mapping[str, Any]], warnings: Counter[str]) -
 
     for user in users:
         payload = payload_from(user, warnings)
-        yield payload if payload.scope == "users" else Problem("users", "", "user_id", "is missing")
+        if payload.scope == "users":
+            yield payload
+        elif isinstance(user, Mapping):
+            yield Problem("users", "", "user_id", "is missing")
+        else:
+            yield Problem(
+                "users", "", "", f"is a {type(user).__name__}, and no object with user_id, traits and context"
+            )

@@ -24,6 +24,7 @@ from airflow_provider_halo.records.values import Json, Warnings, to_boolean, to_
 from airflow_provider_halo.source.cells import Row, RowReader
 from airflow_provider_halo.source.database import Sources, engine_of, read_only
 from airflow_provider_halo.source.errors import source_error
+from airflow_provider_halo.source.parameters import parameters_of
 from airflow_provider_halo.source.sql import unnarrowed, without_rows
 from airflow_provider_halo.source.streams import Stream, Streams
 
@@ -37,7 +38,7 @@ def payload_from(data: Any, warnings: Warnings) -> Payload | Problem:
     """Make one record ready to be sent.
 
     :param data: ``{"user_id": …, "company_id": …, "traits": {…}, "context": {key: {"label", "type", "value"}}}``. With a
-        ``user_id`` it is a user, and ``company_id`` the company it is linked to; else it is a company.
+        ``user_id``, whatever its value, it is a user, and ``company_id`` the company it is linked to; else it is a company.
     :param warnings: counts what was mended in values, by kind.
     :return: the payload, or why the record can't be sent; the reason never holds a value.
     """
@@ -46,7 +47,8 @@ def payload_from(data: Any, warnings: Warnings) -> Payload | Problem:
     try:
         fields = _object(data, "", "is no object with user_id or company_id, traits and context")
         user_id, company_id = fields.get("user_id"), fields.get("company_id")
-        scope = "users" if user_id is not None else "companies"
+        # Whoever names a user means one, also where its key came out empty: its traits aren't the company's.
+        scope = "users" if "user_id" in fields else "companies"
         key = _key(user_id if scope == "users" else company_id, "user_id" if scope == "users" else "company_id")
         _known(fields, _RECORD, "", "give traits under `traits`, context entries under `context`")
         traits = _traits(fields.get("traits"), warnings, scope)
@@ -144,7 +146,7 @@ class Records:
 
 @contextmanager
 def records_of(
-    sql: str, source: str, sources: Sources, *, where: str, warnings: Counter[str]
+    sql: str, source: str, sources: Sources, *, where: str, warnings: Counter[str], parameters: Any = None
 ) -> Generator[Records, None, None]:
     """Run a query whose columns are ``user_id`` (and perhaps ``company_id``), or ``company_id``, and traits.
 
@@ -153,6 +155,7 @@ def records_of(
     :param source: connection id of the database.
     :param where: names the query in errors.
     :param warnings: counts what was mended in values, by kind.
+    :param parameters: values for what stands in the SQL as ``:name``, by name; a list is for ``IN :names``.
     :raises PlanError: for SQL that is no single SELECT, and for columns that can't be sent.
     :raises SetupError: when the database can't be reached or refuses the query.
     """
@@ -161,6 +164,8 @@ def records_of(
         raise PlanError([PlanProblem(where, flaw.line + 1, "sql", flaw.message) for flaw in statement])
     if statement.placements:
         raise PlanError([PlanProblem(where, 0, "sql", "batch() is for plans; this query is read as a whole")])
+    if parameters is not None:
+        statement = replace(statement, parameters=parameters_of(statement, parameters, where))
     query = _query("users", statement, source, where)
     names = _names(query, sources)
     query = _fitting(query, names)

@@ -8,14 +8,35 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import Any, TypeAlias, TypeVar
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+import jinja2
 from airflow.sdk import XComArg
 from airflow.sdk.definitions.param import DagParam
 
 from airflow_provider_halo.exceptions import SetupError
 
-__all__ = ["Resolvable", "as_boolean", "as_count", "as_key", "as_keys", "as_names", "is_empty"]
+__all__ = [
+    "NOT_GIVEN",
+    "NotGiven",
+    "Resolvable",
+    "as_boolean",
+    "as_count",
+    "as_key",
+    "as_keys",
+    "as_names",
+    "is_empty",
+]
+
+
+class _Sentinel(Enum):
+    NOT_GIVEN = "not given"
+
+
+# In place of an argument that was left out, where None is something that it may come out as.
+NOT_GIVEN: Final = _Sentinel.NOT_GIVEN
+NotGiven: TypeAlias = Literal[_Sentinel.NOT_GIVEN]
 
 T = TypeVar("T")
 # A value, or what gives it when the task runs: another task's output (`task.output`), or `dag.param(…)`.
@@ -26,7 +47,12 @@ _FALSE = frozenset({"false", "0", "no", "off"})
 
 
 def is_empty(value: Any) -> bool:
-    """Whether an argument counts as not given: None, an empty text or list, or the text ``None`` of a plain template."""
+    """Whether an argument counts as empty: None, an empty text or list, or what a template makes of a name that isn't there.
+
+    That is the text ``None`` of a plain template, and jinja2's ``Undefined`` of a native one.
+    """
+    if isinstance(value, jinja2.Undefined):
+        return True
     if isinstance(value, str):
         return value.strip() in {"", "None"}
     return value is None or (isinstance(value, (list, tuple, set, dict)) and not value)
@@ -69,14 +95,14 @@ def as_boolean(value: Any, name: str) -> bool | None:
     raise SetupError(f"{name} must be true or false.")
 
 
-def as_count(value: Any, name: str) -> int:
-    """A whole number from 1."""
+def as_count(value: Any, name: str, *, minimum: int = 1) -> int:
+    """A whole number from 1, or another minimum."""
     try:
-        number = 0 if isinstance(value, (bool, float)) else int(value)
+        number = -1 if isinstance(value, (bool, float)) else int(value)
     except (TypeError, ValueError):
-        number = 0
-    if number < 1:
-        raise SetupError(f"{name} must be a whole number from 1.")
+        number = -1
+    if number < minimum:
+        raise SetupError(f"{name} must be a whole number from {minimum}.")
     return number
 
 

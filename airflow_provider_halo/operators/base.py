@@ -1,40 +1,21 @@
-"""What the operators share: stopping, data that Airflow never stores, and failures as Airflow understands them."""
+"""What the operators share: stopping, and data that Airflow never stores."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, XComArg
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_halo.api.blocking import stop_running
-from airflow_provider_halo.exceptions import (
-    AuthError,
-    ConnectionMissing,
-    ContextRefused,
-    HaloError,
-    LedgerError,
-    PayloadTooLarge,
-    PlanError,
-    QueryRefused,
-    RequestRefused,
-    SetupError,
-    SourceError,
-    SystemicRefusal,
-    UnexpectedAnswer,
-    UnlikelyChange,
-)
-from airflow_provider_halo.sync.stopped import SyncStopped
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-__all__ = ["DataOperator", "StoppableOperator", "airflow_failures", "run_key_of"]
+__all__ = ["DataOperator", "StoppableOperator", "run_key_of"]
 
 
 class StoppableOperator(BaseOperator):
@@ -46,6 +27,12 @@ class StoppableOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Stop what is under way. What Halo has acknowledged until then is still written down in the ledger."""
+        if isinstance(sys.exc_info()[1], AirflowTaskTimeout):
+            # Airflow calls this once more while its time-out is on the way up. Nothing runs any more, and another
+            # exception would take the time-out's place in callbacks.
+            self.log.error("Timed out: not done within its execution_timeout of %s", self.execution_timeout)
+            stop_running()
+            return
         self.log.warning("Told to stop: a task that was cleared or marked, or a worker that shuts down")
         if not stop_running():
             sys.exit(1)  # between a query and the next: raised where the task is now, and tried again by Airflow
@@ -98,40 +85,3 @@ def run_key_of(context: Context) -> str:
     """What all tasks of a DAG run call it: the DAG and the run."""
     ti = context["ti"]
     return f"{ti.dag_id} {ti.run_id}"
-
-
-_INCURABLE = (
-    AuthError,
-    ContextRefused,
-    PayloadTooLarge,
-    PlanError,
-    RequestRefused,
-    SetupError,
-    SystemicRefusal,
-    UnexpectedAnswer,
-    UnlikelyChange,
-)
-
-
-@contextmanager
-def airflow_failures() -> Iterator[None]:
-    """Turn a `HaloError` into the exception that tells Airflow whether to try the task again.
-
-    The causes are cut off: a database driver's error holds the SQL and its values, which don't belong into a task's log.
-    """
-    try:
-        try:
-            yield
-        except SyncStopped as stopped:
-            raise stopped.cause from None
-    except asyncio.CancelledError:
-        raise AirflowException("The task was told to stop, and did, before it was done.") from None
-    except QueryRefused as error:
-        raise AirflowFailException(str(error)) from None
-    except (ConnectionMissing, SourceError, LedgerError) as error:
-        # A database that is down may come back. So may Airflow's API server, without which every connection is missing.
-        raise AirflowException(str(error)) from None
-    except _INCURABLE as error:
-        raise AirflowFailException(str(error)) from None
-    except HaloError as error:
-        raise AirflowException(str(error)) from None

@@ -13,7 +13,8 @@ from airflow_provider_halo.hooks.databases import airflow_sources
 from airflow_provider_halo.hooks.halo import HaloHook
 from airflow_provider_halo.limit import NO_LIMIT, Limit
 from airflow_provider_halo.operators.arguments import Resolvable, as_boolean, as_count, as_keys, as_names, is_empty
-from airflow_provider_halo.operators.base import StoppableOperator, airflow_failures, run_key_of
+from airflow_provider_halo.operators.base import StoppableOperator, run_key_of
+from airflow_provider_halo.operators.failures import airflow_failures
 from airflow_provider_halo.settings import DEFAULTS, POOL_DESCRIPTION
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import Asset
 from airflow.sdk.bases.xcom import BaseXCom
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.limit import Limit
-from airflow_provider_halo.operators.arguments import Resolvable, is_empty
-from airflow_provider_halo.operators.base import DataOperator, airflow_failures, run_key_of
+from airflow_provider_halo.operators.arguments import Resolvable, as_count, is_empty
+from airflow_provider_halo.operators.base import DataOperator, run_key_of
+from airflow_provider_halo.operators.failures import airflow_failures, not_stored
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -90,7 +90,7 @@ class ReportOperator(DataOperator):
             self._announce(context, merged)
             return merged.to_dict()
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=merged.to_dict())
-        raise AirflowFailException(reason)
+        raise not_stored(reason, merged, final=True)
 
     def _close(self, context: Context, report: Report, reason: str | None) -> None:
         """Write down how the run ended. Of a dry run nothing stays, not what `PlanBatchesOperator` has begun either."""
@@ -129,13 +129,20 @@ class ReportOperator(DataOperator):
         """Why reports are missing, of so many that are there; None when they are all there or aren't counted."""
         if not self._counts_batches:
             return None
-        expected = len(self.expected) if isinstance(self.expected, Sized) else self.expected
+        expected = self._expected()
         if expected is None:
             return "the batches were never planned, so nothing was sent: see the task upstream that failed"
-        missing = int(expected) - reports
+        missing = expected - reports
         if missing > 0:
             return f"{missing} of {expected} batches gave no report: see the tasks upstream that failed"
         return None
+
+    def _expected(self) -> int | None:
+        """How many reports there must be; None where nothing says."""
+        expected = self.expected
+        if isinstance(expected, Sized) and not isinstance(expected, (str, Mapping)):
+            return len(expected)
+        return None if is_empty(expected) else as_count(expected, "expected", minimum=0)
 
     @staticmethod
     def _limit(given: Any, name: str, configured: Callable[[], Limit]) -> Limit:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow.sdk import conf
 from airflow.sdk.bases.xcom import BaseXCom
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_halo.exceptions import LedgerError, SetupError
 from airflow_provider_halo.hooks import config
@@ -14,13 +15,15 @@ from airflow_provider_halo.hooks.databases import airflow_sources
 from airflow_provider_halo.hooks.halo import HaloHook
 from airflow_provider_halo.limit import NO_LIMIT, Limit
 from airflow_provider_halo.operators.arguments import Resolvable, as_boolean, as_key, as_names, is_empty
-from airflow_provider_halo.operators.base import StoppableOperator, airflow_failures, run_key_of
+from airflow_provider_halo.operators.base import StoppableOperator, run_key_of
+from airflow_provider_halo.operators.failures import airflow_failures, not_stored
 from airflow_provider_halo.sync.stopped import SyncStopped
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+    from airflow_provider_halo.api.pacing import LongPause, Patience
     from airflow_provider_halo.delivery.report import Report
     from airflow_provider_halo.ledger.ledger import Ledger, Run
     from airflow_provider_halo.plan.model import LoadedPlan
@@ -44,8 +47,8 @@ class SyncOperator(StoppableOperator):
 
     :param plan: path of the plan file; None takes ``[halo] plan``. Templated.
     :param batch: a batch. Templated.
-    :param company_id: a company's key. Templated.
-    :param user_id: a user's key. Templated.
+    :param company_id: a company's key. Templated. None or an empty text counts as not given, as a form's blank field does.
+    :param user_id: a user's key, likewise. Templated.
     :param only: names of the plan's parts to send, as a list or with commas; empty for all. Templated.
     :param full: send everything again, whatever the ledger says. Templated.
     :param dry_run: read, check and count, but send nothing. Templated.
@@ -62,6 +65,9 @@ class SyncOperator(StoppableOperator):
     :param halo_conn_id: connection of type ``halo``; None takes ``[halo] conn_id``. Templated.
     :param ledger_conn_id: connection of the ledger's database, so that only what changed is sent; None takes ``[halo]
         ledger_conn_id``, ``none`` no ledger. Templated.
+    :param deferrable: with a ledger, wait in the triggerer when Halo asks for a pause longer than ``[halo] defer_after``: the
+        task frees its worker and its slot, and goes on behind what the ledger knows. Needs a triggerer that runs. None takes
+        ``[operators] default_deferrable``.
     """
 
     template_fields: Sequence[str] = (
@@ -99,6 +105,7 @@ class SyncOperator(StoppableOperator):
         max_left_out: Resolvable[int | str | None] = None,
         halo_conn_id: Resolvable[str | None] = None,
         ledger_conn_id: Resolvable[str | None] = None,
+        deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -116,6 +123,7 @@ class SyncOperator(StoppableOperator):
         self.max_left_out: Any = max_left_out
         self.halo_conn_id: Any = halo_conn_id
         self.ledger_conn_id: Any = ledger_conn_id
+        self.deferrable = deferrable
 
     @property
     def batch_label(self) -> str:
@@ -137,20 +145,68 @@ class SyncOperator(StoppableOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Sync the batch; the report is the task's XCom."""
+        return self.resume(context)
+
+    def resume(
+        self,
+        context: Context,
+        event: Any = None,  # noqa: ARG002 (the trigger's: that the time has come)
+        *,
+        unanswered: float = 0.0,
+        earlier: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Sync the batch, or what is left of it after a pause: Airflow calls this when the task was deferred.
+
+        :param unanswered: seconds for which Halo has taken no request.
+        :param earlier: the report until then.
+        """
+        from airflow_provider_halo.api.pacing import LongPause
+        from airflow_provider_halo.delivery.report import Report, continued
+
+        before = Report.from_dict(earlier or {})
         with airflow_failures():
             try:
-                report, reason = self._sync(context)
+                report, reason = self._sync(context, unanswered)
             except SyncStopped as stopped:
-                self._push(context, stopped.report.to_dict())
+                report = continued(before, stopped.report)
+                if isinstance(stopped.cause, LongPause):
+                    self._wait_for(stopped.cause, report)
+                self._push(context, report.to_dict())
                 raise
+        report = continued(before, report)
         if reason is None:
             return report.to_dict()
         self._push(context, report.to_dict())
-        # Records that could not be delivered are worth another try; rejected ones would be rejected again.
-        raise (AirflowException if report.total("failed") else AirflowFailException)(reason)
+        raise not_stored(reason, report)
 
-    def _sync(self, context: Context) -> tuple[Report, str | None]:
-        """The batch's report, and why the task counts as failed."""
+    def _wait_for(self, pause: LongPause, report: Report) -> NoReturn:
+        """Give the worker and the slot back until a pause of Halo is over."""
+        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+
+        self.log.warning("%s: deferred until then; what is stored stays stored", pause)
+        self.defer(
+            trigger=DateTimeTrigger(datetime.now(tz=timezone.utc) + timedelta(seconds=pause.seconds)),
+            method_name="resume",
+            kwargs={"unanswered": pause.unanswered, "earlier": report.to_dict()},
+        )
+
+    def _patience(self, ledger: Ledger | None, unanswered: float) -> Patience:
+        from airflow_provider_halo.api.pacing import Patience
+
+        defer_after = config.defer_after()
+        may_defer = self.deferrable
+        if may_defer is None:
+            may_defer = conf.getboolean("operators", "default_deferrable", fallback=False)
+        if ledger is None or not defer_after or not may_defer:
+            return Patience(unanswered=unanswered)
+        return Patience(longest_pause=float(defer_after), unanswered=unanswered)
+
+    def _sync(self, context: Context, unanswered: float) -> tuple[Report, str | None]:
+        """The batch's report, and why the task counts as failed.
+
+        :param unanswered: as of `resume`.
+        """
+        from airflow_provider_halo.api.pacing import LongPause
         from airflow_provider_halo.delivery.report import failure_of
         from airflow_provider_halo.hooks.ledger import airflow_ledger, limiter_of
         from airflow_provider_halo.plan.loader import load_plan
@@ -192,9 +248,11 @@ class SyncOperator(StoppableOperator):
                     options=options,
                     run=run,
                     limiter=limiter_of(settings, ledger, self),
+                    # A full sync would begin anew each time, whatever the ledger knows.
+                    patience=self._patience(None if options.full else ledger, unanswered),
                 )
             except SyncStopped as stopped:
-                if not isinstance(stopped.cause, LedgerError):
+                if not isinstance(stopped.cause, (LedgerError, LongPause)):
                     end(stopped.report)
                 raise
             return report, end(report)

@@ -43,6 +43,7 @@ def halo_sync(
     allow_empty: bool = False,
     halo_conn_id: Resolvable[str | None] = None,
     ledger_conn_id: Resolvable[str | None] = None,
+    deferrable: bool | None = None,
     pool: str | None = None,
     prefix_group_id: bool = False,
     default_args: dict[str, Any] | None = None,
@@ -56,8 +57,8 @@ def halo_sync(
 
     Tasks are retried for over half an hour, as long as a database may be away, where neither the DAG's ``default_args`` nor
     these say otherwise. Every argument below goes to the operators that know it; see `PlanBatchesOperator`, `SyncOperator`
-    and `ReportOperator`. All of them take Jinja, XComs and ``dag.param(…)``, up to ``allow_empty``, ``pool`` and what
-    follows it.
+    and `ReportOperator`. All of them take Jinja, XComs and ``dag.param(…)``, up to ``allow_empty``, ``deferrable`` and
+    what follows it.
 
     :param group_id: name of the group in Airflow's graph.
     :param plan: path of the plan file; None takes ``[halo] plan``.
@@ -80,6 +81,8 @@ def halo_sync(
     :param allow_empty: a run that read no record at all is fine.
     :param halo_conn_id: connection of type ``halo``; None takes ``[halo] conn_id``.
     :param ledger_conn_id: connection of the ledger's database; None takes ``[halo] ledger_conn_id``, ``none`` no ledger.
+    :param deferrable: with a ledger, let a batch wait in the triggerer when Halo asks for a long pause; None takes
+        ``[operators] default_deferrable``.
     :param pool: pool of the tasks that talk to Halo; None takes ``[halo] pool``.
     :param prefix_group_id: put the group's id before those of its tasks (``halo_sync.report``), for several in one DAG.
     :param default_args: arguments of any operator (``retries``, ``queue`` …) for the tasks of this group.
@@ -112,6 +115,7 @@ def halo_sync(
             retry_rejected=retry_rejected,
             halo_conn_id=halo_conn_id,
             ledger_conn_id=ledger_conn_id,
+            deferrable=deferrable,
             pool=pool or config.pool(),
         ).expand(batch=plan_batches.output)
         ReportOperator(

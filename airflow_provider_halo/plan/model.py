@@ -153,6 +153,7 @@ class Statement:
         for a column that can't (an expression without alias, a ``*``).
     :param literals: ``(column, text)`` of the columns that are text literals, for example ``'annual' AS contract_term``.
     :param lines: of each column the line in the SQL, from 0.
+    :param parameters: values of the names that stand in the SQL as ``:name``; a plan's queries have none.
     """
 
     pieces: tuple[str, ...]
@@ -160,6 +161,7 @@ class Statement:
     columns: tuple[str | None, ...] = ()
     literals: tuple[tuple[str, str], ...] = ()
     lines: tuple[int, ...] = field(default=(), compare=False)
+    parameters: tuple[tuple[str, Any], ...] = field(default=(), compare=False, repr=False)
 
     @property
     def known_columns(self) -> tuple[str, ...] | None:

@@ -14,6 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from airflow_provider_halo.plan.model import Query, ordering
 from airflow_provider_halo.source.batch import Batch, Key
+from airflow_provider_halo.source.parameters import binds_of, verbatim
 
 __all__ = [
     "Companies",
@@ -176,21 +177,21 @@ def repeated(query: Query, dialect: Dialect, *, as_ranked: bool = False) -> sa.T
 
 def keys_in_order(query: Query, dialect: Dialect) -> sa.TextClause:
     """The keys of all of the query's rows, ordered as `narrowed` orders them."""
-    key = f"q.{_quoted(query.key, dialect)}"
-    order = _TEXT_ORDER.get(dialect.name, "{0}").format(key)
-    inner = _inner(query, ["(1 = 1)"] * len(query.statement.placements))
-    return sa.text(f"SELECT {key} FROM ({inner}\n) q ORDER BY {order}")  # noqa: S608 (the plan's own SQL; no value is pasted)
+    key = f"q.{quoted(query.key, dialect)}"
+    return sa.text(f"SELECT {key} FROM ({_open_to_all(query)}\n) q ORDER BY {text_order(key, dialect)}")  # noqa: S608 (the plan's own SQL; no value is pasted)
 
 
 def unnarrowed(query: Query, *columns: str) -> sa.Subquery:
     """The query as it stands, open to every company and to rows of none, as a table with these columns."""
-    return sa.text(f"{_open_to_all(query)}\n").columns(*(sa.column(name) for name in columns)).subquery("q")
+    statement = sa.text(f"{_open_to_all(query)}\n").bindparams(*binds_of(query.statement.parameters))
+    return statement.columns(*(sa.column(name) for name in columns)).subquery("q")
 
 
 def without_rows(query: Query) -> sa.TextClause:
     """The query without any row: for its columns."""
     sql = _inner(query, ["(1 = 0)"] * len(query.statement.placements))
-    return sa.text(f"SELECT q.* FROM ({sql}\n) q WHERE 1 = 0")  # noqa: S608 (the plan's own SQL; no value is pasted)
+    statement = sa.text(f"SELECT q.* FROM ({sql}\n) q WHERE 1 = 0")  # noqa: S608 (the plan's own SQL; no value is pasted)
+    return statement.bindparams(*binds_of(query.statement.parameters))
 
 
 def _all_rows(query: Query, part: Part, binds: _Binds, dialect: Dialect) -> tuple[str, str]:
@@ -268,16 +269,11 @@ def _open_to_all(query: Query) -> str:
 
 
 def _inner(query: Query, conditions: Sequence[str]) -> str:
-    pieces = [verbatim(piece) for piece in query.statement.pieces]
+    pieces = [verbatim(piece, query.statement.parameters) for piece in query.statement.pieces]
     parts = [pieces[0]]
     for condition, piece in zip(conditions, pieces[1:], strict=True):
         parts += [condition, piece]
     return "".join(parts)
-
-
-def verbatim(sql: str) -> str:
-    """SQL that `sqlalchemy.text` gives to the database byte for byte: no colon of it starts a parameter."""
-    return sql.replace(":", "\\:")
 
 
 def quoted(name: str, dialect: Dialect) -> str:

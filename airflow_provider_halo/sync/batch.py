@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from airflow_provider_halo.api.blocking import run_blocking
 from airflow_provider_halo.api.client import HaloClient, Stats
 from airflow_provider_halo.api.limiting import Limiter
+from airflow_provider_halo.api.pacing import LongPause, Patience
 from airflow_provider_halo.contract import USERS_PER_UPDATE
 from airflow_provider_halo.delivery.change import Change
 from airflow_provider_halo.delivery.chunks import Chunks
@@ -51,6 +52,7 @@ def sync_batch(
     options: SyncOptions | None = None,
     run: Run | None = None,
     limiter: Limiter | None = None,
+    patience: Patience | None = None,
 ) -> Report:
     """Bring one batch to Halo.
 
@@ -58,11 +60,12 @@ def sync_batch(
     :param run: the ledger's run that the batch belongs to; None without a ledger, and everything is sent.
     :param limiter: holds the requests per second. None: the ledger does among all that share it, or without one this
         process.
+    :param patience: which pauses of Halo are sat out; None all of them.
     :return: what was stored, skipped, rejected or failed.
     :raises SyncStopped: when the batch had begun and can't go on, with what was delivered until then. Its cause is a
         `PlanError` when a query's columns don't fit the plan, a `SourceError` for a database that refuses a query, a
         `LedgerError` when the ledger's database can't be used, an `ApiError` when Halo refuses a credential, and
-        `DeliveryStopped` when the delivery can't go on.
+        `DeliveryStopped` when the delivery can't go on; or a `LongPause`, after which it can.
     :raises SetupError: before it begins, for a missing secret, options that exclude each other, or a ledger that can't
         be used.
     """
@@ -73,7 +76,7 @@ def sync_batch(
         return empty_gone(
             plan, batch, sources=sources, settings=settings, run=run, limiter=limiter, dry_run=options.dry_run
         )
-    batch_run = _BatchRun(plan, batch, sources, settings, options, run, limiter)
+    batch_run = _BatchRun(plan, batch, sources, settings, options, run, limiter, patience)
     with gc_frozen():
         return run_blocking(batch_run.run())
 
@@ -88,6 +91,7 @@ class _BatchRun:
         options: SyncOptions,
         run: Run | None,
         limiter: Limiter | None,
+        patience: Patience | None,
     ) -> None:
         self._plan = plan
         self._batch = batch
@@ -95,6 +99,7 @@ class _BatchRun:
         self._settings = settings
         self._options = options
         self._limiter = limiter
+        self._patience = patience
         self._selection: Selection = select(plan, options.only)
         _validate_options(options, batch, self._selection, settings)
         self._links = self._selection.links and options.link_users is not False
@@ -117,7 +122,8 @@ class _BatchRun:
         try:
             report = await (self._dry_run() if self._options.dry_run else self._send())
         except SyncStopped as stopped:
-            log.error("%s: stopped\n%s", self._batch.label, stopped.report.to_text())  # noqa: TRY400 (the error goes on up)
+            level = logging.WARNING if isinstance(stopped.cause, LongPause) else logging.ERROR
+            log.log(level, "%s: stopped\n%s", self._batch.label, stopped.report.to_text())
             raise
         finally:
             ticker.cancel()
@@ -125,7 +131,7 @@ class _BatchRun:
         return report
 
     async def _send(self) -> Report:
-        async with HaloClient(self._settings, limiter=self._limiter) as client:
+        async with HaloClient(self._settings, limiter=self._limiter, patience=self._patience) as client:
             delivery = Delivery(client, self._take, update_only=self._options.update_only)
             try:
                 with self._session or contextlib.nullcontext():

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 DISTRIBUTIONS = {
     "airflow": "apache-airflow",
     "airflow.providers.common.sql": "apache-airflow-providers-common-sql",
+    "airflow.providers.standard": "apache-airflow-providers-standard",
     "jwt": "pyjwt",
     "pydantic_core": "pydantic",  # which pins its core to one release
     "yaml": "pyyaml",

@@ -111,7 +111,9 @@ def test_what_was_stored_before_halo_went_away_is_in_the_log(halo, set_halo, cap
     with pytest.raises(HaloUnavailable):
         HaloHook().update_users({"user_id": number} for number in range(3_000))
     assert halo.store.counts()["users"] == 1_000
-    assert "Stopped early; until then" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Stopped early; until then" in said
+    assert " 0 requests" not in said
 
 
 def test_the_first_twenty_rejects_are_kept_and_all_are_counted(halo):
@@ -148,6 +150,13 @@ def test_something_else_than_an_iterable_of_records_is_a_type_error(halo, users)
         "users must be an iterable of records, such as [{'user_id': 'u1', 'traits': {'plan': 'pro'}}], "
         f"not a {type(users).__name__}."
     )
+    assert halo.requests.describe()["by_path"] == {}
+
+
+@pytest.mark.parametrize("user", ["u1", 7, ["u1"], None])
+def test_a_record_that_is_no_object_is_a_reject_that_says_so(halo, user):
+    with pytest.raises(RecordsNotStored, match=f"users : is a {type(user).__name__}, and no object with user_id"):
+        HaloHook().update_users([user])
     assert halo.requests.describe()["by_path"] == {}
 
 

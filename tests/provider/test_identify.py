@@ -59,8 +59,24 @@ def test_activity_counts_the_people_among_the_records(halo, run, capsys):
     assert halo.requests.describe()["by_path"] == {"companies/identify": {"200": 1}, "users/identify": {"200": 2}}
 
 
-def test_no_records_are_no_failure(halo, run, counts):
-    assert counts(run(identify(records=[]))) == {}
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"records": []}, "records is empty, so nothing was sent; allow_empty=True makes that fine"),
+        (
+            {"sql": "SELECT id AS user_id FROM users WHERE id < 0", "source_conn_id": "shop"},
+            "the query returned no row, so nothing was sent; allow_empty=True makes that fine",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("halo", "shop")
+def test_no_records_fail_the_task_for_good_unless_they_are_allowed(run, counts, arguments, message):
+    for fail_open in (False, True):
+        with pytest.raises(AirflowFailException) as caught:
+            run(identify(fail_open=fail_open, **arguments))
+        assert str(caught.value) == message
+    assert run(identify(fail_open="always", **arguments))["delivered"] is False
+    assert counts(run(identify(allow_empty=True, **arguments))) == {}
 
 
 def test_users_come_straight_from_sql_and_are_linked(halo, run, shop, counts):
@@ -134,7 +150,7 @@ def test_update_only_skips_whom_halo_does_not_know(halo, run, counts):
 def test_sql_that_can_t_be_used_is_told(run, sql, error, message):
     with pytest.raises(AirflowException) as caught:
         run(identify(sql=sql, source_conn_id="shop"))
-    assert type(caught.value) is error
+    assert isinstance(caught.value, AirflowFailException) is (error is AirflowFailException)
     assert str(caught.value).startswith(message)
     assert caught.value.__cause__ is None
 
@@ -159,32 +175,12 @@ def test_a_limit_lets_a_few_be_rejected(halo, run, counts):
     assert counts(run(identify(records=records, max_rejected="50%"))) == {"users": {"stored": 1, "rejected": 1}}
 
 
-def test_fail_open_turns_a_rejection_into_a_warning(halo, run):
-    result = run(identify(user_id="u1", traits={"id": 1}, fail_open=True))
-    assert result == snapshot(
-        {
-            "delivered": False,
-            "reason": "1 of 1 records were rejected, more than max_rejected=0; the first: users u1: traits.id: is a name that "
-            "Halo reserves; give it another name",
-        }
-    )
-
-
-@pytest.mark.parametrize("operator", [identify, context])
-def test_fail_open_turns_a_halo_that_is_down_into_a_warning(halo, run, set_halo, operator):
-    set_halo(host="http://127.0.0.1:9", extra={"identity_secret": "s" * 40, "max_retry_seconds": 0.2})
-    arguments = {"traits": {"name": "Ada"}} if operator is identify else {"key": "k", "label": "L", "value": 1}
-    result = run(operator(user_id="u1", fail_open=True, **arguments))
-    assert result["delivered"] is False
-    assert "took no request" in result["reason"]
-
-
 def test_a_halo_that_is_down_is_worth_a_retry(halo, run, set_halo):
     halo.faults.set([parse_fault("503")])
     set_halo(extra={"identity_secret": "s" * 40, "max_retry_seconds": 0.2})
     with pytest.raises(AirflowException, match="took no request") as caught:
         run(identify(user_id="u1"))
-    assert type(caught.value) is AirflowException
+    assert not isinstance(caught.value, AirflowFailException)
 
 
 def test_a_wrong_key_is_not(halo, run, set_halo):
@@ -222,6 +218,19 @@ def test_an_entry_that_can_t_be_stored_fails_the_task(halo, run):
         run(context(company_id="c1", entries={}))
 
 
+@pytest.mark.parametrize("name", ["key", "label"])
+def test_an_entry_that_a_template_leaves_without_a_name_is_none(halo, run, name):
+    arguments = {"key": "k", "label": "L", name: "{{ none }}"}
+    with pytest.raises(AirflowFailException, match=f"^{name} is empty: it was given, but its template"):
+        run(context(company_id="c1", value=1, **arguments))
+    assert halo.requests.describe()["total"] == 0
+
+
+def test_a_type_that_a_template_leaves_empty_is_left_to_halo(halo, run):
+    run(context(company_id="c1", key="k", label="L", type="{{ none }}", value=1))
+    assert halo.store.company("c1")["context"] == {"k": {"label": "L", "value": 1}}
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -235,6 +244,10 @@ def test_an_entry_that_can_t_be_stored_fails_the_task(halo, run):
             "traits and context belong to user_id or company_id; of many, give them inside records.",
         ),
         (lambda: identify(sql="SELECT 1"), "sql and source_conn_id go together."),
+        (
+            lambda: identify(user_id="u", parameters={"a": 1}),
+            "parameters belong to sql, in which they stand as :name.",
+        ),
         (lambda: identify(user_id="u", source_conn_id="x"), "sql and source_conn_id go together."),
         (
             lambda: identify(sql="SELECT 1", source_conn_id="x", activity=True),

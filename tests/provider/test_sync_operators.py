@@ -85,13 +85,13 @@ def test_the_pool_that_batches_wait_for_is_named_in_the_log(plan, run, capsys):
 )
 def test_words_that_can_t_be_used_fail_the_planning_for_good(plan, fails, arguments, message):
     error, pushed = fails(plan_batches(**arguments))
-    assert (type(error), message in str(error), pushed) == (AirflowFailException, True, None)
+    assert (isinstance(error, AirflowFailException), message in str(error), pushed) == (True, True, None)
 
 
 @pytest.mark.parametrize("operator", [plan_batches, lambda: sync(company_id=1)])
 def test_without_a_plan_the_way_to_name_one_is_told(halo, fails, operator):
     error, _ = fails(operator())
-    assert type(error) is AirflowFailException
+    assert isinstance(error, AirflowFailException)
     assert str(error) == snapshot(
         "No plan file is configured: set AIRFLOW__HALO__PLAN (or `plan` under [halo] in airflow.cfg) to its path as the "
         "workers see it, or name the plan (plan=… of an operator, PLAN of the halo command)."
@@ -122,7 +122,7 @@ def test_a_user_who_is_present_is_marked_as_active_only_when_it_is_said(halo, pl
 def test_activity_is_refused_for_whole_batches(halo, plan, run, fails):
     (batch, *_) = run(plan_batches())
     error, _ = fails(sync(batch=batch, activity="True"))
-    assert type(error) is AirflowFailException
+    assert isinstance(error, AirflowFailException)
     assert "only for one user who is present" in str(error)
     assert halo.requests.describe()["total"] == 0
 
@@ -142,7 +142,7 @@ def test_a_dry_run_sends_nothing(halo, plan, run, counts):
 
 def test_a_key_without_a_row_fails_the_task_for_good(halo, plan, fails, counts):
     error, pushed = fails(sync(user_id=999))
-    assert type(error) is AirflowFailException
+    assert isinstance(error, AirflowFailException)
     assert "users 999: is not in the users query (users.traits)" in str(error)
     assert counts(pushed) == {"users": {"rejected": 1}}
 
@@ -160,14 +160,14 @@ def test_a_key_without_a_row_fails_the_task_for_good(halo, plan, fails, counts):
 )
 def test_words_that_can_t_be_used_fail_the_sync_for_good(halo, plan, fails, arguments, message):
     error, _ = fails(sync(**arguments))
-    assert (type(error), str(error).startswith(message)) == (AirflowFailException, True), str(error)
+    assert (isinstance(error, AirflowFailException), str(error).startswith(message)) == (True, True), str(error)
     assert halo.requests.describe()["total"] == 0
 
 
 @pytest.mark.usefixtures("halo", "plan")
 def test_a_connection_that_is_missing_is_tried_again_as_it_may_be_airflow_s_api_server_that_is_away(fails):
     error, _ = fails(sync(company_id=1, halo_conn_id="elsewhere"))
-    assert type(error) is AirflowException
+    assert not isinstance(error, AirflowFailException)
     assert str(error).startswith("The Halo connection 'elsewhere' is not there")
 
 
@@ -184,7 +184,7 @@ def test_sql_that_is_wrong_fails_for_good_and_a_missing_table_may_come_back(halo
     plan.write_text(text.replace("SELECT id AS team_id, name, plan FROM teams", sql), encoding="utf-8")
     for operator in (plan_batches(), sync(company_id=1)):
         error, _ = fails(operator)
-        assert (type(error), message in str(error)) == (kind, True), str(error)
+        assert (isinstance(error, AirflowFailException), message in str(error)) == (kind is AirflowFailException, True)
 
 
 def test_all_wrong_queries_of_a_plan_are_told_by_the_first_task(halo, plan, fails):
@@ -204,7 +204,7 @@ def test_all_wrong_queries_of_a_plan_are_told_by_the_first_task(halo, plan, fail
 def test_a_wrong_key_fails_for_good_after_one_request_a_lane(halo, plan, set_halo, fails):
     set_halo(password="ab_live_wrong")
     error, _ = fails(sync(user_id=10))
-    assert type(error) is AirflowFailException
+    assert isinstance(error, AirflowFailException)
     assert halo.requests.describe()["by_path"] == {"users/update": {"401": 1}}
 
 
@@ -216,14 +216,14 @@ def test_a_halo_that_is_down_is_retried_by_airflow_and_the_report_says_what_was_
     set_halo(extra={"identity_secret": "s" * 40, "max_retry_seconds": 0.3})
     (batch, *_) = run(plan_batches())
     error, pushed = fails(sync(batch=batch))
-    assert type(error) is AirflowException
+    assert not isinstance(error, AirflowFailException)
     assert counts(pushed) == {"companies": {"stored": 3}, "users": {"failed": 4}}
 
 
 def test_a_database_that_fails_is_retried_by_airflow(halo, plan, shop, fails):
     shop.execute("DROP TABLE integrations")
     error, _ = fails(sync(company_id=1))
-    assert type(error) is AirflowException
+    assert not isinstance(error, AirflowFailException)
     assert "no such table: integrations; check the table's name in the SQL" in str(error)
     assert error.__cause__ is None  # a driver's own error would show the SQL
 
@@ -235,7 +235,7 @@ def test_rejects_of_one_batch_of_many_are_for_the_report_to_judge(shop, run, fai
     batches = run(plan_batches())
     reports = [run(sync(batch=batch)) for batch in batches]
     error, pushed = fails(report(reports=reports, expected=batches))
-    assert type(error) is AirflowFailException
+    assert isinstance(error, AirflowFailException)
     assert str(error).startswith(
         "1 of 11 records were rejected (9.09%), more than max_rejected=1%; the first: users 10: "
     )
@@ -243,7 +243,7 @@ def test_rejects_of_one_batch_of_many_are_for_the_report_to_judge(shop, run, fai
     assert counts(run(report(reports=reports, expected=batches, max_rejected="10%")))["users"]["rejected"] == 1
     # A task that is the whole run judges itself, and so does one that is told a limit.
     error, _ = fails(sync(batch={**batches[0], "of": 1}))
-    assert type(error) is AirflowFailException
+    assert isinstance(error, AirflowFailException)
     error, _ = fails(sync(batch=batches[0], max_rejected=0))
     assert "more than max_rejected=0" in str(error)
 
@@ -281,6 +281,8 @@ STORED = {"users": {"stored": 1, "partial": 0, "unchanged": 0, "skipped": 0, "re
             {"reports": [STORED, None], "expected": [{}, {}, {}]},
             "2 of 3 batches gave no report: see the tasks upstream that failed",
         ),
+        ({"reports": [STORED], "expected": "2"}, "1 of 2 batches gave no report: see the tasks upstream that failed"),
+        ({"reports": [STORED], "expected": "some"}, "expected must be a whole number from 0."),
         ({"reports": []}, "the plan's queries gave no record at all, so nothing was sent"),
         ({"reports": [{**STORED, "stopped": "Halo is down"}]}, "the run stopped early: Halo is down"),
         ({"reports": [{"users": {"failed": 2}}]}, "2 of 2 records could not be delivered"),
@@ -291,7 +293,7 @@ STORED = {"users": {"stored": 1, "partial": 0, "unchanged": 0, "skipped": 0, "re
 )
 def test_a_run_that_is_not_done_is_not_green(fails, arguments, message):
     error, _ = fails(report(**arguments))
-    assert (type(error), str(error).startswith(message)) == (AirflowFailException, True), str(error)
+    assert (isinstance(error, AirflowFailException), str(error).startswith(message)) == (True, True), str(error)
 
 
 def test_a_plan_that_failed_is_told_instead_of_an_empty_run(task_instance):

@@ -89,6 +89,10 @@ with DAG("by_hand", schedule=None, params={"user_id": Param("u1"), "full": Param
     IdentifyOperator(task_id="typed", records=[ADA, ACME], retries=3, retry_delay=timedelta(minutes=1))
     IdentifyOperator(task_id="plain", records=rows(), halo_conn_id="halo_eu", ledger_conn_id="none")
     IdentifyOperator(task_id="query", sql="users.sql", source_conn_id="shop", update_only=True, link_users=False)
+    IdentifyOperator(
+        task_id="bound", sql="SELECT …", source_conn_id="shop", parameters={"ids": [1, 2]}, allow_empty=True
+    )
+    IdentifyOperator(task_id="always", company_id=None, fail_open="always", max_retry_seconds=2)
     IdentifyOperator.partial(task_id="mapped", context={"crm": INTEGRATIONS}).expand(user_id=records)
     ContextOperator(task_id="entry", company_id=17, key="crm", label="CRM", type="integration", value=records)
     ContextOperator(task_id="entries", user_id="u1", entries={"crm": INTEGRATIONS}, fail_open=True, max_rejected=0)
@@ -101,7 +105,7 @@ with DAG("by_hand", schedule=None, params={"user_id": Param("u1"), "full": Param
     report = ReportOperator(
         task_id="report", reports=sync.output, expected=plan_batches.output, max_rejected=20, max_left_out="2%"
     )
-    SyncOperator(task_id="event", company_id=identified.output, only="companies,users", dry_run=True)
+    SyncOperator(task_id="event", company_id=identified.output, only="companies,users", dry_run=True, deferrable=True)
     identified >> plan_batches
     report >> update(["u1"])
 
