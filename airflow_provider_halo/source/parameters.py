@@ -15,7 +15,7 @@ from airflow_provider_halo.exceptions import SetupError
 from airflow_provider_halo.plan.model import Statement
 from airflow_provider_halo.plan.sql_tokens import tokens_of
 
-__all__ = ["binds_of", "parameters_of", "verbatim"]
+__all__ = ["parameters_of", "with_names", "with_values"]
 
 _TYPES = (str, bool, int, float, Decimal, date, datetime, time, UUID)
 _BIGINT = 1 << 63
@@ -54,8 +54,8 @@ def parameters_of(statement: Statement, values: Any, where: str) -> tuple[tuple[
     )
 
 
-def verbatim(sql: str, parameters: Sequence[tuple[str, Any]] = ()) -> str:
-    """SQL that `sqlalchemy.text` gives to the database byte for byte: no colon starts a parameter, but these."""
+def with_names(sql: str, parameters: Sequence[tuple[str, Any]]) -> str:
+    """SQL that `sqlalchemy.text` gives to the database byte for byte, but for these parameters: no other colon starts one."""
     names = {name for name, _ in parameters}
     starts = {start for name, start in _names(sql) if name in names} if names else frozenset()
     if not starts:
@@ -65,9 +65,12 @@ def verbatim(sql: str, parameters: Sequence[tuple[str, Any]] = ()) -> str:
     )
 
 
-def binds_of(parameters: Sequence[tuple[str, Any]]) -> list[sa.BindParameter[Any]]:
-    """The values, each with the type that the database compares as it would a literal of the same text."""
-    return [sa.bindparam(name, value, _type_of(value), expanding=isinstance(value, list)) for name, value in parameters]
+def with_values(sql: str, parameters: Sequence[tuple[str, Any]]) -> sa.TextClause:
+    """A statement with the values of its parameters, each with the type of a literal of the same text."""
+    binds = [
+        sa.bindparam(name, value, _type_of(value), expanding=isinstance(value, list)) for name, value in parameters
+    ]
+    return sa.text(sql).bindparams(*binds)
 
 
 def _names(sql: str) -> list[tuple[str, int]]:

@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from airflow_provider_halo.plan.model import Query, ordering
 from airflow_provider_halo.source.batch import Batch, Key
-from airflow_provider_halo.source.parameters import binds_of, verbatim
+from airflow_provider_halo.source.parameters import with_names, with_values
 
 __all__ = [
     "Companies",
@@ -183,15 +183,17 @@ def keys_in_order(query: Query, dialect: Dialect) -> sa.TextClause:
 
 def unnarrowed(query: Query, *columns: str) -> sa.Subquery:
     """The query as it stands, open to every company and to rows of none, as a table with these columns."""
-    statement = sa.text(f"{_open_to_all(query)}\n").bindparams(*binds_of(query.statement.parameters))
-    return statement.columns(*(sa.column(name) for name in columns)).subquery("q")
+    return (
+        with_values(f"{_open_to_all(query)}\n", query.statement.parameters)
+        .columns(*(sa.column(name) for name in columns))
+        .subquery("q")
+    )
 
 
 def without_rows(query: Query) -> sa.TextClause:
     """The query without any row: for its columns."""
     sql = _inner(query, ["(1 = 0)"] * len(query.statement.placements))
-    statement = sa.text(f"SELECT q.* FROM ({sql}\n) q WHERE 1 = 0")  # noqa: S608 (the plan's own SQL; no value is pasted)
-    return statement.bindparams(*binds_of(query.statement.parameters))
+    return with_values(f"SELECT q.* FROM ({sql}\n) q WHERE 1 = 0", query.statement.parameters)  # noqa: S608 (the plan's own SQL; no value is pasted)
 
 
 def _all_rows(query: Query, part: Part, binds: _Binds, dialect: Dialect) -> tuple[str, str]:
@@ -269,11 +271,16 @@ def _open_to_all(query: Query) -> str:
 
 
 def _inner(query: Query, conditions: Sequence[str]) -> str:
-    pieces = [verbatim(piece, query.statement.parameters) for piece in query.statement.pieces]
+    pieces = [with_names(piece, query.statement.parameters) for piece in query.statement.pieces]
     parts = [pieces[0]]
     for condition, piece in zip(conditions, pieces[1:], strict=True):
         parts += [condition, piece]
     return "".join(parts)
+
+
+def verbatim(sql: str) -> str:
+    """SQL that `sqlalchemy.text` gives to the database byte for byte: no colon of it starts a parameter."""
+    return sql.replace(":", "\\:")
 
 
 def quoted(name: str, dialect: Dialect) -> str:
