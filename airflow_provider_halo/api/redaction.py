@@ -87,10 +87,13 @@ def clean(text: str, private: Collection[str] = ()) -> str:
     :param private: texts that are masked wherever they stand, also as HTML, URLs and JSON write them, in any case; of
         short ones their words with a capital as well, since names are often told by half.
     """
-    read = _one_line(text[:_READ_CHARACTERS])
-    # Twice, since a value may itself look like an escape; parts of values last, which may be the beginnings of others.
-    unescaped = _one_line(_unescaped(_without_values(read, private)))
-    shown = _without_parts(_without_values(unescaped, private), private)
+    values = {_one_line(value[:_READ_CHARACTERS]) for value in private}
+    shown = _without_values(_one_line(text[:_READ_CHARACTERS]), values)
+    unescaped = _one_line(_unescaped(shown))
+    if unescaped != shown:  # twice, since a value may itself look like an escape
+        shown = _without_values(unescaped, values)
+    # Parts of values last: they may be the beginnings of others.
+    shown = _without_words(_without_beginnings(shown, values), values)
     if len(text) > _READ_CHARACTERS:
         shown = shown[:-_HEAD] + "…"  # the end may be the beginning of a value
     return _cut(_NUMBER.sub("…", _QUOTED.sub(_masked, _without_secrets(shown))))
@@ -123,22 +126,25 @@ def _one_line(text: str) -> str:
 
 def _without_values(text: str, values: Collection[str]) -> str:
     lowered = text.lower()
-    lines = (_one_line(value[:_READ_CHARACTERS]) for value in values)
-    return _mask(text, {line for line in lines if line.lower() in lowered and any(map(str.isalnum, line))})
+    return _mask(text, {value for value in values if value.lower() in lowered and any(map(str.isalnum, value))})
 
 
-def _without_parts(text: str, values: Collection[str]) -> str:
+def _without_beginnings(text: str, values: Collection[str]) -> str:
     lowered = text.lower()
-    beginnings: set[str] = set()
-    words: set[str] = set()
-    for value in values:
-        line = _one_line(value[:_READ_CHARACTERS])
-        if len(line) > _HEAD and line[:_HEAD].lower() in lowered:
-            beginnings.update(_beginnings(text, lowered, line))
-        if len(line) <= _SPLIT_CHARACTERS:
-            words.update(word for word in map(str.lower, _telling_words(line)) if word in lowered)
-    text = _mask(text, beginnings)
-    return _WORD.sub(lambda word: "…" if word[0].lower() in words else word[0], text) if words else text
+    cut = [value for value in values if len(value) > _HEAD and value[:_HEAD].lower() in lowered]
+    return _mask(text, {beginning for value in cut for beginning in _beginnings(text, lowered, value)})
+
+
+def _without_words(text: str, values: Collection[str]) -> str:
+    short = [value for value in values if len(value) <= _SPLIT_CHARACTERS]
+    everything = "\n".join(short).lower()
+    # The words of the text are few: by them most values needn't be split.
+    shared = [word for word in {word.lower() for word in _WORD.findall(text)} if word in everything]
+    if not shared:
+        return text
+    holders = (value for value in short if any(map(value.lower().__contains__, shared)))
+    telling = {word.lower() for value in holders for word in _telling_words(value)}
+    return _WORD.sub(lambda word: "…" if word[0].lower() in telling else word[0], text)
 
 
 def _mask(text: str, found: Collection[str]) -> str:
