@@ -194,7 +194,7 @@ def test_without_a_ledger_the_log_says_what_has_no_effect(app, caplog):
     app.use_plan(NO_COMPANY + "gone: empty\n")
     app.sync()
     assert [
-        record.getMessage().replace(str(app.folder), "") for record in caplog.records if "ledger" in record.getMessage()
+        record.getMessage().replace(str(app.folder), "") for record in caplog.records if "effect" in record.getMessage()
     ] == snapshot(
         [
             "/halo.yaml: no effect without a ledger ([halo] ledger_conn_id), which knows who has left: gone: empty, users.no_company"
