@@ -115,7 +115,7 @@ def test_a_failure_of_one_query_surfaces_while_another_still_thinks(any_driver, 
     loaded = users_plan(plan, SLEEP[any_driver.engine.dialect.name], "SELECT id, team FROM nowhere")
     started = time.monotonic()
     with caplog.at_level(logging.WARNING), pytest.raises(SourceError) as caught:
-        list(reading(any_driver, loaded))
+        list(reading(any_driver, loaded, Batch(repeated_users=False)))
     assert "users.context.x" in str(caught.value)
     assert time.monotonic() - started < 5
     assert our_threads() == []
