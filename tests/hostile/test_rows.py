@@ -112,7 +112,7 @@ def test_odd_names_of_columns_are_names_of_traits(sqlite, deliver, sandbox, name
 @pytest.mark.parametrize("names", [["Name", "name", "NAME"], ["x", "Team_ID", "TEAM_ID"], ["a", "A"]], ids=ascii)
 def test_names_of_columns_that_differ_in_case_alone_are_told_and_not_numbered(sqlite, deliver, names):
     """SQLite would have them as `name:1`, which would then be a trait's name."""
-    with stopped_by(PlanError, match="columns named"):
+    with pytest.raises(PlanError, match="columns named"):
         deliver(sqlite, selecting(names))
 
 
