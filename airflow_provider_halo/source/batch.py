@@ -8,6 +8,8 @@ from uuid import UUID
 
 import msgspec
 
+from airflow_provider_halo.records.shown import shown_key
+
 __all__ = ["Batch", "Key", "KeyType"]
 
 KeyType = Literal["integer", "text", "uuid"]
@@ -66,9 +68,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     def label(self) -> str:
         """The batch in a few words, for task labels and logs."""
         if self.user is not None:
-            return f"user {self.user}"
+            return f"user {shown_key(self.user)}"
         if self.companies is not None:
-            head = ", ".join(str(key) for key in self.companies[:3])
+            head = ", ".join(map(shown_key, self.companies[:3]))
             more = len(self.companies) - 3
             return f"companies {head}" + (f" and {more} more" if more > 0 else "")
         users = "" if self.expected_users is None else f", {self.expected_users:,} users"
@@ -81,10 +83,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
         if self.first is None and self.next is None:
             return "all companies"
         if self.first is None:
-            return f"companies before {self.next}"
+            return f"companies before {shown_key(self.next)}"
         if self.next is None:
-            return f"companies from {self.first}"
-        return f"companies {self.first} to before {self.next}"
+            return f"companies from {shown_key(self.first)}"
+        return f"companies {shown_key(self.first)} to before {shown_key(self.next)}"
 
     def bind(self, key: int | str | None, key_type: KeyType | None = None) -> Key | None:
         """A bound or key as the Python value that a database driver takes for its type."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -196,7 +197,7 @@ def _named(
     driver: Query | None, sources: Sources, company_ids: Sequence[str | int], max_batches: int, *, users_too: bool
 ) -> list[Batch]:
     """Batches that name their companies, alike in size."""
-    texts = [key for key in dict.fromkeys(str(key).strip() for key in company_ids) if key]
+    texts = [key for key in dict.fromkeys(map(str, company_ids)) if key and not key.isspace()]
     key_type = _type_of_named(driver, sources, texts)
     keys = list(dict.fromkeys(coerce_key(key, key_type) for key in texts))
     count = min(max_batches, max(1, -(-len(keys) // _COMPANIES_AT_ONCE)))
@@ -214,7 +215,7 @@ def _type_of_named(driver: Query | None, sources: Sources, texts: Sequence[str])
         if key_type is not None:
             return key_type
     # Whatever is asked for isn't there, unless it comes in the meantime.
-    return "integer" if all(key.lstrip("+-").isdecimal() for key in texts) else "text"
+    return "integer" if all(re.fullmatch(r" *-?[0-9]+ *", key, re.ASCII) for key in texts) else "text"
 
 
 def batch_for(
