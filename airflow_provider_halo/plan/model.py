@@ -144,6 +144,7 @@ class Query:
     :param empty: value of the entry for a record without rows. ``sends_empty`` is False for ``empty: omit``.
     :param nulls: ``send`` or ``omit``, with the plan's and the block's defaults worked in.
     :param timestamps: columns whose strings are moments; for traits, the documented ones included.
+    :param unsent: columns that aren't sent as traits.
     :param file: file of the SQL or the plan, as the user named it; ``line``: where the SQL starts there.
     """
 
@@ -163,6 +164,7 @@ class Query:
     nulls: Nulls = "send"
     booleans: frozenset[str] = frozenset()
     timestamps: frozenset[str] = frozenset()
+    unsent: frozenset[str] = frozenset()
 
     def problem(self, message: str) -> PlanProblem:
         """A problem of this query, located where its SQL stands."""

@@ -28,6 +28,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
 
     :param key_type: type of the company keys, so that bounds are bound as what they are.
     :param user_key_type: type of ``user``.
+    :param plain: names of the queries whose keys were found to be the records' own texts (`source.matches`), ``*`` for
+        all; the rows of others are matched to records by the database.
     :param index: number of the batch, from 1; ``of``: how many the run has.
     :param expected_companies: companies in it when it was planned; an estimate for progress and labels.
     :param expected_users: users in it when it was planned.
@@ -41,6 +43,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     users_too: bool = True
     user: int | str | None = None
     user_key_type: KeyType = "integer"
+    plain: tuple[str, ...] = ()
     index: int = 1
     of: int = 1
     expected_companies: int | None = None

@@ -65,7 +65,8 @@ class RowReader:
     """
 
     def __init__(self, query: Query, names: Sequence[str], *, omit_nulls: bool) -> None:
-        columns = [(name, at) for at, name in enumerate(names) if name not in {query.key, query.company}]
+        unsent = query.unsent | {query.key, query.company}
+        columns = [(name, at) for at, name in enumerate(names) if name not in unsent]
         self.names: Final = tuple(name for name, _ in columns)
         self._query = query
         self._width = len(names)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import chain, repeat
 from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
 
 from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
@@ -16,11 +20,11 @@ from airflow_provider_halo.records.values import plain_keys, to_key
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.blocks import Block, blocks
 from airflow_provider_halo.source.cells import ReadRows, Row, RowReader
-from airflow_provider_halo.source.collations import same_range
 from airflow_provider_halo.source.database import Sources
 from airflow_provider_halo.source.entries import EntryValues, contexts_of
 from airflow_provider_halo.source.join import Join, Lookup, Merge
-from airflow_provider_halo.source.sql import Companies, Part, Range, Records, narrowed, range_of, sorts_like_python
+from airflow_provider_halo.source.matches import COMPANY_AS_WRITTEN, Matches
+from airflow_provider_halo.source.sql import Companies, Part, Records, narrowed, range_of, records_of, sorts_like_python
 from airflow_provider_halo.source.streams import CHUNK_ROWS, Stream, Streams
 
 __all__ = ["ReadStats", "read_keys", "read_payloads"]
@@ -71,14 +75,15 @@ def read_payloads(  # noqa: PLR0917 (what is read, by which plan, from where: no
     :raises PlanError: when a result lacks a column that the plan names, or has one that Halo reserves.
     :raises SourceError: when a database can't be reached or refuses a query.
     """
-    query = plan.traits(scope)
+    matches = Matches(plan, sources, batch.plain)
+    query = matches.traits(scope)
     if query is None:
         return
     entries = selection.entries(scope)
     warnings: Counter[str] = Counter()
     stats = stats or ReadStats()
     for part in _parts(scope, batch):
-        reader = PartReader(query, part, sources, warnings, chunk_rows=chunk_rows)
+        reader = PartReader(query, part, sources, warnings, matches, chunk_rows=chunk_rows)
         payloads = reader.payloads(entries, stats, sends_traits=selection.traits(scope))
         with closing(payloads) as payload_blocks:
             for payload_block in payload_blocks:
@@ -95,11 +100,12 @@ def read_keys(scope: QueryScope, plan: LoadedPlan, batch: Batch, sources: Source
     :raises PlanError: when the result lacks a column that the plan names, or has one that Halo reserves.
     :raises SourceError: when the database can't be reached or refuses the query.
     """
-    query = plan.traits(scope)
+    matches = Matches(plan, sources, batch.plain)
+    query = matches.traits(scope)
     if query is None:
         return
     for part in _parts(scope, batch):
-        with closing(PartReader(query, part, sources, Counter()).keys()) as keys:
+        with closing(PartReader(query, part, sources, Counter(), matches).keys()) as keys:
             yield from keys
 
 
@@ -123,6 +129,7 @@ class PartReader:
 
     :param query: the traits query, which tells which records there are.
     :param warnings: counts, by kind, what was changed or dropped on the way.
+    :param matches: how rows of entries are matched to records.
     """
 
     def __init__(
@@ -131,6 +138,7 @@ class PartReader:
         part: Part,
         sources: Sources,
         warnings: Counter[str],
+        matches: Matches,
         *,
         chunk_rows: int = CHUNK_ROWS,
     ) -> None:
@@ -138,6 +146,7 @@ class PartReader:
         self._part = part
         self._sources = sources
         self._warnings = warnings
+        self._matches = matches
         self._chunk_rows = chunk_rows
         self._refused_keys: list[Problem] = []
 
@@ -200,20 +209,26 @@ class PartReader:
     def _joins(self, entries: Sequence[Query], streams: Streams) -> list[Join]:
         joins: list[Join] = []
         for entry in entries:
+            statement_of = partial(self._statement, entry, streams.engine(entry).dialect)
             if len(joins) < _STREAMS - 1 and self._streams_alongside(entry, streams):
-                joins.append(Merge(self._open(entry, streams), self._query, self._warnings))
+                joins.append(Merge(streams.open(entry, statement_of(self._part)), self._query, self._warnings))
             else:
-                joins.append(Lookup(entry, streams, self._warnings))
+                joins.append(Lookup(entry, statement_of, streams, self._warnings))
         return joins
+
+    def _statement(self, entry: Query, dialect: Dialect, part: Part) -> sa.Executable:
+        """The entry's rows of the records of a part."""
+        if self._matches.is_joined(entry):
+            return self._matches.joined(entry, records_of(self._query, part, dialect))
+        if entry.scope == "users" and isinstance(part, Records):
+            part = Records(part.keys)  # whatever company the rows name
+        return narrowed(entry, part, dialect)
 
     def _streams_alongside(self, entry: Query, streams: Streams) -> bool:
         """Whether narrowing to the part gives the rows of the part's records and of no others, in the records' order."""
-        engine = streams.engine(entry)
-        if isinstance(self._part, Records) or not sorts_like_python(engine.dialect):
+        if isinstance(self._part, Records) or not sorts_like_python(streams.engine(entry).dialect):
             return False
-        if not isinstance(self._part, Range):
-            return True
-        return same_range(self._part, self._query, entry, engine if entry.source == self._query.source else None)
+        return entry.source == self._query.source
 
     def _entry_values(self, block: Block, stream: Stream, joins: Sequence[Join]) -> Iterator[EntryValues]:
         if not joins:
@@ -254,6 +269,7 @@ class PayloadBuilder:
     ) -> None:
         self._query = query
         self._company_at = names.index(query.company)
+        self._written_at = names.index(COMPANY_AS_WRITTEN) if COMPANY_AS_WRITTEN in names else None
         self._entry_keys = [entry.entry_key or "" for entry in entries]
         self._warnings = warnings
         self._sends_traits = sends_traits
@@ -298,10 +314,17 @@ class PayloadBuilder:
     def _company_ids(self, rows: Sequence[Row], invalid: InvalidRecords) -> Iterable[str | None]:
         if self._query.scope == "companies":
             return repeat(None)
-        raw = [row[self._company_at] for row in rows]
+        raw = self._companies(rows)
         return plain_keys(raw) or [
             None if place in invalid else self._company_id(value) for place, value in enumerate(raw)
         ]
+
+    def _companies(self, rows: Sequence[Row]) -> list[Any]:
+        """The companies' keys: where the companies query has no such company, as the users query has them."""
+        written, at = self._written_at, self._company_at
+        if written is None:
+            return [row[at] for row in rows]
+        return [row[written] if row[at] is None else row[at] for row in rows]
 
     def _company_id(self, raw: Any) -> str | None:
         if raw is None:
@@ -316,6 +339,6 @@ class PayloadBuilder:
         scope, name = self._query.scope, self._query.name
         reason = f"has more than one row in the {scope} query ({name})"
         if scope == "users":
-            companies = sorted({self._company_id(row[self._company_at]) or "none" for row in rows})
+            companies = sorted({self._company_id(company) or "none" for company in self._companies(rows)})
             reason += f", of {'company' if len(companies) == 1 else 'companies'} {' and '.join(companies)}"
         return Problem(scope, key, "", f"{reason}; one is due")

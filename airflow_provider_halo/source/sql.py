@@ -22,8 +22,11 @@ __all__ = [
     "Range",
     "Records",
     "narrowed",
+    "quoted",
     "range_of",
+    "records_of",
     "sorts_like_python",
+    "text_order",
     "unnarrowed",
     "without_rows",
 ]
@@ -84,6 +87,11 @@ def sorts_like_python(dialect: Dialect) -> bool:
     return dialect.name in _TEXT_ORDER
 
 
+def text_order(key: str, dialect: Dialect) -> str:
+    """A key in SQL as rows are ordered by: see `sorts_like_python`."""
+    return _TEXT_ORDER.get(dialect.name, "{0}").format(key)
+
+
 def narrowed(query: Query, part: Part, dialect: Dialect) -> sa.TextClause:
     """The query's rows of a part, ordered by the record's key.
 
@@ -91,17 +99,35 @@ def narrowed(query: Query, part: Part, dialect: Dialect) -> sa.TextClause:
     (``{{ batch("f.team_id") }}``) gets the narrowing there, and only that of single records from outside too.
     """
     binds = _Binds(dialect)
-    key = f"q.{_quoted(query.key, dialect)}"
+    key = f"q.{quoted(query.key, dialect)}"
     where = ""
     if isinstance(part, Records):
         where = f" WHERE {binds.any_of(key, part.keys)}"
     elif not query.statement.placements:
-        where = f" WHERE {binds.condition(f'q.{_quoted(query.company, dialect)}', part)}"
-    order = _TEXT_ORDER.get(dialect.name, "{0}").format(key)
+        where = f" WHERE {binds.condition(f'q.{quoted(query.company, dialect)}', part)}"
+    order = text_order(key, dialect)
     inner = _inner(query, [binds.condition(expression, part) for expression in query.statement.placements])
     # The parenthesis opens on the text's first line, so that line numbers in a database's complaint are the user's; it
     # closes on a line of its own, out of the reach of an end comment.
     return binds.bound(f"SELECT q.* FROM ({inner}\n) q{where} ORDER BY {order}")  # noqa: S608 (the plan's own SQL; values are bound)
+
+
+def records_of(query: Query, part: Part, dialect: Dialect) -> sa.Subquery:
+    """The records of a part, as a table of their keys and their companies' keys, under the query's names for them.
+
+    :param query: a traits query; ``part`` as in `narrowed`, which gives the same records.
+    """
+    binds = _Binds(dialect)
+    names = (query.key, query.company)[: 1 if query.key == query.company else 2]
+    columns = ", ".join(f"q.{quoted(name, dialect)}" for name in names)
+    where = ""
+    if isinstance(part, Records):
+        where = f" WHERE {binds.any_of(f'q.{quoted(query.key, dialect)}', part.keys)}"
+    elif not query.statement.placements:
+        where = f" WHERE {binds.condition(f'q.{quoted(query.company, dialect)}', part)}"
+    inner = _inner(query, [binds.condition(expression, part) for expression in query.statement.placements])
+    text = binds.bound(f"SELECT {columns} FROM ({inner}\n) q{where}")  # noqa: S608 (the plan's own SQL; values are bound)
+    return text.columns(*(sa.column(name) for name in names)).subquery("records")
 
 
 def unnarrowed(query: Query, *columns: str) -> sa.Subquery:
@@ -129,7 +155,8 @@ def _verbatim(sql: str) -> str:
     return sql.replace(":", "\\:")
 
 
-def _quoted(name: str, dialect: Dialect) -> str:
+def quoted(name: str, dialect: Dialect) -> str:
+    """A column's name, as `sqlalchemy.text` takes it."""
     # A quoted name comes ready for the driver, with % doubled where that is due; text() doubles it once more.
     return _verbatim(dialect.identifier_preparer.quote(name).replace("%%", "%"))
 

@@ -1,0 +1,133 @@
+"""When two key columns of one database name the same record, in SQL: as the database says, and by value across types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from airflow_provider_halo.source.kinds import KeyKind
+
+__all__ = ["canonical", "equal"]
+
+_EXACT_DOUBLES = 2**53
+
+
+def equal(dialect: str, left: str, left_kind: KeyKind, right: str, right_kind: KeyKind) -> str:
+    """The condition that two keys are equal.
+
+    Of one family the database compares. Where two texts are compared by different collations, or one as citext or as
+    CHAR(n), it is by the one that takes more for equal. Of two families, the texts are compared that Halo would know the
+    keys by: ``'7'`` is 7, ``'007'`` isn't.
+
+    :param left: the keys in SQL, such as ``e."team_id"``.
+    """
+    return _EQUAL[dialect](left, left_kind, right, right_kind)
+
+
+def canonical(dialect: str, key: str, kind: KeyKind) -> str:
+    """The text, in SQL, that Halo knows a key by, compared byte by byte."""
+    return _CANONICAL[dialect](key, kind)
+
+
+def _by_text(dialect: str, left: str, left_kind: KeyKind, right: str, right_kind: KeyKind) -> str:
+    return f"{canonical(dialect, left, left_kind)} = {canonical(dialect, right, right_kind)}"
+
+
+def _equal_in_postgresql(left: str, left_kind: KeyKind, right: str, right_kind: KeyKind) -> str:
+    kinds = (left_kind, right_kind)
+    if left_kind.family != right_kind.family or left_kind.family == "other":
+        return _by_text("postgresql", left, left_kind, right, right_kind)
+    if left_kind.family != "text":
+        return f"{left} = {right}"
+    coarse = next(
+        (kind for kind in kinds if not kind.is_exact and kind.type not in {"text", "character varying"}), None
+    )
+    compared_as = "" if coarse is None else "bpchar" if coarse.type == "character" else coarse.type
+    citext = next((kind.type for kind in kinds if kind.type.split(".")[-1].strip('"') == "citext"), None)
+    compared_as = citext or compared_as
+    collation = next((kind.collation for kind in kinds if not kind.is_exact and kind.collation != '"default"'), "")
+    if not collation and left_kind.collation != right_kind.collation:
+        collation = '"C"'  # any will do where equal is byte by byte, but of two the database takes none
+    suffix = f" COLLATE {collation}" if collation else ""
+    if compared_as:
+        return f"CAST({left} AS {compared_as}){suffix} = CAST({right} AS {compared_as}){suffix}"
+    if not collation:
+        return f"{left} = {right}"
+    return f"CAST({left} AS TEXT){suffix} = CAST({right} AS TEXT){suffix}"
+
+
+def _canonical_in_postgresql(key: str, kind: KeyKind) -> str:
+    text = f"CAST({key} AS TEXT)"
+    if kind.family == "number" and kind.type == "numeric":
+        text = f"CASE WHEN {key} = FLOOR({key}) THEN CAST(FLOOR({key}) AS TEXT) END"
+    elif kind.type in {"real", "double precision"}:
+        whole = f"CAST(CAST({key} AS BIGINT) AS TEXT)"
+        text = f"CASE WHEN {key} = FLOOR({key}) AND ABS({key}) <= {_EXACT_DOUBLES} THEN {whole} END"
+    return f'({text}) COLLATE "C"'
+
+
+def _equal_in_mysql(left: str, left_kind: KeyKind, right: str, right_kind: KeyKind) -> str:
+    families = {left_kind.family, right_kind.family}
+    if families in ({"number"}, {"uuid"}, {"uuid", "text"}):
+        return f"{left} = {right}"
+    if families != {"text"}:
+        return _by_text("mysql", left, left_kind, right, right_kind)
+    if left_kind.collation == right_kind.collation:
+        return f"{left} = {right}"
+    collation = _coarser_in_mysql(left_kind.collation, right_kind.collation)
+    return f"CONVERT({left} USING utf8mb4) COLLATE {collation} = CONVERT({right} USING utf8mb4) COLLATE {collation}"
+
+
+def _coarser_in_mysql(left: str, right: str) -> str:
+    """The collation to compare by, of the two columns' collations: the one that isn't by bytes; of two such the first."""
+    first = next((name for name in (left, right) if not name.endswith("_bin")), left)
+    charset, _, name = first.partition("_")
+    if charset in {"utf8mb4", "utf8mb3", "utf8"}:
+        return f"utf8mb4_{name}"
+    if charset == "uca1400":
+        return first
+    return "utf8mb4_bin" if name.endswith(("_bin", "_cs")) or name in {"bin", "cs"} else "utf8mb4_general_ci"
+
+
+def _canonical_in_mysql(key: str, kind: KeyKind) -> str:
+    if kind.family == "number":
+        digits = f"CAST(CAST({key} AS DECIMAL(65, 0)) AS CHAR)"
+        return f"CAST(CASE WHEN {key} = FLOOR({key}) THEN {digits} END AS BINARY)"
+    return f"CAST(CONVERT({key} USING utf8mb4) AS BINARY)"
+
+
+def _equal_in_sqlite(left: str, left_kind: KeyKind, right: str, right_kind: KeyKind) -> str:
+    if left_kind.family == right_kind.family == "number":
+        return f"{left} = {right}"
+    collation = next((kind.collation for kind in (left_kind, right_kind) if not kind.is_exact), "BINARY")
+    if left_kind.family == right_kind.family == "text":
+        if collation == "BINARY":
+            return f"{left} = {right}"
+        return f"{left} COLLATE {collation} = {right} COLLATE {collation}"
+    return f"{_text_in_sqlite(left)} COLLATE {collation} = {_text_in_sqlite(right)} COLLATE {collation}"
+
+
+def _text_in_sqlite(key: str) -> str:
+    whole = f"CAST({key} AS INTEGER)"
+    return (
+        f"CASE WHEN typeof({key}) = 'real' AND {key} = {whole} THEN CAST({whole} AS TEXT) ELSE CAST({key} AS TEXT) END"
+    )
+
+
+def _canonical_in_sqlite(key: str, kind: KeyKind) -> str:
+    text = f"CAST({key} AS TEXT)" if kind.family in {"number", "text"} else _text_in_sqlite(key)
+    return f"({text}) COLLATE BINARY"
+
+
+_Equal = Callable[[str, KeyKind, str, KeyKind], str]
+_EQUAL: dict[str, _Equal] = {
+    "postgresql": _equal_in_postgresql,
+    "mysql": _equal_in_mysql,
+    "mariadb": _equal_in_mysql,
+    "sqlite": _equal_in_sqlite,
+}
+_CANONICAL: dict[str, Callable[[str, KeyKind], str]] = {
+    "postgresql": _canonical_in_postgresql,
+    "mysql": _canonical_in_mysql,
+    "mariadb": _canonical_in_mysql,
+    "sqlite": _canonical_in_sqlite,
+}

@@ -1,0 +1,202 @@
+"""Which queries name records as the traits query does, and how the others' rows are matched to records in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Final
+
+import sqlalchemy as sa
+
+from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope, Statement
+from airflow_provider_halo.plan.selection import Selection
+from airflow_provider_halo.source.database import Sources, ask, engine_of, names_of
+from airflow_provider_halo.source.equality import canonical, equal
+from airflow_provider_halo.source.kinds import KeyKind, Kinds
+from airflow_provider_halo.source.sql import quoted, sorts_like_python, text_order, unnarrowed
+
+__all__ = ["ALL_PLAIN", "COMPANY_AS_WRITTEN", "Matches", "plain_queries"]
+
+ALL_PLAIN: Final = "*"
+COMPANY_AS_WRITTEN: Final = "halo_company"
+"""Column of the linked users query: the company's key as the users query has it."""
+
+
+class Matches:
+    """How the keys of a plan's queries meet.
+
+    A query is *plain* when its keys are the same texts as the records', lie in the same ranges, and, of users, name the
+    user's own company. Rows of the others are joined to the records in the database, which says what is equal.
+
+    :param plain: names of queries that are known to be plain (`plain_queries`); `ALL_PLAIN` stands for every one.
+    """
+
+    def __init__(self, plan: LoadedPlan, sources: Sources, plain: Collection[str]) -> None:
+        self._plan = plan
+        self._sources = sources
+        self._plain = plain
+        self._kinds = Kinds(sources)
+        self._traits: dict[QueryScope, Query | None] = {}
+
+    def traits(self, scope: QueryScope) -> Query | None:
+        """The traits query of a scope. Where that isn't plain, users name their companies as the companies query does."""
+        if scope not in self._traits:
+            query = self._plan.traits(scope)
+            if query is not None and scope == "users" and not self._is_known(query):
+                query = linked_users(self._plan, self._sources, self._kinds)
+            self._traits[scope] = query
+        return self._traits[scope]
+
+    def is_joined(self, entry: Query) -> bool:
+        """Whether an entry's rows must be joined to the records in their database."""
+        traits = self._plan.traits(entry.scope)
+        if self._is_known(entry) or traits is None or not _share_database(entry, traits, self._sources):
+            return False
+        if entry.scope == "users":
+            return True
+        kinds = self._kinds
+        return not kinds.of(traits, traits.key).is_like(kinds.of(entry, entry.key))
+
+    def joined(self, entry: Query, records: sa.Subquery) -> sa.Select[tuple[object, ...]]:
+        """An entry's rows of some records, under the keys that the traits query has for them, in the order of `narrowed`.
+
+        :param records: the records, as of `sql.records_of`.
+        :raises PlanError: when the entry lacks a column that the plan names.
+        :raises SourceError: when the database refuses the query.
+        """
+        traits = self._plan.traits(entry.scope)
+        assert traits is not None  # noqa: S101 (for mypy: an entry's scope has one)
+        engine = engine_of(entry, self._sources)
+        names = names_of(engine, entry)
+        rows = unnarrowed(entry, *names)
+        kinds = self._kinds.of(traits, traits.key), self._kinds.of(entry, entry.key)
+        key = f"q.{quoted(entry.key, engine.dialect)}"
+        joined = _Matched(records, traits.key, kinds[0], engine.dialect)
+        columns = [joined.key.label(name) if name == entry.key else rows.c[name] for name in names]
+        return (
+            sa.select(*columns)
+            .select_from(rows.join(joined.table, sa.text(joined.is_equal(key, kinds[1]))))
+            .order_by(sa.text(text_order(joined.key_sql, engine.dialect)))
+        )
+
+    def _is_known(self, query: Query) -> bool:
+        return ALL_PLAIN in self._plain or query.name in self._plain
+
+
+class _Matched:
+    """Records as a table that other rows are joined to.
+
+    :param table: a table with the records' keys in the column ``key``.
+    """
+
+    def __init__(self, table: sa.Subquery, key: str, kind: KeyKind, dialect: sa.Dialect) -> None:
+        self._dialect = dialect
+        self._kind = kind
+        self.table = table
+        self.key = table.c[key]
+        self.key_sql = f"{table.name}.{quoted(key, dialect)}"
+
+    def is_equal(self, key: str, kind: KeyKind) -> str:
+        """The condition that a row's key is the record's."""
+        return equal(self._dialect.name, self.key_sql, self._kind, key, kind)
+
+
+def plain_queries(plan: LoadedPlan, selection: Selection, sources: Sources) -> tuple[str, ...]:
+    """The names of the queries that are plain; `ALL_PLAIN` alone, when every one of the plan is.
+
+    :param selection: the queries that a run reads; the others aren't looked at.
+    :raises SourceError: when a database can't be reached or refuses a query.
+    :raises PlanError: when a query lacks a column that the plan names.
+    """
+    kinds = Kinds(sources, whole=True)
+    plain: list[str] = []
+    users = plan.traits("users")
+    users_are_plain = users is not None and linked_users(plan, sources, kinds) is users
+    if users is not None and users_are_plain and selection.reads("users"):
+        plain.append(users.name)
+    for entry in selection.context:
+        traits = plan.traits(entry.scope)
+        if (
+            traits is not None
+            and _share_database(entry, traits, sources)
+            and kinds.of(traits, traits.key).is_like(kinds.of(entry, entry.key))
+            and (entry.scope == "companies" or (users_are_plain and _name_own_company(entry, traits, sources, kinds)))
+        ):
+            plain.append(entry.name)
+    queries = [query.name for query in plan.queries if query.entry is not None or query.scope == "users"]
+    return (ALL_PLAIN,) if plain == queries else tuple(plain)
+
+
+def _name_own_company(entry: Query, users: Query, sources: Sources, kinds: Kinds) -> bool:
+    """Whether each row of an entry that belongs to a user names that user's company."""
+    engine = engine_of(entry, sources)
+    names = names_of(engine, entry)
+    if entry.company not in names or not kinds.of(users, users.company).is_like(kinds.of(entry, entry.company)):
+        return False
+    if entry.company == entry.key:
+        return users.company == users.key
+    rows, own = unnarrowed(entry, entry.key, entry.company), unnarrowed(users, users.key, users.company).alias("own")
+    differing = (
+        sa.select(sa.literal(1))
+        .select_from(rows.join(own, rows.c[entry.key] == own.c[users.key]))
+        .where(rows.c[entry.company].is_distinct_from(own.c[users.company]))
+        .limit(1)
+    )
+    return not ask(engine, entry, differing)
+
+
+def linked_users(plan: LoadedPlan, sources: Sources, kinds: Kinds) -> Query | None:
+    """The users query, itself where its companies are spelled as the companies query spells them.
+
+    Else the query that gives each user's company as the companies query has it, null where that has none, and the
+    spelling of the users query besides (`COMPANY_AS_WRITTEN`).
+    """
+    users, companies = plan.traits("users"), plan.traits("companies")
+    if users is None or companies is None or not _share_database(users, companies, sources):
+        return users
+    company, link = kinds.of(companies, companies.key), kinds.of(users, users.company)
+    if company.is_like(link) or users.key == users.company:
+        return users
+    engine = engine_of(users, sources)
+    sql = _linked_sql(users, companies, names_of(engine, users), (company, link), engine.dialect)
+    return replace(
+        users,
+        statement=replace(users.statement, pieces=(sql,), placements=()),
+        unsent=users.unsent | {COMPANY_AS_WRITTEN},
+    )
+
+
+def _linked_sql(
+    users: Query, companies: Query, names: Sequence[str], kinds: tuple[KeyKind, KeyKind], dialect: sa.Dialect
+) -> str:
+    company_kind, link_kind = kinds
+
+    def name(column: str) -> str:
+        return dialect.identifier_preparer.quote(column).replace("%%", "%")
+
+    key, link = f"halo_c.{name(companies.key)}", f"halo_q.{name(users.company)}"
+    columns = [
+        f"{key} AS {name(users.company)}" if column == users.company else f"halo_q.{name(column)}" for column in names
+    ]
+    given = f"SELECT {name(companies.key)} FROM ({_open_sql(companies.statement)}\n) halo_d"
+    condition = equal(dialect.name, key, company_kind, link, link_kind)
+    if company_kind.is_exact and not link_kind.is_exact:
+        # One that is spelled alike is meant before any that only counts as equal.
+        exact = f"{canonical(dialect.name, key, company_kind)} = {canonical(dialect.name, link, link_kind)}"
+        other = canonical(dialect.name, f"halo_x.{name(companies.key)}", company_kind)
+        alike = f"SELECT 1 FROM ({given}\n) halo_x WHERE {other} = {canonical(dialect.name, link, link_kind)}"
+        condition = f"{condition} AND ({exact} OR NOT EXISTS ({alike}))"
+    return (
+        f"SELECT {', '.join(columns)}, {link} AS {COMPANY_AS_WRITTEN} FROM ({_open_sql(users.statement)}\n) halo_q "
+        f"LEFT JOIN ({given}) halo_c ON {condition}"
+    )
+
+
+def _open_sql(statement: Statement) -> str:
+    """A query open to all companies."""
+    return "(1 = 1)".join(statement.pieces)
+
+
+def _share_database(query: Query, other: Query, sources: Sources) -> bool:
+    """Whether two queries can be joined, as far as is known how."""
+    return query.source == other.source and sorts_like_python(engine_of(query, sources).dialect)
