@@ -103,22 +103,21 @@ def _in_postgresql(engine: sa.Engine, query: Query, column: str) -> KeyKind:
     type_name = sa.select(sa.func.format_type(base, None)).where(
         types.c.oid == sa.literal_column("pg_typeof(halo_key.k)")
     )
-    (found,) = ask(engine, query, sa.select(type_name.scalar_subquery().label("type")).select_from(keys))[0]
-    found = str(found)
+    found = str(ask(engine, query, sa.select(type_name.scalar_subquery()).select_from(keys))[0][0])
     if found in _PG_NUMBERS:
         return KeyKind("number", found)
     if found == "uuid":
         return KeyKind("uuid", found)
-    is_citext = found.split(".")[-1].strip('"') == "citext"
+    is_citext = found.rsplit(".", maxsplit=1)[-1].strip('"') == "citext"
     if found not in _PG_TEXTS and not is_citext:
         return KeyKind("other", found)
     is_deterministic = sa.select(collations.c.collisdeterministic).where(
         collations.c.oid == sa.cast(collation, _RegCollation())
     )
     statement = sa.select(collation, is_deterministic.scalar_subquery()).select_from(keys)
-    compared_by, deterministic = ask(engine, query, statement)[0]
-    is_exact = bool(deterministic) and not is_citext and found != "character"
-    return KeyKind("text", found, str(compared_by or ""), is_exact)
+    answer = tuple(ask(engine, query, statement)[0])
+    is_exact = bool(answer[1]) and not is_citext and found != "character"
+    return KeyKind("text", found, str(answer[0] or ""), is_exact)
 
 
 class _RegCollation(sa.types.UserDefinedType[Any]):
@@ -133,13 +132,14 @@ def _in_mysql(engine: sa.Engine, query: Query, column: str) -> KeyKind:
     # Of no row: the query isn't computed.
     one = sa.func.max(rows.c[column])
     statement = sa.select(sa.func.collation(one), sa.func.coercibility(one)).where(sa.false())
-    collation, coercibility = ask(engine, query, statement)[0]
-    if int(coercibility) >= 5:
+    answer = tuple(ask(engine, query, statement)[0])
+    collation = str(answer[0])
+    if int(answer[1]) >= 5:  # of what has no collation of its own
         return KeyKind("number" if collation == "binary" else "uuid")
     if collation == "binary":
         return KeyKind("other", "bytes")
     # All others take a text with blanks behind it for the same.
-    return KeyKind("text", "text", str(collation), is_exact=str(collation).endswith("nopad_bin"))
+    return KeyKind("text", "text", collation, is_exact=collation.endswith("nopad_bin"))
 
 
 def _in_sqlite(engine: sa.Engine, query: Query, column: str, *, whole: bool) -> KeyKind:
@@ -148,10 +148,9 @@ def _in_sqlite(engine: sa.Engine, query: Query, column: str, *, whole: bool) -> 
     # A union takes the collation of its first part.
     none = sa.select(key.label("k")).where(sa.false())
     probe = sa.union_all(none, sa.select(sa.literal("a").label("k"))).subquery("probe")
-    (ignores_case, ignores_blanks) = ask(
-        engine, query, sa.select(probe.c.k == sa.literal("A"), probe.c.k == sa.literal("a "))
-    )[0]
-    collation = "NOCASE" if ignores_case else "RTRIM" if ignores_blanks else "BINARY"
+    equals = sa.select(probe.c.k == sa.literal("A"), probe.c.k == sa.literal("a "))
+    answer = tuple(ask(engine, query, equals)[0])
+    collation = "NOCASE" if answer[0] else "RTRIM" if answer[1] else "BINARY"
     kind = sa.func.typeof(key)
     types = sa.select(kind).where(key.is_not(None))
     types = types.distinct() if whole else types.limit(1)

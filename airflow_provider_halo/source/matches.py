@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope, Statement
 from airflow_provider_halo.plan.selection import Selection
+from airflow_provider_halo.records.values import to_keys
 from airflow_provider_halo.source.database import Sources, ask, engine_of, names_of
 from airflow_provider_halo.source.equality import canonical, equal
 from airflow_provider_halo.source.kinds import KeyKind, Kinds
@@ -20,6 +21,7 @@ __all__ = ["ALL_PLAIN", "COMPANY_AS_WRITTEN", "Matches", "plain_queries"]
 ALL_PLAIN: Final = "*"
 COMPANY_AS_WRITTEN: Final = "halo_company"
 """Column of the linked users query: the company's key as the users query has it."""
+_TEXT: Final = "halo_text"  # the text of a record's key
 
 
 class Matches:
@@ -71,34 +73,61 @@ class Matches:
         rows = unnarrowed(entry, *names)
         kinds = self._kinds.of(traits, traits.key), self._kinds.of(entry, entry.key)
         key = f"q.{quoted(entry.key, engine.dialect)}"
-        joined = _Matched(records, traits.key, kinds[0], engine.dialect)
+        joined = _Matched(records, traits.key, kinds, engine.dialect)
         columns = [joined.key.label(name) if name == entry.key else rows.c[name] for name in names]
         return (
             sa.select(*columns)
-            .select_from(rows.join(joined.table, sa.text(joined.is_equal(key, kinds[1]))))
+            .select_from(rows.join(joined.table, sa.text(joined.is_equal(key))))
             .order_by(sa.text(text_order(joined.key_sql, engine.dialect)))
         )
+
+    def repeated(self, query: Query, records: sa.Subquery) -> frozenset[str]:
+        """The keys of companies that the database takes for one, though they are spelled differently.
+
+        :param records: the records of a part, as of `sql.records_of`. Equal keys lie in one range, but not in SQLite.
+        """
+        if query.scope == "users" or not sorts_like_python(engine_of(query, self._sources).dialect):
+            return frozenset()
+        if self._kinds.of(query, query.key).is_exact:
+            return frozenset()
+        key = records.c[query.key]
+        counted = sa.select(key, sa.func.count().over(partition_by=key).label("halo_rows")).where(key.is_not(None))
+        alike = counted.subquery("alike")
+        several = sa.select(alike.c[query.key]).where(alike.c.halo_rows > 1)
+        rows = ask(engine_of(query, self._sources), query, several)
+        return frozenset(key for key in to_keys([row[0] for row in rows]) if isinstance(key, str))
 
     def _is_known(self, query: Query) -> bool:
         return ALL_PLAIN in self._plain or query.name in self._plain
 
 
 class _Matched:
-    """Records as a table that other rows are joined to.
+    """Records as a table that other rows are joined to, by their keys.
 
-    :param table: a table with the records' keys in the column ``key``.
+    SQLite and MariaDB join by an index or else row by row: a table of distinct rows is made, and given an index, first.
+
+    :param records: a table with the records' keys in the column ``key``.
+    :param kinds: of the records' keys, and of those of the other rows.
     """
 
-    def __init__(self, table: sa.Subquery, key: str, kind: KeyKind, dialect: sa.Dialect) -> None:
-        self._dialect = dialect
-        self._kind = kind
-        self.table = table
-        self.key = table.c[key]
-        self.key_sql = f"{table.name}.{quoted(key, dialect)}"
+    def __init__(self, records: sa.Subquery, key: str, kinds: tuple[KeyKind, KeyKind], dialect: sa.Dialect) -> None:
+        self._dialect = dialect.name
+        self._kinds = kinds
+        self._has_text = dialect.name != "postgresql" and kinds[0].family != kinds[1].family
+        columns: list[sa.ColumnElement[object]] = [records.c[key]]
+        if self._has_text:
+            text = canonical(dialect.name, f"{records.name}.{quoted(key, dialect)}", kinds[0])
+            columns.append(sa.literal_column(text).label(_TEXT))
+        table = sa.select(*columns)
+        self.table = (table if dialect.name == "postgresql" else table.distinct()).subquery("matched")
+        self.key = self.table.c[key]
+        self.key_sql = f"matched.{quoted(key, dialect)}"
 
-    def is_equal(self, key: str, kind: KeyKind) -> str:
+    def is_equal(self, key: str) -> str:
         """The condition that a row's key is the record's."""
-        return equal(self._dialect.name, self.key_sql, self._kind, key, kind)
+        if self._has_text:
+            return f"matched.{_TEXT} = {canonical(self._dialect, key, self._kinds[1])}"
+        return equal(self._dialect, self.key_sql, self._kinds[0], key, self._kinds[1])
 
 
 def plain_queries(plan: LoadedPlan, selection: Selection, sources: Sources) -> tuple[str, ...]:
@@ -135,7 +164,8 @@ def _name_own_company(entry: Query, users: Query, sources: Sources, kinds: Kinds
         return False
     if entry.company == entry.key:
         return users.company == users.key
-    rows, own = unnarrowed(entry, entry.key, entry.company), unnarrowed(users, users.key, users.company).alias("own")
+    rows = unnarrowed(entry, entry.key, entry.company)
+    own = sa.select(unnarrowed(users, users.key, users.company)).distinct().subquery("own")
     differing = (
         sa.select(sa.literal(1))
         .select_from(rows.join(own, rows.c[entry.key] == own.c[users.key]))
@@ -154,7 +184,7 @@ def linked_users(plan: LoadedPlan, sources: Sources, kinds: Kinds) -> Query | No
     users, companies = plan.traits("users"), plan.traits("companies")
     if users is None or companies is None or not _share_database(users, companies, sources):
         return users
-    company, link = kinds.of(companies, companies.key), kinds.of(users, users.company)
+    link, company = kinds.of(users, users.company), kinds.of(companies, companies.key)
     if company.is_like(link) or users.key == users.company:
         return users
     engine = engine_of(users, sources)
@@ -169,27 +199,42 @@ def linked_users(plan: LoadedPlan, sources: Sources, kinds: Kinds) -> Query | No
 def _linked_sql(
     users: Query, companies: Query, names: Sequence[str], kinds: tuple[KeyKind, KeyKind], dialect: sa.Dialect
 ) -> str:
-    company_kind, link_kind = kinds
+    company, link = kinds
 
     def name(column: str) -> str:
         return dialect.identifier_preparer.quote(column).replace("%%", "%")
 
-    key, link = f"halo_c.{name(companies.key)}", f"halo_q.{name(users.company)}"
-    columns = [
-        f"{key} AS {name(users.company)}" if column == users.company else f"halo_q.{name(column)}" for column in names
-    ]
-    given = f"SELECT {name(companies.key)} FROM ({_open_sql(companies.statement)}\n) halo_d"
-    condition = equal(dialect.name, key, company_kind, link, link_kind)
-    if company_kind.is_exact and not link_kind.is_exact:
-        # One that is spelled alike is meant before any that only counts as equal.
-        exact = f"{canonical(dialect.name, key, company_kind)} = {canonical(dialect.name, link, link_kind)}"
-        other = canonical(dialect.name, f"halo_x.{name(companies.key)}", company_kind)
-        alike = f"SELECT 1 FROM ({given}\n) halo_x WHERE {other} = {canonical(dialect.name, link, link_kind)}"
-        condition = f"{condition} AND ({exact} OR NOT EXISTS ({alike}))"
-    return (
-        f"SELECT {', '.join(columns)}, {link} AS {COMPANY_AS_WRITTEN} FROM ({_open_sql(users.statement)}\n) halo_q "
-        f"LEFT JOIN ({given}) halo_c ON {condition}"
+    company_key, link_key = f"halo_c.{name(companies.key)}", f"halo_q.{name(users.company)}"
+    given = _companies_sql(companies, company, name(companies.key), dialect)
+    link_text = canonical(dialect.name, link_key, link)
+    if company.family != link.family:
+        condition = f"halo_c.{_TEXT} = {link_text}"
+    else:
+        condition = equal(dialect.name, company_key, company, link_key, link)
+        if company.is_exact and not link.is_exact:
+            # One that is spelled alike is meant before any that only counts as equal.
+            alike = f"SELECT 1 FROM ({given}) halo_x WHERE halo_x.{_TEXT} = {link_text}"  # noqa: S608 (the plan's own SQL)
+            condition = f"{condition} AND (halo_c.{_TEXT} = {link_text} OR NOT EXISTS ({alike}))"
+    columns = ", ".join(
+        f"{company_key} AS {name(column)}" if column == users.company else f"halo_q.{name(column)}" for column in names
     )
+    linked = f"({_open_sql(users.statement)}\n) halo_q LEFT JOIN ({given}) halo_c ON {condition}"
+    return f"SELECT {columns}, {link_key} AS {COMPANY_AS_WRITTEN} FROM {linked}"  # noqa: S608 (likewise)
+
+
+def _companies_sql(companies: Query, kind: KeyKind, key: str, dialect: sa.Dialect) -> str:
+    """The companies' keys and their texts: of several that the database takes for one company, always the same one.
+
+    Elsewhere those lie in one range, and which of them it is doesn't matter; SQLite's ranges are by bytes.
+    """
+    text = canonical(dialect.name, f"halo_d.{key}", kind)
+    rows = f"({_open_sql(companies.statement)}\n) halo_d"
+    if dialect.name == "sqlite" and not kind.is_exact:
+        first = f"MIN(halo_d.{key} COLLATE BINARY) AS {key}, MIN({text}) AS {_TEXT}"
+        return f"SELECT {first} FROM {rows} GROUP BY halo_d.{key}"  # noqa: S608 (the plan's own SQL)
+    if dialect.name in {"mysql", "mariadb"} and not kind.is_exact:
+        return f"SELECT MIN(halo_d.{key}) AS {key}, MIN({text}) AS {_TEXT} FROM {rows} GROUP BY halo_d.{key}"  # noqa: S608
+    return f"SELECT DISTINCT halo_d.{key}, {text} AS {_TEXT} FROM {rows}"  # noqa: S608 (the plan's own SQL)
 
 
 def _open_sql(statement: Statement) -> str:

@@ -20,11 +20,20 @@ from airflow_provider_halo.records.values import plain_keys, to_key
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.blocks import Block, blocks
 from airflow_provider_halo.source.cells import ReadRows, Row, RowReader
-from airflow_provider_halo.source.database import Sources
+from airflow_provider_halo.source.database import Sources, ask, engine_of
 from airflow_provider_halo.source.entries import EntryValues, contexts_of
 from airflow_provider_halo.source.join import Join, Lookup, Merge
 from airflow_provider_halo.source.matches import COMPANY_AS_WRITTEN, Matches
-from airflow_provider_halo.source.sql import Companies, Part, Records, narrowed, range_of, records_of, sorts_like_python
+from airflow_provider_halo.source.sql import (
+    Companies,
+    Part,
+    Range,
+    Records,
+    narrowed,
+    range_of,
+    records_of,
+    sorts_like_python,
+)
 from airflow_provider_halo.source.streams import CHUNK_ROWS, Stream, Streams
 
 __all__ = ["ReadStats", "read_keys", "read_payloads"]
@@ -158,18 +167,25 @@ class PartReader:
         with Streams(self._sources, chunk_rows=self._chunk_rows) as streams:
             stream = self._open(self._query, streams)
             joins = self._joins(entries, streams)
-            builder = PayloadBuilder(self._query, stream.names, entries, self._warnings, sends_traits=sends_traits)
+            builder = PayloadBuilder(
+                self._query, stream.names, entries, self._warnings, self._repeated(streams), sends_traits=sends_traits
+            )
             stats.traits[self._query.scope] = builder.trait_names
+            others = False
             for block in self._blocks(stream, joins):
                 entry_values = list(self._entry_values(block, stream, joins))
                 stats.records[self._query.name] += len(block.keys)
                 for query, values in entry_values:
                     stats.records[query.name] += len(values)
-                for key in block.keys if missing else ():
-                    missing.pop(key, None)
+                if missing or others:
+                    others = others or not missing.keys() >= set(block.keys)
+                    for key in block.keys:
+                        missing.pop(key, None)
                 yield builder.payloads(block, entry_values)
             for join in joins:
                 join.finish()
+        if others:
+            missing = dict.fromkeys(key for key in missing if not self._is_there(key))
         reason = f"is not in the {self._query.scope} query ({self._query.name})"
         yield [*self._refused_keys, *(Problem(self._query.scope, key, "", reason) for key in missing)]
 
@@ -177,9 +193,15 @@ class PartReader:
         """The keys of the part's records, without those whose rows can't be sent."""
         with Streams(self._sources) as streams:
             stream = self._open(self._query, streams)
-            builder = PayloadBuilder(self._query, stream.names, (), self._warnings, sends_traits=True)
+            repeated = self._repeated(streams)
+            builder = PayloadBuilder(self._query, stream.names, (), self._warnings, repeated, sends_traits=True)
             for block in self._blocks(stream, ()):
                 yield from builder.keys(block)
+
+    def _repeated(self, streams: Streams) -> frozenset[str]:
+        dialect = streams.engine(self._query).dialect
+        part = Range() if dialect.name == "sqlite" else self._part
+        return self._matches.repeated(self._query, records_of(self._query, part, dialect))
 
     def _named_keys(self) -> list[str]:
         """The records that the part names by their own keys, so that those without a row can be told."""
@@ -187,6 +209,15 @@ class PartReader:
         if isinstance(part, Records) or (isinstance(part, Companies) and self._query.scope == "companies"):
             return list(map(to_key, part.keys))
         return []
+
+    def _is_there(self, key: str) -> bool:
+        """Whether a key that the part names is a record's, though that is spelled differently."""
+        part = self._part
+        assert isinstance(part, (Records, Companies))  # noqa: S101 (for mypy: only these name keys)
+        named = tuple(raw for raw in part.keys if to_key(raw) == key)
+        engine = engine_of(self._query, self._sources)
+        records = records_of(self._query, Records(named), engine.dialect)
+        return bool(ask(engine, self._query, sa.select(records.c[self._query.key]).limit(1)))
 
     def _open(self, query: Query, streams: Streams) -> Stream:
         return streams.open(query, narrowed(query, self._part, streams.engine(query).dialect))
@@ -256,6 +287,7 @@ class PayloadBuilder:
     :param names: the result's columns, already held against the plan.
     :param entries: the queries of the entries, in the order of the plan.
     :param warnings: counts, by kind, what was changed or dropped on the way.
+    :param repeated: keys of records that have several rows, whatever a block shows.
     """
 
     def __init__(
@@ -264,6 +296,7 @@ class PayloadBuilder:
         names: Sequence[str],
         entries: Sequence[Query],
         warnings: Counter[str],
+        repeated: frozenset[str],
         *,
         sends_traits: bool,
     ) -> None:
@@ -272,22 +305,30 @@ class PayloadBuilder:
         self._written_at = names.index(COMPANY_AS_WRITTEN) if COMPANY_AS_WRITTEN in names else None
         self._entry_keys = [entry.entry_key or "" for entry in entries]
         self._warnings = warnings
+        self._repeated_keys = repeated
         self._sends_traits = sends_traits
         self._reader = RowReader(query, names, omit_nulls=query.nulls == "omit")
         self.trait_names: Final = self._reader.names
 
     def payloads(self, block: Block, entries: Sequence[EntryValues]) -> list[Payload | Problem]:
         """The payloads of a block, and the problems of the records that can't be sent."""
-        if block.counts is None:
+        repeated = self._repeated_keys
+        if block.counts is None and not (repeated and repeated.intersection(block.keys)):
             return self._of_single_rows(block.keys, block.rows, entries)
         groups = list(zip(block.keys, block.groups(), strict=True))
-        single = [(key, rows[0]) for key, rows in groups if len(rows) == 1]
+        single = [(key, rows[0]) for key, rows in groups if len(rows) == 1 and key not in repeated]
         made = iter(self._of_single_rows([key for key, _ in single], [row for _, row in single], entries))
-        return [next(made) if len(rows) == 1 else self._repeated(key, rows) for key, rows in groups]
+        return [
+            next(made) if len(rows) == 1 and key not in repeated else self._repeated(key, rows) for key, rows in groups
+        ]
 
     def keys(self, block: Block) -> list[str]:
         """The keys of a block's records that have one row, in which all values have a form in JSON."""
-        single = [(key, rows[0]) for key, rows in zip(block.keys, block.groups(), strict=True) if len(rows) == 1]
+        single = [
+            (key, rows[0])
+            for key, rows in zip(block.keys, block.groups(), strict=True)
+            if len(rows) == 1 and key not in self._repeated_keys
+        ]
         read = self._reader.read([row for _, row in single])
         return [key for place, (key, _) in enumerate(single) if place not in read.invalid]
 

@@ -390,7 +390,7 @@ def test_many_rows_at_once_are_read_as_a_plain_reading_reads_them_one_by_one(
     fill(product, product_tables)
     plan = plans[nulls, entry_nulls]
     expected = PlainReading(product_tables, nulls, entry_nulls)
-    where = ("users", plan, select(plan), Batch(), lambda _: product)
+    where = ("users", plan, select(plan), Batch(plain=("*",)), lambda _: product)
     for chunk_rows in (1, 2, 250):
         warnings = Counter()
         blocks = read_payloads(*where, lambda kind, count, to=warnings: to.update({kind: count}), chunk_rows=chunk_rows)
