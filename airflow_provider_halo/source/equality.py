@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from airflow_provider_halo.source.kinds import KeyKind
 
-__all__ = ["canonical", "equal"]
+__all__ = ["canonical", "compared_text", "equal", "is_by_text"]
 
 _EXACT_DOUBLES = 2**53
 
@@ -28,13 +28,41 @@ def canonical(dialect: str, key: str, kind: KeyKind) -> str:
     return _CANONICAL[dialect](key, kind)
 
 
+def is_by_text(dialect: str, left: KeyKind, right: KeyKind) -> bool:
+    """Whether `equal` compares texts that it makes of the keys, which no index of the columns has."""
+    families = {left.family, right.family}
+    if dialect == "sqlite":
+        # An index that SQLite makes by itself for RTRIM doesn't find what differs in blanks.
+        return families not in ({"number"}, {"text"}) or _coarser_in_sqlite(left, right) == "RTRIM"
+    if dialect == "postgresql":
+        return len(families) > 1 or families == {"other"}
+    return families not in ({"number"}, {"text"}, {"uuid"}, {"uuid", "text"})
+
+
+def compared_text(dialect: str, key: str, kind: KeyKind, other: KeyKind) -> str:
+    """The text that `equal` makes of a key where it compares texts.
+
+    :param other: the kind of the key on the other side.
+    """
+    if dialect == "sqlite":
+        collation = _coarser_in_sqlite(kind, other)
+        text = _text_in_sqlite(key)
+        return f"(RTRIM({text}, ' ')) COLLATE BINARY" if collation == "RTRIM" else f"({text}) COLLATE {collation}"
+    if dialect == "postgresql" and other.family == "uuid":
+        return f'LOWER(CAST({key} AS TEXT)) COLLATE "C"'
+    return canonical(dialect, key, kind)
+
+
 def _by_text(dialect: str, left: str, left_kind: KeyKind, right: str, right_kind: KeyKind) -> str:
-    return f"{canonical(dialect, left, left_kind)} = {canonical(dialect, right, right_kind)}"
+    return (
+        f"{compared_text(dialect, left, left_kind, right_kind)} = "
+        f"{compared_text(dialect, right, right_kind, left_kind)}"
+    )
 
 
 def _equal_in_postgresql(left: str, left_kind: KeyKind, right: str, right_kind: KeyKind) -> str:
     kinds = (left_kind, right_kind)
-    if left_kind.family != right_kind.family or left_kind.family == "other":
+    if is_by_text("postgresql", left_kind, right_kind):
         return _by_text("postgresql", left, left_kind, right, right_kind)
     if left_kind.family != "text":
         return f"{left} = {right}"
@@ -66,12 +94,10 @@ def _canonical_in_postgresql(key: str, kind: KeyKind) -> str:
 
 
 def _equal_in_mysql(left: str, left_kind: KeyKind, right: str, right_kind: KeyKind) -> str:
-    families = {left_kind.family, right_kind.family}
-    if families in ({"number"}, {"uuid"}, {"uuid", "text"}):
-        return f"{left} = {right}"
-    if families != {"text"}:
+    if is_by_text("mysql", left_kind, right_kind):
         return _by_text("mysql", left, left_kind, right, right_kind)
-    if left_kind.collation == right_kind.collation:
+    is_text = left_kind.family == right_kind.family == "text"
+    if not is_text or left_kind.collation == right_kind.collation:
         return f"{left} = {right}"
     collation = _coarser_in_mysql(left_kind.collation, right_kind.collation)
     return f"CONVERT({left} USING utf8mb4) COLLATE {collation} = CONVERT({right} USING utf8mb4) COLLATE {collation}"
@@ -96,14 +122,16 @@ def _canonical_in_mysql(key: str, kind: KeyKind) -> str:
 
 
 def _equal_in_sqlite(left: str, left_kind: KeyKind, right: str, right_kind: KeyKind) -> str:
-    if left_kind.family == right_kind.family == "number":
+    if is_by_text("sqlite", left_kind, right_kind):
+        return _by_text("sqlite", left, left_kind, right, right_kind)
+    collation = _coarser_in_sqlite(left_kind, right_kind)
+    if collation == "BINARY":
         return f"{left} = {right}"
-    collation = next((kind.collation for kind in (left_kind, right_kind) if not kind.is_exact), "BINARY")
-    if left_kind.family == right_kind.family == "text":
-        if collation == "BINARY":
-            return f"{left} = {right}"
-        return f"{left} COLLATE {collation} = {right} COLLATE {collation}"
-    return f"{_text_in_sqlite(left)} COLLATE {collation} = {_text_in_sqlite(right)} COLLATE {collation}"
+    return f"{left} COLLATE {collation} = {right} COLLATE {collation}"
+
+
+def _coarser_in_sqlite(left: KeyKind, right: KeyKind) -> str:
+    return next((kind.collation for kind in (left, right) if not kind.is_exact), "BINARY")
 
 
 def _text_in_sqlite(key: str) -> str:

@@ -12,7 +12,7 @@ from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope, Stat
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.records.values import to_keys
 from airflow_provider_halo.source.database import Sources, ask, engine_of, names_of
-from airflow_provider_halo.source.equality import canonical, equal
+from airflow_provider_halo.source.equality import canonical, compared_text, equal, is_by_text
 from airflow_provider_halo.source.kinds import KeyKind, Kinds
 from airflow_provider_halo.source.sql import quoted, sorts_like_python, text_order, unnarrowed
 
@@ -113,10 +113,10 @@ class _Matched:
     def __init__(self, records: sa.Subquery, key: str, kinds: tuple[KeyKind, KeyKind], dialect: sa.Dialect) -> None:
         self._dialect = dialect.name
         self._kinds = kinds
-        self._has_text = dialect.name != "postgresql" and kinds[0].family != kinds[1].family
+        self._has_text = dialect.name != "postgresql" and is_by_text(dialect.name, *kinds)
         columns: list[sa.ColumnElement[object]] = [records.c[key]]
         if self._has_text:
-            text = canonical(dialect.name, f"{records.name}.{quoted(key, dialect)}", kinds[0])
+            text = compared_text(dialect.name, f"{records.name}.{quoted(key, dialect)}", *kinds)
             columns.append(sa.literal_column(text).label(_TEXT))
         table = sa.select(*columns)
         self.table = (table if dialect.name == "postgresql" else table.distinct()).subquery("matched")
@@ -126,7 +126,7 @@ class _Matched:
     def is_equal(self, key: str) -> str:
         """The condition that a row's key is the record's."""
         if self._has_text:
-            return f"matched.{_TEXT} = {canonical(self._dialect, key, self._kinds[1])}"
+            return f"matched.{_TEXT} = {compared_text(self._dialect, key, self._kinds[1], self._kinds[0])}"
         return equal(self._dialect, self.key_sql, self._kinds[0], key, self._kinds[1])
 
 
@@ -205,14 +205,14 @@ def _linked_sql(
         return dialect.identifier_preparer.quote(column).replace("%%", "%")
 
     company_key, link_key = f"halo_c.{name(companies.key)}", f"halo_q.{name(users.company)}"
-    given = _companies_sql(companies, company, name(companies.key), dialect)
-    link_text = canonical(dialect.name, link_key, link)
-    if company.family != link.family:
-        condition = f"halo_c.{_TEXT} = {link_text}"
+    given = _companies_sql(companies, kinds, name(companies.key), dialect)
+    if is_by_text(dialect.name, company, link):
+        condition = f"halo_c.{_TEXT} = {compared_text(dialect.name, link_key, link, company)}"
     else:
         condition = equal(dialect.name, company_key, company, link_key, link)
         if company.is_exact and not link.is_exact:
             # One that is spelled alike is meant before any that only counts as equal.
+            link_text = canonical(dialect.name, link_key, link)
             alike = f"SELECT 1 FROM ({given}) halo_x WHERE halo_x.{_TEXT} = {link_text}"  # noqa: S608 (the plan's own SQL)
             condition = f"{condition} AND (halo_c.{_TEXT} = {link_text} OR NOT EXISTS ({alike}))"
     columns = ", ".join(
@@ -222,12 +222,15 @@ def _linked_sql(
     return f"SELECT {columns}, {link_key} AS {COMPANY_AS_WRITTEN} FROM {linked}"  # noqa: S608 (likewise)
 
 
-def _companies_sql(companies: Query, kind: KeyKind, key: str, dialect: sa.Dialect) -> str:
+def _companies_sql(companies: Query, kinds: tuple[KeyKind, KeyKind], key: str, dialect: sa.Dialect) -> str:
     """The companies' keys and their texts: of several that the database takes for one company, always the same one.
 
     Elsewhere those lie in one range, and which of them it is doesn't matter; SQLite's ranges are by bytes.
     """
-    text = canonical(dialect.name, f"halo_d.{key}", kind)
+    kind = kinds[0]
+    by_text = is_by_text(dialect.name, *kinds)
+    column = f"halo_d.{key}"
+    text = compared_text(dialect.name, column, *kinds) if by_text else canonical(dialect.name, column, kind)
     rows = f"({_open_sql(companies.statement)}\n) halo_d"
     if dialect.name == "sqlite" and not kind.is_exact:
         first = f"MIN(halo_d.{key} COLLATE BINARY) AS {key}, MIN({text}) AS {_TEXT}"

@@ -1,0 +1,150 @@
+"""Keys are equal where the database says so: rows that spell a key otherwise, or give it another type, find their record."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_halo.delivery.report import Counts
+
+PLAN = """
+companies:
+  key: team_id
+  traits: {sql: "SELECT team_id, 'x' AS name FROM teams"}
+  context:
+    events: {label: Events, type: metric, sql: "SELECT team_id, SUM(n) AS n FROM events GROUP BY team_id", empty: {n: 0}}
+    log: {label: Log, rows: many, order_by: [n], sql: "SELECT e.team_id, e.n FROM events e WHERE {{ batch('e.team_id') }}"}
+users:
+  key: user_id
+  company: team_id
+  traits: {sql: "SELECT user_id, team_id, 'u' AS name FROM users"}
+  context:
+    visits: {label: Visits, rows: many, order_by: [n], sql: "SELECT user_id, n FROM visits"}
+    seats: {label: Seats, rows: many, order_by: [n], sql: "SELECT user_id, team_id, n FROM visits"}
+"""
+
+TEXT = "VARCHAR(40)"
+CI, UNICODE, BIN = (f"{TEXT} COLLATE utf8mb4_{name}" for name in ("general_ci", "unicode_ci", "bin"))
+NOCASE, RTRIM = "TEXT COLLATE NOCASE", "TEXT COLLATE RTRIM"
+LOOSE = f"{TEXT} COLLATE halo_loose"
+SPELLED = [("acme", "ACME"), ("Zeta", "zeta"), ("it's", "IT'S")]
+PADDED = [("acme", "acme  "), ("zeta ", "zeta"), ("b", "b ")]
+NUMBERS = [(7, 7), (10, 10), (100, 100), (9, 9)]
+DIGITS = [(7, "7"), (10, "10"), (100, "100"), (9, "9")]
+UUIDS = [(f"{n}a000000-0000-4000-8000-00000000000b", f"{n}A000000-0000-4000-8000-00000000000B") for n in range(3)]
+# Types of the companies' keys, of the users' companies, of the entries' keys; and each key here and there.
+KINDS = {
+    "sqlite": {
+        "ignoring case": (NOCASE, NOCASE, NOCASE, SPELLED),
+        "ignoring case in the entry": ("TEXT", "TEXT COLLATE NOCASE", NOCASE, SPELLED),
+        "ignoring case in traits": (NOCASE, "TEXT", "TEXT", SPELLED),
+        "blanks": (RTRIM, RTRIM, RTRIM, PADDED),
+        "integer and text": ("INTEGER", "TEXT", "TEXT", DIGITS),
+        "text and integer": ("TEXT", "INTEGER", "INTEGER", [(str(key), key) for key, _ in NUMBERS]),
+        "integer and real": ("INTEGER", "REAL", "REAL", NUMBERS),
+        "real and text": ("REAL", "TEXT", "INTEGER", NUMBERS),
+    },
+    "postgresql": {
+        "citext": ("citext", "citext", "citext", SPELLED),
+        "citext in the entry": (TEXT, "citext", "citext", SPELLED),
+        "citext in traits": ("citext", "text", TEXT, SPELLED),
+        "a nondeterministic collation": (LOOSE, LOOSE, LOOSE, [*SPELLED, ("élan", "ELAN")]),
+        "a nondeterministic collation in traits": (LOOSE, TEXT, 'text COLLATE "C"', SPELLED),
+        "char beside varchar": ("CHAR(8)", TEXT, "text", [("acme    ", "acme"), ("zeta    ", "zeta")]),
+        "varchar beside char": (TEXT, "CHAR(8)", "CHAR(12)", [("acme", "acme"), ("zeta", "zeta")]),
+        "integer and text": ("INT", TEXT, "text", DIGITS),
+        "text and integer": (TEXT, "BIGINT", "INT", [(str(key), key) for key, _ in NUMBERS]),
+        "integer and numeric": ("INT", "NUMERIC(12, 2)", "DOUBLE PRECISION", NUMBERS),
+        "numeric and text": ("NUMERIC(12, 2)", TEXT, TEXT, DIGITS),
+        "double and text": ("DOUBLE PRECISION", TEXT, "INT", NUMBERS),
+        "uuid and text": ("UUID", TEXT, TEXT, UUIDS),
+    },
+    "mysql": {
+        "the default": (TEXT, TEXT, TEXT, [*SPELLED, ("élan", "ELAN"), ("p", "p  ")]),
+        "two collations": (CI, UNICODE, BIN, SPELLED),
+        "by bytes in traits": (BIN, CI, CI, SPELLED),
+        "char beside varchar": ("CHAR(8)", TEXT, "CHAR(20)", [("acme", "ACME "), ("zeta", "zeta")]),
+        "integer and text": ("INT", TEXT, TEXT, DIGITS),
+        "text and integer": (TEXT, "BIGINT", "INT", [(str(key), key) for key, _ in NUMBERS]),
+        "integer and decimal": ("INT", "DECIMAL(12, 2)", "DOUBLE", NUMBERS),
+        "decimal and text": ("DECIMAL(12, 2)", TEXT, TEXT, DIGITS),
+        "double and text": ("DOUBLE", TEXT, "INT", NUMBERS),
+        "uuid and text": ("UUID", TEXT, TEXT, UUIDS),
+    },
+}
+
+
+def bound(key, kind):
+    """A key as its column takes it."""
+    return str(key) if "CHAR" in kind.upper() or "TEXT" in kind.upper() else key
+
+
+@pytest.fixture
+def product(database):
+    """Makes the tables: of each company two events, spelled otherwise than its key, and a user with two visits."""
+    if database.engine.dialect.name == "postgresql":
+        database.run("CREATE EXTENSION IF NOT EXISTS citext")
+        database.run(
+            "CREATE COLLATION IF NOT EXISTS halo_loose (provider = icu, locale = 'und-u-ks-level1', deterministic = false)"
+        )
+
+    def make(kind):
+        teams, users, entries, keys = KINDS[database.engine.dialect.name][kind]
+        database.table("teams", f"team_id {teams}", [(bound(here, teams),) for here, _ in keys])
+        database.table(
+            "users",
+            f"user_id {teams}, team_id {users}",
+            [(bound(here, teams), bound(there, users)) for here, there in keys],
+        )
+        events = [(bound(key, entries), n) for n, pair in enumerate(keys, start=1) for key in (pair[1], pair[1])]
+        database.table("events", f"team_id {entries}, n INT", events)
+        database.table("visits", f"user_id {entries}, team_id INT, n INT", [(key, 900 + n, n) for key, n in events])
+        return {text_of(here): n for n, (here, _) in enumerate(keys, start=1)}
+
+    yield make
+    # The types are the database's own: of the next test's tables, too.
+
+
+def text_of(key):
+    return str(key)
+
+
+def kinds():
+    for dialect, driver in (("sqlite", "sqlite"), ("postgresql", "psycopg"), ("mysql", "pymysql")):
+        for kind in KINDS[dialect]:
+            marks = [] if driver == "sqlite" else [pytest.mark.databases]
+            yield pytest.param(driver, kind, marks=marks, id=f"{driver}-{kind}")
+
+
+def held(sandbox, numbers):
+    """What Halo holds, and what it should."""
+    companies = {key: sandbox.store.company(key)["context"] for key in sandbox.store.find("companies")}
+    users = {key: sandbox.store.user(key) for key in sandbox.store.find("users")}
+    found = {
+        key: (
+            {name: entry["value"] for name, entry in companies[key]["context"].items()}
+            if "context" in companies[key]
+            else {name: entry["value"] for name, entry in companies[key].items()},
+            users[key]["company_id"],
+            {name: entry["value"] for name, entry in users[key]["context"].items()},
+        )
+        for key in companies
+    }
+    rows = {key: [{"n": n}, {"n": n}] for key, n in numbers.items()}
+    due = {
+        key: ({"events": {"n": 2 * n}, "log": rows[key]}, key, {"visits": rows[key], "seats": rows[key]})
+        for key, n in numbers.items()
+    }
+    return found, due
+
+
+@pytest.mark.parametrize(("each_database", "kind"), kinds(), indirect=["each_database"])
+def test_rows_that_the_database_takes_for_a_record_s_are_its_own_at_any_batch_size(
+    database, product, deliver, sandbox, kind
+):
+    numbers = product(kind)
+    there = Counts(stored=len(numbers))
+    for options in ({"batch_size": 1}, {"batch_size": 2}, {"batch_size": 300}, {"company_ids": list(numbers)}):
+        report = deliver(database, PLAN, **options)
+        assert (report.companies, report.users, report.links) == (there, there, there), options
+        found, due = held(sandbox, numbers)
+        assert found == due, options
