@@ -14,7 +14,7 @@ from airflow_provider_halo.records.values import to_keys
 from airflow_provider_halo.source.database import Sources, ask, engine_of, names_of
 from airflow_provider_halo.source.equality import canonical, compared_text, equal, is_by_text
 from airflow_provider_halo.source.kinds import KeyKind, Kinds
-from airflow_provider_halo.source.sql import quoted, sorts_like_python, text_order, unnarrowed
+from airflow_provider_halo.source.sql import quoted, sorts_like_python, text_order, unnarrowed, verbatim
 
 __all__ = ["ALL_PLAIN", "COMPANY_AS_WRITTEN", "Matches", "plain_queries"]
 
@@ -75,11 +75,48 @@ class Matches:
         key = f"q.{quoted(entry.key, engine.dialect)}"
         joined = _Matched(records, traits.key, kinds, engine.dialect)
         columns = [joined.key.label(name) if name == entry.key else rows.c[name] for name in names]
+        condition = joined.is_equal(key)
+        if joined.may_be_others:
+            condition += (
+                f" AND ({joined.is_same_text(key)} OR NOT EXISTS ({_same_text(traits, kinds, key, engine.dialect)}))"
+            )
         return (
             sa.select(*columns)
-            .select_from(rows.join(joined.table, sa.text(joined.is_equal(key))))
+            .select_from(rows.join(joined.table, sa.text(condition)))
             .order_by(sa.text(text_order(joined.key_sql, engine.dialect)))
         )
+
+    def ambiguous(self, entry: Query, records: sa.Subquery) -> frozenset[str]:
+        """The keys of records among which an entry has rows that can't be assigned.
+
+        Where only the entry's column takes several spellings for one key, a row that is spelled as none of the records may
+        be equal to several of them.
+
+        :param records: as of `joined`.
+        """
+        traits = self._plan.traits(entry.scope)
+        if traits is None or not self.is_joined(entry):
+            return frozenset()
+        kinds = self._kinds.of(traits, traits.key), self._kinds.of(entry, entry.key)
+        engine = engine_of(entry, self._sources)
+        joined = _Matched(records, traits.key, kinds, engine.dialect)
+        if not joined.may_be_others:
+            return frozenset()
+        rows = unnarrowed(entry, entry.key)
+        key = f"q.{quoted(entry.key, engine.dialect)}"
+        name = quoted(traits.key, engine.dialect)
+        alike = equal(engine.dialect.name, f"halo_t.{name}", kinds[0], key, kinds[1])
+        count = f"SELECT COUNT(*) FROM ({_open_text(traits)}\n) halo_t WHERE {alike}"  # noqa: S608 (the plan's own SQL)
+        condition = f"{joined.is_equal(key)} AND NOT EXISTS ({_same_text(traits, kinds, key, engine.dialect)})"
+        found = ask(
+            engine,
+            entry,
+            sa.select(joined.key)
+            .distinct()
+            .select_from(rows.join(joined.table, sa.text(condition)))
+            .where(sa.text(f"({count}) > 1")),
+        )
+        return frozenset(key for key in to_keys([row[0] for row in found]) if isinstance(key, str))
 
     def repeated(self, query: Query, records: sa.Subquery) -> frozenset[str]:
         """The keys of companies that the database takes for one, though they are spelled differently.
@@ -123,11 +160,29 @@ class _Matched:
         self.key = self.table.c[key]
         self.key_sql = f"matched.{quoted(key, dialect)}"
 
+    @property
+    def may_be_others(self) -> bool:
+        """Whether a row that is equal to a record may be another record's."""
+        of_records, of_rows = self._kinds
+        return of_records.family == of_rows.family == "text" and of_records.is_exact and not of_rows.is_exact
+
+    def is_same_text(self, key: str) -> str:
+        """The condition that a row's key is spelled as the record's."""
+        of_records, of_rows = self._kinds
+        return f"{canonical(self._dialect, self.key_sql, of_records)} = {canonical(self._dialect, key, of_rows)}"
+
     def is_equal(self, key: str) -> str:
         """The condition that a row's key is the record's."""
         if self._has_text:
             return f"matched.{_TEXT} = {compared_text(self._dialect, key, self._kinds[1], self._kinds[0])}"
         return equal(self._dialect, self.key_sql, self._kinds[0], key, self._kinds[1])
+
+
+def _same_text(traits: Query, kinds: tuple[KeyKind, KeyKind], key: str, dialect: sa.Dialect) -> str:
+    """The records, of all, that are spelled as a key."""
+    text = canonical(dialect.name, f"halo_s.{quoted(traits.key, dialect)}", kinds[0])
+    condition = f"{text} = {canonical(dialect.name, key, kinds[1])}"
+    return f"SELECT 1 FROM ({_open_text(traits)}\n) halo_s WHERE {condition}"  # noqa: S608 (the plan's own SQL)
 
 
 def plain_queries(plan: LoadedPlan, selection: Selection, sources: Sources) -> tuple[str, ...]:
@@ -235,9 +290,16 @@ def _companies_sql(companies: Query, kinds: tuple[KeyKind, KeyKind], key: str, d
     if dialect.name == "sqlite" and not kind.is_exact:
         first = f"MIN(halo_d.{key} COLLATE BINARY) AS {key}, MIN({text}) AS {_TEXT}"
         return f"SELECT {first} FROM {rows} GROUP BY halo_d.{key}"  # noqa: S608 (the plan's own SQL)
-    if dialect.name in {"mysql", "mariadb"} and not kind.is_exact:
-        return f"SELECT MIN(halo_d.{key}) AS {key}, MIN({text}) AS {_TEXT} FROM {rows} GROUP BY halo_d.{key}"  # noqa: S608
-    return f"SELECT DISTINCT halo_d.{key}, {text} AS {_TEXT} FROM {rows}"  # noqa: S608 (the plan's own SQL)
+    if kind.is_exact:
+        return f"SELECT DISTINCT {column}, {text} AS {_TEXT} FROM {rows}"  # noqa: S608 (the plan's own SQL)
+    if dialect.name == "postgresql":
+        return f"SELECT DISTINCT ON ({column}) {column}, {text} AS {_TEXT} FROM {rows} ORDER BY {column}, {text}"  # noqa: S608
+    return f"SELECT MIN({column}) AS {key}, MIN({text}) AS {_TEXT} FROM {rows} GROUP BY {column}"  # noqa: S608
+
+
+def _open_text(query: Query) -> str:
+    """A query open to all companies, as `sqlalchemy.text` takes it."""
+    return verbatim(_open_sql(query.statement))
 
 
 def _open_sql(statement: Statement) -> str:

@@ -46,6 +46,7 @@ KEYS_AT_ONCE: Final = 500  # keys in one IN list: below every database's limit o
 _STREAMS: Final = 8
 _LOOKUPS_AT_ONCE: Final = 4
 
+UNASSIGNED: Final = "has rows whose key its database takes for that of several records; spell the key as one of them"
 NO_KEY: Final = "{0}: rows without a key dropped"
 NO_COMPANY_KEY: Final = "{0}: users whose company's key can't be used are sent without a company"
 
@@ -158,6 +159,7 @@ class PartReader:
         self._matches = matches
         self._chunk_rows = chunk_rows
         self._refused_keys: list[Problem] = []
+        self._unassigned: dict[str, frozenset[str]] = {}  # by entry, keys of records whose rows can't be told apart
 
     def payloads(
         self, entries: Sequence[Query], stats: ReadStats, *, sends_traits: bool
@@ -167,6 +169,7 @@ class PartReader:
         with Streams(self._sources, chunk_rows=self._chunk_rows) as streams:
             stream = self._open(self._query, streams)
             joins = self._joins(entries, streams)
+            self._unassigned = self._find_unassigned(entries, streams)
             builder = PayloadBuilder(
                 self._query, stream.names, entries, self._warnings, self._repeated(streams), sends_traits=sends_traits
             )
@@ -255,6 +258,15 @@ class PartReader:
             part = Records(part.keys)  # whatever company the rows name
         return narrowed(entry, part, dialect)
 
+    def _find_unassigned(self, entries: Sequence[Query], streams: Streams) -> dict[str, frozenset[str]]:
+        dialect = streams.engine(self._query).dialect
+        found = {
+            entry.name: self._matches.ambiguous(entry, records_of(self._query, self._part, dialect))
+            for entry in entries
+            if self._matches.is_joined(entry)
+        }
+        return {name: keys for name, keys in found.items() if keys}
+
     def _streams_alongside(self, entry: Query, streams: Streams) -> bool:
         """Whether narrowing to the part gives the rows of the part's records and of no others, in the records' order."""
         if isinstance(self._part, Records) or not sorts_like_python(streams.engine(entry).dialect):
@@ -272,7 +284,10 @@ class PartReader:
             for join in together:
                 join.begin(records)
             for join in together:
-                yield EntryValues(join.query, join.values(block.keys))
+                values = join.values(block.keys)
+                for key in self._unassigned.get(join.query.name, frozenset()).intersection(block.keys):
+                    values[key] = InvalidValue(UNASSIGNED, f"context.{join.query.entry_key}")
+                yield EntryValues(join.query, values)
 
 
 def _add_second_row(rows: list[Row], row: Row) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "sorts_like_python",
     "text_order",
     "unnarrowed",
+    "verbatim",
     "without_rows",
 ]
 
@@ -143,14 +144,14 @@ def without_rows(query: Query) -> sa.TextClause:
 
 
 def _inner(query: Query, conditions: Sequence[str]) -> str:
-    pieces = [_verbatim(piece) for piece in query.statement.pieces]
+    pieces = [verbatim(piece) for piece in query.statement.pieces]
     parts = [pieces[0]]
     for condition, piece in zip(conditions, pieces[1:], strict=True):
         parts += [condition, piece]
     return "".join(parts)
 
 
-def _verbatim(sql: str) -> str:
+def verbatim(sql: str) -> str:
     """SQL that `sqlalchemy.text` gives to the database byte for byte: no colon of it starts a parameter."""
     return sql.replace(":", "\\:")
 
@@ -158,7 +159,7 @@ def _verbatim(sql: str) -> str:
 def quoted(name: str, dialect: Dialect) -> str:
     """A column's name, as `sqlalchemy.text` takes it."""
     # A quoted name comes ready for the driver, with % doubled where that is due; text() doubles it once more.
-    return _verbatim(dialect.identifier_preparer.quote(name).replace("%%", "%"))
+    return verbatim(dialect.identifier_preparer.quote(name).replace("%%", "%"))
 
 
 class _Binds:

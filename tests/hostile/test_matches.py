@@ -100,8 +100,7 @@ def product(database):
         database.table("visits", f"user_id {entries}, team_id INT, n INT", [(key, 900 + n, n) for key, n in events])
         return {text_of(here): n for n, (here, _) in enumerate(keys, start=1)}
 
-    yield make
-    # The types are the database's own: of the next test's tables, too.
+    return make
 
 
 def text_of(key):
@@ -148,3 +147,77 @@ def test_rows_that_the_database_takes_for_a_record_s_are_its_own_at_any_batch_si
         assert (report.companies, report.users, report.links) == (there, there, there), options
         found, due = held(sandbox, numbers)
         assert found == due, options
+
+
+EXACT = {"sqlite": "TEXT", "postgresql": "TEXT", "mysql": f"{TEXT} COLLATE utf8mb4_nopad_bin"}
+COARSE = {"sqlite": NOCASE, "postgresql": "citext", "mysql": CI}
+
+
+@pytest.mark.parametrize("batch_size", [1, 300])
+def test_of_records_that_only_the_entry_takes_for_one_the_spelling_tells_and_else_it_is_said(
+    database, product, deliver, sandbox, batch_size
+):
+    dialect = database.engine.dialect.name
+    database.table("teams", f"team_id {EXACT[dialect]}", [("ab",), ("AB",), ("cd",), ("CD",), ("e",), ("F",)])
+    database.table(
+        "users", f"user_id {EXACT[dialect]}, team_id {COARSE[dialect]}", [("u", "ab"), ("v", "Cd"), ("w", "E")]
+    )
+    database.table("events", f"team_id {COARSE[dialect]}, n INT", [("ab", 1), ("AB", 2), ("Cd", 3), ("E", 4), ("f", 5)])
+    database.table("visits", "user_id INT, team_id INT, n INT")
+    report = deliver(database, PLAN, batch_size=batch_size)
+    # Not of the entry that groups by the key: that takes ab and AB for one itself.
+    logs = {key: sandbox.store.company(key)["context"]["log"]["value"] for key in sandbox.store.find("companies")}
+    assert logs == {"ab": [{"n": 1}], "AB": [{"n": 2}], "e": [{"n": 4}], "F": [{"n": 5}]}
+    users = {key: sandbox.store.user(key)["company_id"] for key in sandbox.store.find("users")}
+    assert users == {"u": "ab", "w": "e"}
+    reason = "has rows whose key its database takes for that of several records; spell the key as one of them"
+    assert sorted(map(str, report.rejects)) == [
+        f"companies CD: context.events: {reason}",
+        f"companies cd: context.events: {reason}",
+        "users v: has more than one row in the users query (users.traits), of companies CD and cd; one is due",
+    ]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 300])
+def test_two_spellings_of_one_key_are_two_rows_of_one_company(database, product, deliver, sandbox, batch_size):
+    dialect = database.engine.dialect.name
+    database.table("teams", f"team_id {COARSE[dialect]}", [("acme",), ("ACME",), ("zeta",)])
+    database.table("users", f"user_id INT, team_id {COARSE[dialect]}", [(1, "Acme"), (2, "Zeta")])
+    database.table("events", f"team_id {COARSE[dialect]}, n INT", [("acme", 1), ("Zeta", 2)])
+    database.table("visits", "user_id INT, team_id INT, n INT")
+    report = deliver(database, PLAN, batch_size=batch_size)
+    assert sandbox.store.find("companies") == ["zeta"]
+    assert (report.users, report.links) == (Counts(stored=2), Counts(stored=1, skipped=1))
+    assert sandbox.store.user("2")["company_id"] == "zeta"
+    assert sorted(map(str, report.rejects)) == [
+        f"companies {key}: has more than one row in the companies query (companies.traits); one is due"
+        for key in ("ACME", "acme")
+    ]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 300])
+def test_the_rows_of_a_users_entry_belong_to_the_user_whatever_company_they_name(
+    database, deliver, sandbox, batch_size
+):
+    database.table("teams", "team_id INT", [(1,), (2,), (3,)])
+    database.table("users", "user_id INT, team_id INT", [(10, 1), (11, 2), (12, 3), (13, None)])
+    database.table("events", "team_id INT, n INT")
+    visits = [(10, 1, 1), (10, 3, 2), (11, None, 3), (12, 9, 4), (13, 2, 5), (99, 1, 6)]
+    database.table("visits", "user_id INT, team_id INT, n INT", visits)
+    plan = PLAN.replace(
+        "seats: {",
+        'placed: {label: P, rows: many, order_by: [n], sql: "SELECT v.user_id, v.n FROM visits v '
+        "WHERE {{ batch('v.team_id') }}\"}\n    seats: {",
+    )
+    for options in ({"batch_size": batch_size}, {"company_ids": [1, 2, 3]}):
+        report = deliver(database, plan, **options)
+        assert not report.rejects
+        due = {"10": [1, 2], "11": [3], "12": [4], "13": [5]}
+        if "company_ids" in options:
+            del due["13"]
+        assert {
+            key: {
+                name: [row["n"] for row in entry["value"]] for name, entry in sandbox.store.user(key)["context"].items()
+            }
+            for key in sandbox.store.find("users")
+        } == {key: dict.fromkeys(("visits", "placed", "seats"), rows) for key, rows in due.items()}
