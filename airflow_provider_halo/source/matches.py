@@ -14,6 +14,7 @@ from airflow_provider_halo.records.values import to_keys
 from airflow_provider_halo.source.database import Sources, ask, engine_of, names_of
 from airflow_provider_halo.source.equality import canonical, compared_text, equal, is_by_text
 from airflow_provider_halo.source.kinds import KeyKind, Kinds
+from airflow_provider_halo.source.spellings import Spellings
 from airflow_provider_halo.source.sql import quoted, sorts_like_python, text_order, unnarrowed, verbatim
 
 __all__ = ["ALL_PLAIN", "COMPANY_AS_WRITTEN", "Matches", "plain_queries"]
@@ -85,6 +86,13 @@ class Matches:
             .select_from(rows.join(joined.table, sa.text(condition)))
             .order_by(sa.text(text_order(joined.key_sql, engine.dialect)))
         )
+
+    def spellings(self, entry: Query) -> Spellings | None:
+        """Asks for an entry's rows by the records' keys, where those are of another database."""
+        traits = self._plan.traits(entry.scope)
+        if traits is None or entry.source == traits.source:
+            return None
+        return Spellings(entry, traits, self._sources, self._kinds)
 
     def ambiguous(self, entry: Query, records: sa.Subquery) -> frozenset[str]:
         """The keys of records among which an entry has rows that can't be assigned.

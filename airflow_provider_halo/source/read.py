@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from functools import partial
 from itertools import chain, repeat
@@ -16,7 +17,7 @@ from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.records.payload import Payload, payloads_of
 from airflow_provider_halo.records.problem import InvalidRecords, InvalidValue, Problem
-from airflow_provider_halo.records.values import plain_keys, to_key
+from airflow_provider_halo.records.values import plain_keys, to_key, to_keys
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.blocks import Block, blocks
 from airflow_provider_halo.source.cells import ReadRows, Row, RowReader
@@ -159,7 +160,7 @@ class PartReader:
         self._matches = matches
         self._chunk_rows = chunk_rows
         self._refused_keys: list[Problem] = []
-        self._unassigned: dict[str, frozenset[str]] = {}  # by entry, keys of records whose rows can't be told apart
+        self._unassigned: dict[str, AbstractSet[str]] = {}  # by entry, keys of records whose rows can't be told apart
 
     def payloads(
         self, entries: Sequence[Query], stats: ReadStats, *, sends_traits: bool
@@ -169,7 +170,7 @@ class PartReader:
         with Streams(self._sources, chunk_rows=self._chunk_rows) as streams:
             stream = self._open(self._query, streams)
             joins = self._joins(entries, streams)
-            self._unassigned = self._find_unassigned(entries, streams)
+            self._unassigned |= self._find_unassigned(entries, streams)
             builder = PayloadBuilder(
                 self._query, stream.names, entries, self._warnings, self._repeated(streams), sends_traits=sends_traits
             )
@@ -243,12 +244,26 @@ class PartReader:
     def _joins(self, entries: Sequence[Query], streams: Streams) -> list[Join]:
         joins: list[Join] = []
         for entry in entries:
-            statement_of = partial(self._statement, entry, streams.engine(entry).dialect)
+            statement_of = self._statement_of(entry, streams.engine(entry).dialect)
             if len(joins) < _STREAMS - 1 and self._streams_alongside(entry, streams):
                 joins.append(Merge(streams.open(entry, statement_of(self._part)), self._query, self._warnings))
             else:
                 joins.append(Lookup(entry, statement_of, streams, self._warnings))
         return joins
+
+    def _statement_of(self, entry: Query, dialect: Dialect) -> Callable[[Part], sa.Executable]:
+        """Gives the statement of the entry's rows of the records of a part."""
+        spellings = self._matches.spellings(entry)
+        if spellings is None:
+            return partial(self._statement, entry, dialect)
+        self._unassigned[entry.name] = spellings.unassigned
+
+        def by_keys(part: Part) -> sa.Executable:
+            assert isinstance(part, Records)  # noqa: S101 (for mypy: a range isn't read alongside another database's)
+            keys = [key for key in to_keys(part.keys) if isinstance(key, str)]
+            return spellings.rows_of(keys)
+
+        return by_keys
 
     def _statement(self, entry: Query, dialect: Dialect, part: Part) -> sa.Executable:
         """The entry's rows of the records of a part."""
@@ -258,9 +273,9 @@ class PartReader:
             part = Records(part.keys)  # whatever company the rows name
         return narrowed(entry, part, dialect)
 
-    def _find_unassigned(self, entries: Sequence[Query], streams: Streams) -> dict[str, frozenset[str]]:
+    def _find_unassigned(self, entries: Sequence[Query], streams: Streams) -> dict[str, AbstractSet[str]]:
         dialect = streams.engine(self._query).dialect
-        found = {
+        found: dict[str, AbstractSet[str]] = {
             entry.name: self._matches.ambiguous(entry, records_of(self._query, self._part, dialect))
             for entry in entries
             if self._matches.is_joined(entry)
@@ -285,7 +300,7 @@ class PartReader:
                 join.begin(records)
             for join in together:
                 values = join.values(block.keys)
-                for key in self._unassigned.get(join.query.name, frozenset()).intersection(block.keys):
+                for key in self._unassigned.get(join.query.name, frozenset()) & set(block.keys):
                     values[key] = InvalidValue(UNASSIGNED, f"context.{join.query.entry_key}")
                 yield EntryValues(join.query, values)
 

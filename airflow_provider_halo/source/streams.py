@@ -227,7 +227,7 @@ class ThreadedStream:
         try:
             streaming = connection.execution_options(stream_results=True, max_row_buffer=streams.chunk_rows)
             with streaming.execute(self._statement) as result:
-                names = tuple(result.keys())
+                names = tuple(map(str, result.keys()))  # SQLAlchemy gives a kind of its own for labels
                 check_columns(self.query, names)
                 with streams.changed:
                     self._names = names
