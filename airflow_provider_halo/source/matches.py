@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -15,7 +15,7 @@ from airflow_provider_halo.source.database import Sources, ask, engine_of, names
 from airflow_provider_halo.source.equality import canonical, compared_text, equal, is_by_text
 from airflow_provider_halo.source.kinds import KeyKind, Kinds
 from airflow_provider_halo.source.spellings import Spellings
-from airflow_provider_halo.source.sql import quoted, sorts_like_python, text_order, unnarrowed, verbatim
+from airflow_provider_halo.source.sql import Part, narrowed, quoted, sorts_like_python, text_order, unnarrowed, verbatim
 
 __all__ = ["ALL_PLAIN", "COMPANY_AS_WRITTEN", "Matches", "plain_queries"]
 
@@ -60,10 +60,10 @@ class Matches:
         kinds = self._kinds
         return not kinds.of(traits, traits.key).is_like(kinds.of(entry, entry.key))
 
-    def joined(self, entry: Query, records: sa.Subquery) -> sa.Select[tuple[object, ...]]:
+    def joined(self, entry: Query, records: sa.Subquery, part: Part) -> sa.Select[tuple[object, ...]]:
         """An entry's rows of some records, under the keys that the traits query has for them, in the order of `narrowed`.
 
-        :param records: the records, as of `sql.records_of`.
+        :param records: the records of the part, as of `sql.records_of`.
         :raises PlanError: when the entry lacks a column that the plan names.
         :raises SourceError: when the database refuses the query.
         """
@@ -71,8 +71,11 @@ class Matches:
         assert traits is not None  # noqa: S101 (for mypy: an entry's scope has one)
         engine = engine_of(entry, self._sources)
         names = names_of(engine, entry)
-        rows = unnarrowed(entry, *names)
         kinds = self._kinds.of(traits, traits.key), self._kinds.of(entry, entry.key)
+        rows = unnarrowed(entry, *names)
+        if entry.scope == "companies" and _lie_in_one_range(kinds, engine.dialect):
+            columns_of_rows: list[sa.ColumnClause[Any]] = [sa.column(name) for name in names]
+            rows = narrowed(entry, part, engine.dialect).columns(*columns_of_rows).subquery("q")  # for cost alone
         key = f"q.{quoted(entry.key, engine.dialect)}"
         joined = _Matched(records, traits.key, kinds, engine.dialect)
         columns = [joined.key.label(name) if name == entry.key else rows.c[name] for name in names]
@@ -186,6 +189,14 @@ class _Matched:
         return equal(self._dialect, self.key_sql, self._kinds[0], key, self._kinds[1])
 
 
+def _lie_in_one_range(kinds: tuple[KeyKind, KeyKind], dialect: sa.Dialect) -> bool:
+    """Whether keys that are equal lie in the same range, as each column compares: in SQLite ranges are by bytes."""
+    one, other = kinds
+    if dialect.name == "sqlite" or one.family != other.family:
+        return False
+    return one.family != "text" or (one.type == other.type and one.collation == other.collation)
+
+
 def _same_text(traits: Query, kinds: tuple[KeyKind, KeyKind], key: str, dialect: sa.Dialect) -> str:
     """The records, of all, that are spelled as a key."""
     text = canonical(dialect.name, f"halo_s.{quoted(traits.key, dialect)}", kinds[0])
@@ -216,7 +227,7 @@ def plain_queries(plan: LoadedPlan, selection: Selection, sources: Sources) -> t
         ):
             plain.append(entry.name)
     queries = [query.name for query in plan.queries if query.entry is not None or query.scope == "users"]
-    return (ALL_PLAIN,) if plain == queries else tuple(plain)
+    return (ALL_PLAIN,) if set(plain) == set(queries) else tuple(plain)
 
 
 def _name_own_company(entry: Query, users: Query, sources: Sources, kinds: Kinds) -> bool:
@@ -228,14 +239,15 @@ def _name_own_company(entry: Query, users: Query, sources: Sources, kinds: Kinds
     if entry.company == entry.key:
         return users.company == users.key
     rows = unnarrowed(entry, entry.key, entry.company)
-    own = sa.select(unnarrowed(users, users.key, users.company)).distinct().subquery("own")
-    differing = (
-        sa.select(sa.literal(1))
+    own = unnarrowed(users, users.key, users.company).alias("own")
+    if engine.dialect.name in {"mysql", "mariadb"}:
+        own = sa.select(own).distinct().subquery("own")  # which is given an index, as of `_Matched`
+    differing = (  # counted: for the first one alone PostgreSQL would look up row by row
+        sa.select(sa.func.count())
         .select_from(rows.join(own, rows.c[entry.key] == own.c[users.key]))
         .where(rows.c[entry.company].is_distinct_from(own.c[users.company]))
-        .limit(1)
     )
-    return not ask(engine, entry, differing)
+    return not ask(engine, entry, differing)[0][0]
 
 
 def linked_users(plan: LoadedPlan, sources: Sources, kinds: Kinds) -> Query | None:

@@ -268,7 +268,7 @@ class PartReader:
     def _statement(self, entry: Query, dialect: Dialect, part: Part) -> sa.Executable:
         """The entry's rows of the records of a part."""
         if self._matches.is_joined(entry):
-            return self._matches.joined(entry, records_of(self._query, part, dialect))
+            return self._matches.joined(entry, records_of(self._query, part, dialect), part)
         if entry.scope == "users" and isinstance(part, Records):
             part = Records(part.keys)  # whatever company the rows name
         return narrowed(entry, part, dialect)
