@@ -61,26 +61,28 @@ def _by_text(dialect: str, left: str, left_kind: KeyKind, right: str, right_kind
 
 
 def _equal_in_postgresql(left: str, left_kind: KeyKind, right: str, right_kind: KeyKind) -> str:
-    kinds = (left_kind, right_kind)
     if is_by_text("postgresql", left_kind, right_kind):
         return _by_text("postgresql", left, left_kind, right, right_kind)
     if left_kind.family != "text":
         return f"{left} = {right}"
-    coarse = next(
-        (kind for kind in kinds if not kind.is_exact and kind.type not in {"text", "character varying"}), None
+    compared_as = _coarser_type_in_postgresql(left_kind, right_kind)
+    collation = next(
+        (kind.collation for kind in (left_kind, right_kind) if not kind.is_exact and kind.collation != '"default"'), ""
     )
-    compared_as = "" if coarse is None else "bpchar" if coarse.type == "character" else coarse.type
-    citext = next((kind.type for kind in kinds if kind.type.split(".")[-1].strip('"') == "citext"), None)
-    compared_as = citext or compared_as
-    collation = next((kind.collation for kind in kinds if not kind.is_exact and kind.collation != '"default"'), "")
     if not collation and left_kind.collation != right_kind.collation:
         collation = '"C"'  # any will do where equal is byte by byte, but of two the database takes none
-    suffix = f" COLLATE {collation}" if collation else ""
-    if compared_as:
-        return f"CAST({left} AS {compared_as}){suffix} = CAST({right} AS {compared_as}){suffix}"
-    if not collation:
+    if not compared_as and not collation:
         return f"{left} = {right}"
-    return f"CAST({left} AS TEXT){suffix} = CAST({right} AS TEXT){suffix}"
+    suffix = f" COLLATE {collation}" if collation else ""
+    kind = compared_as or "TEXT"
+    return f"CAST({left} AS {kind}){suffix} = CAST({right} AS {kind}){suffix}"
+
+
+def _coarser_type_in_postgresql(left: KeyKind, right: KeyKind) -> str:
+    """The type to compare as: of citext, CHAR(n) and others the first; empty where neither is of the former."""
+    types = (left.type, right.type)
+    citext = next((name for name in types if name.split(".")[-1].strip('"') == "citext"), "")
+    return citext or ("bpchar" if "character" in types else "")
 
 
 def _canonical_in_postgresql(key: str, kind: KeyKind) -> str:

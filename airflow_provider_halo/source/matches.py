@@ -212,22 +212,27 @@ def plain_queries(plan: LoadedPlan, selection: Selection, sources: Sources) -> t
     :raises PlanError: when a query lacks a column that the plan names.
     """
     kinds = Kinds(sources, whole=True)
-    plain: list[str] = []
     users = plan.traits("users")
     users_are_plain = users is not None and linked_users(plan, sources, kinds) is users
-    if users is not None and users_are_plain and selection.reads("users"):
-        plain.append(users.name)
-    for entry in selection.context:
-        traits = plan.traits(entry.scope)
-        if (
-            traits is not None
-            and _share_database(entry, traits, sources)
-            and kinds.of(traits, traits.key).is_like(kinds.of(entry, entry.key))
-            and (entry.scope == "companies" or (users_are_plain and _name_own_company(entry, traits, sources, kinds)))
-        ):
-            plain.append(entry.name)
-    queries = [query.name for query in plan.queries if query.entry is not None or query.scope == "users"]
-    return (ALL_PLAIN,) if set(plain) == set(queries) else tuple(plain)
+    plain = [users.name] if users is not None and users_are_plain and selection.reads("users") else []
+    plain += [
+        entry.name
+        for entry in selection.context
+        if _has_keys_of_records(plan, entry, sources, kinds)
+        and (
+            entry.scope == "companies"
+            or (users is not None and users_are_plain and _name_own_company(entry, users, sources, kinds))
+        )
+    ]
+    queries = {query.name for query in plan.queries if query.entry is not None or query.scope == "users"}
+    return (ALL_PLAIN,) if set(plain) == queries else tuple(plain)
+
+
+def _has_keys_of_records(plan: LoadedPlan, entry: Query, sources: Sources, kinds: Kinds) -> bool:
+    traits = plan.traits(entry.scope)
+    if traits is None or not _share_database(entry, traits, sources):
+        return False
+    return kinds.of(traits, traits.key).is_like(kinds.of(entry, entry.key))
 
 
 def _name_own_company(entry: Query, users: Query, sources: Sources, kinds: Kinds) -> bool:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import closing
-from functools import partial
 from itertools import chain, repeat
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
 
 from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.records.payload import Payload, payloads_of
 from airflow_provider_halo.records.problem import InvalidRecords, InvalidValue, Problem
-from airflow_provider_halo.records.values import plain_keys, to_key, to_keys
+from airflow_provider_halo.records.values import plain_keys, to_key
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.blocks import Block, blocks
 from airflow_provider_halo.source.cells import ReadRows, Row, RowReader
 from airflow_provider_halo.source.database import Sources, ask, engine_of
 from airflow_provider_halo.source.entries import EntryValues, contexts_of
-from airflow_provider_halo.source.join import Join, Lookup, Merge
+from airflow_provider_halo.source.entry_rows import EntryRows
+from airflow_provider_halo.source.join import Join, Lookup
 from airflow_provider_halo.source.matches import COMPANY_AS_WRITTEN, Matches
 from airflow_provider_halo.source.sql import (
     Companies,
@@ -42,12 +40,8 @@ __all__ = ["ReadStats", "read_keys", "read_payloads"]
 Warn = Callable[[str, int], None]
 
 KEYS_AT_ONCE: Final = 500  # keys in one IN list: below every database's limit on parameters (SQLite's was 999 for long)
-# Connections that one batch holds at once, at most: below the 15 that SQLAlchemy's pool gives, and so few that a dozen
-# batches fit under PostgreSQL's 100. Entries beyond them are looked up block by block.
-_STREAMS: Final = 8
 _LOOKUPS_AT_ONCE: Final = 4
 
-UNASSIGNED: Final = "has rows whose key its database takes for that of several records; spell the key as one of them"
 NO_KEY: Final = "{0}: rows without a key dropped"
 NO_COMPANY_KEY: Final = "{0}: users whose company's key can't be used are sent without a company"
 
@@ -160,7 +154,7 @@ class PartReader:
         self._matches = matches
         self._chunk_rows = chunk_rows
         self._refused_keys: list[Problem] = []
-        self._unassigned: dict[str, AbstractSet[str]] = {}  # by entry, keys of records whose rows can't be told apart
+        self._entry_rows = EntryRows(query, part, matches, warnings)
 
     def payloads(
         self, entries: Sequence[Query], stats: ReadStats, *, sends_traits: bool
@@ -169,8 +163,7 @@ class PartReader:
         missing = dict.fromkeys(self._named_keys())
         with Streams(self._sources, chunk_rows=self._chunk_rows) as streams:
             stream = self._open(self._query, streams)
-            joins = self._joins(entries, streams)
-            self._unassigned |= self._find_unassigned(entries, streams)
+            joins = self._entry_rows.joins(entries, streams)
             builder = PayloadBuilder(
                 self._query, stream.names, entries, self._warnings, self._repeated(streams), sends_traits=sends_traits
             )
@@ -241,53 +234,6 @@ class PartReader:
             reason = f"column {query.key!r}: {problem.reason}"
             self._refused_keys.append(Problem(query.scope, ascii(key)[:60], "", reason))
 
-    def _joins(self, entries: Sequence[Query], streams: Streams) -> list[Join]:
-        joins: list[Join] = []
-        for entry in entries:
-            statement_of = self._statement_of(entry, streams.engine(entry).dialect)
-            if len(joins) < _STREAMS - 1 and self._streams_alongside(entry, streams):
-                joins.append(Merge(streams.open(entry, statement_of(self._part)), self._query, self._warnings))
-            else:
-                joins.append(Lookup(entry, statement_of, streams, self._warnings))
-        return joins
-
-    def _statement_of(self, entry: Query, dialect: Dialect) -> Callable[[Part], sa.Executable]:
-        """Gives the statement of the entry's rows of the records of a part."""
-        spellings = self._matches.spellings(entry)
-        if spellings is None:
-            return partial(self._statement, entry, dialect)
-        self._unassigned[entry.name] = spellings.unassigned
-
-        def by_keys(part: Part) -> sa.Executable:
-            assert isinstance(part, Records)  # noqa: S101 (for mypy: a range isn't read alongside another database's)
-            keys = [key for key in to_keys(part.keys) if isinstance(key, str)]
-            return spellings.rows_of(keys)
-
-        return by_keys
-
-    def _statement(self, entry: Query, dialect: Dialect, part: Part) -> sa.Executable:
-        """The entry's rows of the records of a part."""
-        if self._matches.is_joined(entry):
-            return self._matches.joined(entry, records_of(self._query, part, dialect), part)
-        if entry.scope == "users" and isinstance(part, Records):
-            part = Records(part.keys)  # whatever company the rows name
-        return narrowed(entry, part, dialect)
-
-    def _find_unassigned(self, entries: Sequence[Query], streams: Streams) -> dict[str, AbstractSet[str]]:
-        dialect = streams.engine(self._query).dialect
-        found: dict[str, AbstractSet[str]] = {
-            entry.name: self._matches.ambiguous(entry, records_of(self._query, self._part, dialect))
-            for entry in entries
-            if self._matches.is_joined(entry)
-        }
-        return {name: keys for name, keys in found.items() if keys}
-
-    def _streams_alongside(self, entry: Query, streams: Streams) -> bool:
-        """Whether narrowing to the part gives the rows of the part's records and of no others, in the records' order."""
-        if isinstance(self._part, Records) or not sorts_like_python(streams.engine(entry).dialect):
-            return False
-        return entry.source == self._query.source
-
     def _entry_values(self, block: Block, stream: Stream, joins: Sequence[Join]) -> Iterator[EntryValues]:
         if not joins:
             return
@@ -300,8 +246,7 @@ class PartReader:
                 join.begin(records)
             for join in together:
                 values = join.values(block.keys)
-                for key in self._unassigned.get(join.query.name, frozenset()) & set(block.keys):
-                    values[key] = InvalidValue(UNASSIGNED, f"context.{join.query.entry_key}")
+                values.update(self._entry_rows.unassigned(join.query, block.keys))
                 yield EntryValues(join.query, values)
 
 
