@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from airflow_provider_halo.exceptions import PlanError
 from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope, Statement
 from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.records.values import to_keys
@@ -17,7 +18,7 @@ from airflow_provider_halo.source.kinds import KeyKind, Kinds
 from airflow_provider_halo.source.spellings import Spellings
 from airflow_provider_halo.source.sql import Part, narrowed, quoted, sorts_like_python, text_order, unnarrowed, verbatim
 
-__all__ = ["ALL_PLAIN", "COMPANY_AS_WRITTEN", "Matches", "plain_queries"]
+__all__ = ["ALL_PLAIN", "COMPANY_AS_WRITTEN", "Matches", "check_types", "plain_queries"]
 
 ALL_PLAIN: Final = "*"
 COMPANY_AS_WRITTEN: Final = "halo_company"
@@ -96,6 +97,13 @@ class Matches:
         if traits is None or entry.source == traits.source:
             return None
         return Spellings(entry, traits, self._sources, self._kinds)
+
+    def company_spellings(self, scope: QueryScope) -> Spellings | None:
+        """Asks how companies are spelled to which users belong, where those are of another database."""
+        users, companies = self._plan.traits("users"), self._plan.traits("companies")
+        if scope != "users" or users is None or companies is None or users.source == companies.source:
+            return None
+        return Spellings(companies, companies, self._sources, self._kinds)
 
     def ambiguous(self, entry: Query, records: sa.Subquery) -> frozenset[str]:
         """The keys of records among which an entry has rows that can't be assigned.
@@ -300,6 +308,22 @@ def _linked_sql(
     )
     linked = f"({_open_sql(users.statement)}\n) halo_q LEFT JOIN ({given}) halo_c ON {condition}"
     return f"SELECT {columns}, {link_key} AS {COMPANY_AS_WRITTEN} FROM {linked}"  # noqa: S608 (likewise)
+
+
+def check_types(users: Query, companies: Query, sources: Sources) -> None:
+    """Hold the type of the users' companies against that of the companies' keys, where these are of another database.
+
+    :raises PlanError: when they differ: a range of the ones is none of the others, and they can't be joined.
+    """
+    kinds = Kinds(sources)
+    link, company = kinds.of(users, users.company), kinds.of(companies, companies.key)
+    families = {link.family, company.family}
+    if len(families) > 1 and "other" not in families:
+        message = (
+            f"column {users.company!r} is {link}, but column {companies.key!r} of {companies.name}, in another database, is "
+            f"{company}; cast one of them in the SQL, so that both are of one type"
+        )
+        raise PlanError([users.problem(message)])
 
 
 def _companies_sql(companies: Query, kinds: tuple[KeyKind, KeyKind], key: str, dialect: sa.Dialect) -> str:

@@ -19,7 +19,7 @@ from airflow_provider_halo.source.batch import Batch, KeyType
 from airflow_provider_halo.source.database import Sources, ask, engine_of
 from airflow_provider_halo.source.errors import CollationsDiffer
 from airflow_provider_halo.source.keys import bound_of, coerce_key, key_type_of, type_of_key
-from airflow_provider_halo.source.matches import Matches, plain_queries
+from airflow_provider_halo.source.matches import Matches, check_types, plain_queries
 from airflow_provider_halo.source.sql import unnarrowed
 
 __all__ = ["MAX_BATCHES", "batch_for", "bounds", "plan_batches"]
@@ -54,9 +54,12 @@ def plan_batches(
     if batch_size < 1 or max_batches < 2:  # one range, and the users without a company
         message = "batch_size must be at least 1 and max_batches at least 2."
         raise SetupError(message)
-    plain = plain_queries(plan, selection, sources)
+    # Of companies that are named, whatever it costs to find out would cost more than the reading.
+    plain = plain_queries(plan, selection, sources) if company_ids is None else ()
     users = Matches(plan, sources, plain).traits("users") if selection.reads("users") else None
     companies = plan.traits("companies") if selection.reads("companies") else None
+    if users is not None and companies is not None and users.source != companies.source:
+        check_types(users, companies, sources)
     if company_ids is not None:
         batches = _named(users or companies, sources, company_ids, max_batches, users_too=users is not None)
     else:

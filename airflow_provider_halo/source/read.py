@@ -23,6 +23,7 @@ from airflow_provider_halo.source.entries import EntryValues, contexts_of
 from airflow_provider_halo.source.entry_rows import EntryRows
 from airflow_provider_halo.source.join import Join, Lookup
 from airflow_provider_halo.source.matches import COMPANY_AS_WRITTEN, Matches
+from airflow_provider_halo.source.spellings import Spellings
 from airflow_provider_halo.source.sql import (
     Companies,
     Part,
@@ -167,6 +168,7 @@ class PartReader:
             builder = PayloadBuilder(
                 self._query, stream.names, entries, self._warnings, self._repeated(streams), sends_traits=sends_traits
             )
+            builder.company_spellings = self._matches.company_spellings(self._query.scope)
             stats.traits[self._query.scope] = builder.trait_names
             others = False
             for block in self._blocks(stream, joins):
@@ -284,6 +286,7 @@ class PayloadBuilder:
         self._sends_traits = sends_traits
         self._reader = RowReader(query, names, omit_nulls=query.nulls == "omit")
         self.trait_names: Final = self._reader.names
+        self.company_spellings: Spellings | None = None  # where the companies are of another database
 
     def payloads(self, block: Block, entries: Sequence[EntryValues]) -> list[Payload | Problem]:
         """The payloads of a block, and the problems of the records that can't be sent."""
@@ -331,9 +334,13 @@ class PayloadBuilder:
         if self._query.scope == "companies":
             return repeat(None)
         raw = self._companies(rows)
-        return plain_keys(raw) or [
+        company_ids: Sequence[str | None] = plain_keys(raw) or [
             None if place in invalid else self._company_id(value) for place, value in enumerate(raw)
         ]
+        if self.company_spellings is None:
+            return company_ids
+        spelled = self.company_spellings.spelled(sorted({key for key in company_ids if key is not None}))
+        return [key if key is None else spelled.get(key, key) for key in company_ids] if spelled else company_ids
 
     def _companies(self, rows: Sequence[Row]) -> list[Any]:
         """The companies' keys: where the companies query has no such company, as the users query has them."""

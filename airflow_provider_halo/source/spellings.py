@@ -55,6 +55,29 @@ class Spellings:
         rows = narrowed(self._query, part, self._engine.dialect)
         return self._renamed(rows, own_by_spelling, kind) if own_by_spelling else rows
 
+    def spelled(self, keys: Sequence[str]) -> dict[str, str]:
+        """How the query spells keys, where it does so in one other way.
+
+        :param keys: as another query has them.
+        """
+        kind = self._kinds.of(self._query, self._query.key)
+        if not keys or not self._may_differ(kind):
+            return {}
+        part = Records(_asked_as(keys, kind))
+        found = self._found(part, kind)
+        spelled: dict[str, str] = {}
+        for spelling, equal in self._equal(sorted(found.difference(keys)), keys, part, kind):
+            for key in equal:
+                if key not in found:
+                    spelled[key] = "" if key in spelled else spelling
+        return {key: spelling for key, spelling in spelled.items() if spelling}
+
+    def _found(self, part: Records, kind: KeyKind) -> set[str]:
+        """The spellings that the query has of the keys of a part."""
+        text: sa.Label[Any] = sa.literal_column(self._text(kind)).label("halo_text")
+        statement = sa.select(text).select_from(self._rows(part, [self._query.key])).distinct()
+        return {_decoded(row[0]) for row in ask(self._engine, self._query, statement)}
+
     def _may_differ(self, kind: KeyKind) -> bool:
         return sorts_like_python(self._engine.dialect) and kind.family == "text" and not kind.is_exact
 
@@ -63,11 +86,7 @@ class Spellings:
 
     def _own_by_spelling(self, keys: Sequence[str], part: Records, kind: KeyKind) -> dict[str, str]:
         """The keys that the query's other spellings stand for."""
-        rows = self._rows(part, [self._query.key])
-        text: sa.Label[Any] = sa.literal_column(self._text(kind)).label("halo_text")
-        found = {
-            _decoded(row[0]) for row in ask(self._engine, self._query, sa.select(text).select_from(rows).distinct())
-        }
+        found = self._found(part, kind)
         others = found.difference(keys)
         # A spelling that is another record's own is that record's.
         others = others - self._records_own(sorted(others)) if others else others

@@ -157,7 +157,9 @@ class _BatchRun:
                 await self._deliver_users(delivery, users)
 
     async def _deliver_users(self, delivery: Delivery | DryRun, chunks: Chunks) -> None:
-        users = self._lookup.before(chunks) if self._links and self._batch.user is not None else chunks
+        # Another database may put a user's company into another batch.
+        by_name = self._batch.user is not None or self._lookup.is_of_another_database
+        users = self._lookup.before(chunks) if self._links and by_name else chunks
         decide_link = self._companies.decide_link
         if not self._selection.users:
             await delivery.links(users, decide_link=decide_link)

@@ -29,6 +29,12 @@ class CompanyLookup:
         self._sources = sources
         self._companies = companies
 
+    @property
+    def is_of_another_database(self) -> bool:
+        """Whether the companies come from another database than the users."""
+        users, companies = self._plan.traits("users"), self._plan.traits("companies")
+        return users is not None and companies is not None and users.source != companies.source
+
     async def read(self, batch: Batch) -> None:
         """Read the companies of a batch.
 

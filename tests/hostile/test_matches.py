@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_halo.delivery.report import Counts
+from airflow_provider_halo.exceptions import PlanError
 
 PLAN = """
 companies:
@@ -266,3 +267,37 @@ def held_of_entries(sandbox, numbers):
         "users": {key: {"visits": rows[key], "seats": rows[key]} for key in found["users"]},
     }
     return found, due
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 300])
+def test_users_are_linked_to_companies_of_another_database_as_that_spells_them(
+    database, product, other, deliver, sandbox, batch_size
+):
+    dialect = database.engine.dialect.name
+    keys = ["acme", "Zeta", "it's", "b"]
+    database.table("teams", f"team_id {COARSE[dialect]}", [(key,) for key in keys])
+    users = [(number, key.upper()) for number, key in enumerate(keys)]
+    other.table("users", "user_id INTEGER, team_id TEXT", [*users, (9, "elsewhere"), (10, None)])
+    database.others["away"] = other.engine
+    plan = "companies: {key: team_id, traits: {sql: SELECT team_id FROM teams}}\nusers:\n  key: user_id\n  company: team_id\n"
+    plan += "  traits: {source: away, sql: 'SELECT user_id, team_id FROM users'}\n"
+    report = deliver(database, plan, batch_size=batch_size)
+    # Ranges of two databases that sort differently may give a company twice, which is harmless.
+    assert set(sandbox.store.find("companies")) == set(keys)
+    assert report.links == Counts(stored=4, skipped=1)
+    linked = {key: sandbox.store.user(key)["company_id"] for key in sandbox.store.find("users")}
+    assert linked == {**{str(number): key for number, key in enumerate(keys)}, "9": None, "10": None}
+
+
+def test_types_that_cannot_meet_across_databases_stop_the_run_before_it_sends(database, other, deliver, sandbox):
+    database.table("teams", "team_id INT", [(1,)])
+    other.table("users", "user_id INTEGER, team_id TEXT", [(1, "1")])
+    database.others["away"] = other.engine
+    plan = "companies: {key: team_id, traits: {sql: SELECT team_id FROM teams}}\nusers:\n  key: user_id\n  company: team_id\n"
+    plan += "  traits: {source: away, sql: 'SELECT user_id, team_id FROM users'}\n"
+    with pytest.raises(PlanError) as stopped:
+        deliver(database, plan)
+    assert "users.traits.sql: column 'team_id' is text (BINARY), but column 'team_id' of companies.traits" in str(
+        stopped.value
+    )
+    assert sandbox.store.find("companies") == []
