@@ -337,7 +337,8 @@ def _companies_sql(companies: Query, kinds: tuple[KeyKind, KeyKind], key: str, d
     text = compared_text(dialect.name, column, *kinds) if by_text else canonical(dialect.name, column, kind)
     rows = f"({_open_sql(companies.statement)}\n) halo_d"
     if dialect.name == "sqlite" and not kind.is_exact:
-        first = f"MIN(halo_d.{key} COLLATE BINARY) AS {key}, MIN({text}) AS {_TEXT}"
+        # Compared as the column is, which is what companies that are named are found by.
+        first = f"MIN(halo_d.{key} COLLATE BINARY) COLLATE {kind.collation} AS {key}, MIN({text}) AS {_TEXT}"
         return f"SELECT {first} FROM {rows} GROUP BY halo_d.{key}"  # noqa: S608 (the plan's own SQL)
     if kind.is_exact:
         return f"SELECT DISTINCT {column}, {text} AS {_TEXT} FROM {rows}"  # noqa: S608 (the plan's own SQL)

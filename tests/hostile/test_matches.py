@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import PlanError
+from airflow_provider_halo.ledger.ledger import Ledger
 
 PLAN = """
 companies:
@@ -301,3 +303,39 @@ def test_types_that_cannot_meet_across_databases_stop_the_run_before_it_sends(da
         stopped.value
     )
     assert sandbox.store.find("companies") == []
+
+
+def test_a_key_that_is_typed_in_another_spelling_names_its_company(database, product, deliver, sandbox):
+    dialect = database.engine.dialect.name
+    database.table("teams", f"team_id {COARSE[dialect]}", [("acme",), ("zeta",), ("b",)])
+    database.table("users", f"user_id {COARSE[dialect]}, team_id {COARSE[dialect]}", [("ann", "Acme"), ("bob", "zeta")])
+    database.table("events", f"team_id {COARSE[dialect]}, n INT", [("aCME", 1)])
+    database.table("visits", f"user_id {COARSE[dialect]}, team_id INT, n INT", [("ANN", 1, 2)])
+    report = deliver(database, PLAN, company_ids=["ACME", "nobody"])
+    assert (report.companies, report.users) == (Counts(stored=1, rejected=1), Counts(stored=1))
+    assert [str(problem) for problem in report.rejects] == [
+        "companies nobody: is not in the companies query (companies.traits)"
+    ]
+    assert sandbox.store.company("acme")["context"]["events"]["value"] == {"n": 1}
+    assert sandbox.store.user("ann")["company_id"] == "acme"
+    assert sandbox.store.user("ann")["context"]["visits"]["value"] == [{"n": 2}]
+
+
+@pytest.mark.parametrize("batch_size", [1, 300])
+def test_a_second_run_with_a_ledger_finds_all_unchanged(
+    database, product, plan, deliver, connected, tmp_path, batch_size
+):
+    dialect = database.engine.dialect.name
+    text = COARSE[dialect].replace("40", "310")
+    keys = ["acme", "Zeta", "l" * 300, "a\nb"]
+    database.table("teams", f"team_id {text}", [(key,) for key in keys])
+    database.table("users", f"user_id {text}, team_id {text}", [(key, key.upper()) for key in keys])
+    database.table("events", f"team_id {text}, n INT", [(key.upper(), 1) for key in keys])
+    database.table("visits", f"user_id {text}, team_id INT, n INT", [(key.upper(), 1, 2) for key in keys])
+    ledger_engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger = Ledger(ledger_engine, "ledger", patience=5)
+    for number, due in ((1, Counts(stored=4)), (2, Counts(unchanged=4))):
+        run = ledger.open_run(plan(PLAN).name, connected(), f"run {number}", whole=True, writes=True)
+        report = deliver(database, PLAN, batch_size=batch_size, run=run)
+        assert (report.companies, report.users, report.links) == (due, due, due)
+    ledger_engine.dispose()
