@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 VERSION: Final = 4
-KEY_LENGTH: Final = 255  # characters of a key; a record with a longer one is sent each time, and not remembered
+KEY_LENGTH: Final = 500  # characters of a key; a record with a longer one is sent each time, and not remembered
 DIALECTS: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
 
 

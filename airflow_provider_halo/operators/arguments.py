@@ -59,12 +59,12 @@ def is_empty(value: Any) -> bool:
 
 
 def as_key(value: Any, name: str) -> str | int | None:
-    """A key of a user or company; None when it isn't given."""
+    """A key of a user or company, with the blanks that are part of it; None when it isn't given."""
     if is_empty(value):
         return None
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise SetupError(f"{name} must be a text or a whole number, not a {type(value).__name__}.")
-    return value.strip() if isinstance(value, str) else value
+    return value
 
 
 def as_keys(value: Any, name: str) -> list[str | int]:
@@ -123,4 +123,4 @@ def _items(value: Any, name: str) -> Sequence[Any]:
         if not isinstance(items, list):
             raise SetupError(f"{name} must be a list, or a text with commas between the items.")
         return items
-    return value.split(",")
+    return [item.strip() for item in value.split(",")]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator, XComArg
+from airflow.sdk import DAG, BaseOperator, XComArg
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_halo.api.blocking import stop_running
@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 __all__ = ["DataOperator", "StoppableOperator", "run_key_of"]
 
 
+_KEY_FIELDS = frozenset({"user_id", "company_id"})
+
+
 class StoppableOperator(BaseOperator):
     """An operator that stops sending at once when it is told to.
 
     Airflow's signal alone doesn't end a task: it would send for five seconds more until it is killed, beside the try that
     takes its place.
     """
+
+    _renders_text = False  # while keys are rendered
 
     def on_kill(self) -> None:
         """Stop what is under way. What Halo has acknowledged until then is still written down in the ledger."""
@@ -36,6 +41,32 @@ class StoppableOperator(BaseOperator):
         self.log.warning("Told to stop: a task that was cleared or marked, or a worker that shuts down")
         if not stop_running():
             sys.exit(1)  # between a query and the next: raised where the task is now, and tried again by Airflow
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        names = list(template_fields)
+        others = [name for name in names if name not in _KEY_FIELDS]
+        super()._do_render_template_fields(parent, others, context, jinja_env, seen_oids)
+        # A key is the text that its template gives: native rendering would make 31 of "0x1F" and 100000.0 of "1e5".
+        dag = self.get_dag()
+        text_env = jinja_env if dag is None else dag.get_template_env(force_sandboxed=True)
+        self._renders_text = True
+        try:
+            keys = [name for name in names if name in _KEY_FIELDS]
+            super()._do_render_template_fields(parent, keys, context, text_env, seen_oids)
+        finally:
+            self._renders_text = False
+
+    def _render(self, template: jinja2.Template, context: Context, dag: DAG | None = None) -> Any:
+        if self._renders_text:
+            return template.render(context)
+        return super()._render(template, context, dag)
 
 
 class DataOperator(StoppableOperator):

@@ -229,7 +229,10 @@ def _check_record_columns(query: Query, problems: Problems) -> None:
     known = query.statement.known_columns
     if known is None:
         return
-    for column, key in {query.company: "company", query.key: "key"}.items():
+    columns = {query.company: "company", query.key: "key"}
+    if query.scope == "users" and query.entry is not None and query.company != query.key:
+        del columns[query.company]  # its rows belong to the user, whatever company they name
+    for column, key in columns.items():
         if not _has(known, column):
             noun = "record" if key == "key" else "company"
             message = f"the query returns no column {column}, which identifies the {noun} ({query.scope}.{key})."

@@ -7,6 +7,8 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
+from airflow_provider_halo.records.shown import shown_key
+
 __all__ = [
     "BROKEN_TEXT",
     "SCOPES",
@@ -42,7 +44,7 @@ class Problem(msgspec.Struct, frozen=True):
     reason: str
 
     def __str__(self) -> str:
-        where = f"{self.scope} {self.key}"
+        where = f"{self.scope} {shown_key(self.key)}"
         return f"{where}: {self.field}: {self.reason}" if self.field else f"{where}: {self.reason}"
 
 

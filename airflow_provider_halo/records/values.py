@@ -24,6 +24,7 @@ __all__ = [
     "Json",
     "Warnings",
     "is_countable",
+    "key_flaw",
     "plain_keys",
     "to_boolean",
     "to_json_value",
@@ -49,6 +50,7 @@ NUMBER_TEXT: Final = re.compile(r"[+-]?\d{1,400}(\.\d{1,400})?([eE][+-]?\d{1,3})
 
 _LARGEST_EXPONENT = 308  # of a double
 _BEYOND = 10 ** (_LARGEST_EXPONENT + 1)
+_LARGEST_EXACT = 2**53  # beyond it a double may stand for several whole numbers
 _NO_KEY = "a {0} can't be a key; cast it to text in the SQL"
 _NESTING = 64  # deeper than any value that a support question needs; keeps a hostile JSON column from the stack's end
 TOO_DEEP = f"is nested deeper than {_NESTING} levels"
@@ -99,23 +101,36 @@ def to_json_value(value: Any, warnings: Warnings, depth: int = 0) -> Json:
 def to_key(value: Any) -> str:
     """The text of a key, as Halo knows the record.
 
-    :param value: an int, a whole Decimal, a UUID or a text.
-    :raises InvalidValue: for an empty key, bytes, or a type that can't be a key.
+    A text is a key as it is, blanks around it and all: two texts that differ are two keys in Halo.
+
+    :param value: an int, a whole Decimal or float, a UUID or a text.
+    :raises InvalidValue: for a blank text, one with a NUL or broken Unicode, bytes, or a type that can't be a key.
     """
     if isinstance(value, bool):
         raise InvalidValue("a boolean can't be a key")
-    if isinstance(value, (int, Decimal)):
+    if isinstance(value, (int, float, Decimal)):
         return _number_key(value)
     if isinstance(value, _BYTES):
         raise InvalidValue("the key is bytes; cast it to text in the SQL")
     if not isinstance(value, (str, UUID)):
         raise InvalidValue(_NO_KEY.format(type(value).__name__))
     key = str(value)
-    if not key.strip():
-        raise InvalidValue("the key is empty")
-    if not key.isprintable():
-        raise InvalidValue("the key holds control characters or broken Unicode")
+    if (flaw := key_flaw(key)) is not None:
+        raise InvalidValue(f"the key {flaw}")
     return key
+
+
+def key_flaw(key: str) -> str | None:
+    """Why a text can't be a key; None when it can: any text is one that isn't blank and that every database can hold."""
+    if not key:
+        return "is empty"
+    if key.isspace():
+        return "is blank"
+    if "\0" in key:
+        return "holds a NUL character"
+    if any("\ud800" <= character <= "\udfff" for character in key):
+        return "holds broken Unicode (a lone surrogate)"
+    return None
 
 
 def to_keys(values: Sequence[Any]) -> Sequence[str | InvalidValue]:
@@ -142,11 +157,13 @@ def _key_or_reason(value: Any) -> str | InvalidValue:
         return InvalidValue(problem.reason)  # made anew: the one that was raised holds on to whatever was at hand there
 
 
-def _number_key(value: int | Decimal) -> str:
+def _number_key(value: float | Decimal) -> str:
     if not is_countable(value):
         raise InvalidValue("a number beyond the range of a double can't be a key")
     if value != int(value):
-        raise InvalidValue(_NO_KEY.format(type(value).__name__))
+        raise InvalidValue("a number with a fraction can't be a key")
+    if isinstance(value, float) and abs(value) > _LARGEST_EXACT:
+        raise InvalidValue("a double that may have lost digits can't be a key; cast it in the SQL")
     return str(int(value))
 
 

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import msgspec
 
+from airflow_provider_halo.records.shown import shown_key
+
 __all__ = ["Batch", "Key", "KeyType"]
 
 KeyType = Literal["integer", "text", "uuid"]
@@ -29,6 +31,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     :param user_key_type: type of ``user``.
     :param repeated_users: whether the users query gives any user in several rows, found out over the whole query; None
         where nobody has asked.
+    :param plain: names of the queries whose keys were found to be the records' own texts (`source.matches`), ``*`` for
+        all; the rows of others are matched to records by the database.
     :param index: number of the batch, from 1; ``of``: how many the run has.
     :param expected_companies: companies in it when it was planned; an estimate for progress and labels.
     :param expected_users: users in it when it was planned.
@@ -44,6 +48,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     user_key_type: KeyType = "integer"
     repeated_users: bool | None = None
     gone: bool = False
+    plain: tuple[str, ...] = ()
     index: int = 1
     of: int = 1
     expected_companies: int | None = None
@@ -71,9 +76,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     def label(self) -> str:
         """The batch in a few words, for task labels and logs."""
         if self.user is not None:
-            return f"user {self.user}"
+            return f"user {shown_key(self.user)}"
         if self.companies is not None:
-            head = ", ".join(str(key) for key in self.companies[:3])
+            head = ", ".join(map(shown_key, self.companies[:3]))
             more = len(self.companies) - 3
             return f"companies {head}" + (f" and {more} more" if more > 0 else "")
         if self.gone:
@@ -88,10 +93,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
         if self.first is None and self.next is None:
             return "all companies"
         if self.first is None:
-            return f"companies before {self.next}"
+            return f"companies before {shown_key(self.next)}"
         if self.next is None:
-            return f"companies from {self.first}"
-        return f"companies {self.first} to before {self.next}"
+            return f"companies from {shown_key(self.first)}"
+        return f"companies {shown_key(self.first)} to before {shown_key(self.next)}"
 
     def bind(self, key: int | str | None, key_type: KeyType | None = None) -> Key | None:
         """A bound or key as the Python value that a database driver takes for its type."""

@@ -27,7 +27,8 @@ def check_columns(query: Query, names: Sequence[str]) -> None:
 def wanted_columns(query: Query) -> dict[str, str]:
     """Columns that must be in the result, each with what it is for."""
     wanted = {query.key: "names the record"}
-    wanted.setdefault(query.company, "names the company")
+    if query.scope == "companies" or query.entry is None:  # the rows of a user's entry belong to the user
+        wanted.setdefault(query.company, "names the company")
     for name in sorted(query.booleans):
         wanted.setdefault(name, "is listed under booleans")
     for name in sorted(query.epochs):

@@ -30,6 +30,7 @@ __all__ = [
     "discard",
     "engine_of",
     "explained",
+    "names_of",
     "open_for_long",
     "read_only",
 ]
@@ -180,6 +181,21 @@ def columns_of(engine: sa.Engine, query: Query) -> list[str]:
     except exc.SQLAlchemyError as error:
         raise explained(error, engine, query) from None
     return [name for name in names if name not in query.unsent | {query.key, query.company}]
+
+
+def names_of(engine: sa.Engine, query: Query) -> tuple[str, ...]:
+    """All columns that a query gives, held against the plan.
+
+    :raises SourceError: when the database refuses it.
+    :raises PlanError: when it lacks a column that the plan names, or has one that Halo reserves.
+    """
+    try:
+        with read_only(engine) as connection:
+            names = tuple(connection.execute(without_rows(query)).keys())
+    except exc.SQLAlchemyError as error:
+        raise explained(error, engine, query) from None
+    check_columns(query, names)
+    return names
 
 
 def explained(error: Exception, engine: sa.Engine, query: Query) -> SourceError | PlanError:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
+
+import sqlalchemy as sa
 
 from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.records.problem import InvalidValue
 from airflow_provider_halo.source.blocks import blocks
 from airflow_provider_halo.source.entries import EntryReader, EntryValue
-from airflow_provider_halo.source.sql import Records, narrowed, sorts_like_python
+from airflow_provider_halo.source.sql import Records, sorts_like_python
 from airflow_provider_halo.source.streams import Stream, Streams
 
 __all__ = ["Join", "Lookup", "Merge"]
@@ -90,18 +92,19 @@ class Merge:
 class Lookup:
     """Asks for the rows of each block's records by their keys, where a batch's range can't be trusted to name them."""
 
-    def __init__(self, query: Query, streams: Streams, warnings: Counter[str]) -> None:
+    def __init__(
+        self, query: Query, statement_of: Callable[[Records], sa.Executable], streams: Streams, warnings: Counter[str]
+    ) -> None:
         self.query = query
+        self._statement_of = statement_of
         self._streams = streams
-        self._engine = streams.engine(query)
         self._warnings = warnings
         self._stream: Stream | None = None
 
     def begin(self, records: Records) -> None:
         """Send the block's query; where its database is another process, a thread reads it."""
-        dialect = self._engine.dialect
-        statement = narrowed(self.query, records, dialect)
-        self._stream = self._streams.open(self.query, statement, goes_on=sorts_like_python(dialect))
+        goes_on = sorts_like_python(self._streams.engine(self.query).dialect)
+        self._stream = self._streams.open(self.query, self._statement_of(records), goes_on=goes_on)
 
     def values(self, keys: Sequence[str]) -> dict[str, EntryValue]:
         """The values for the block's keys."""

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from airflow_provider_halo.encoding import is_broken
 from airflow_provider_halo.exceptions import PlanError, SetupError
 from airflow_provider_halo.plan.model import Query
-from airflow_provider_halo.records.values import is_countable
+from airflow_provider_halo.records.values import is_countable, key_flaw
 from airflow_provider_halo.source.batch import KeyType
 from airflow_provider_halo.source.database import ask
 from airflow_provider_halo.source.sql import unnarrowed
@@ -63,22 +63,22 @@ def bound_of(value: Any) -> int | str | None:
 
 
 def coerce_key(text: str | int, key_type: KeyType) -> int | str:
-    """A key that somebody typed, as the database's type of key.
+    """A key that somebody typed, as the database's type of key. Blanks around a text are part of it.
 
     :raises SetupError: when it can't be one.
     """
-    key = str(text).strip()
+    key = str(text)
     if key_type == "integer":
-        if not re.fullmatch(r"[+-]?[0-9]{1,30}", key):
+        if not re.fullmatch(r"-?(0|[1-9][0-9]{0,29})", key.strip()):  # 007 isn't 7
             message = f"{key!r} is no key here: the database's keys are whole numbers, such as 17."
             raise SetupError(message)
         return int(key)
     if key_type == "uuid":
         try:
-            return str(UUID(key))
+            return str(UUID(key.strip()))
         except ValueError:
             message = f"{key!r} is no key here: the database's keys are UUIDs, such as {UUID(int=17)}."
             raise SetupError(message) from None
-    if not key or not key.isprintable():  # what no record can have for a key; some drivers break on it, too
-        raise SetupError(f"{key!r} is no key: it is empty, or holds control characters or broken Unicode.")
+    if (flaw := key_flaw(key)) is not None:  # what no record can have for a key; some drivers break on it, too
+        raise SetupError(f"{key!r} is no key: it {flaw}.")
     return key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -18,6 +19,7 @@ from airflow_provider_halo.source.batch import Batch, KeyType
 from airflow_provider_halo.source.database import Sources, ask, engine_of
 from airflow_provider_halo.source.errors import CollationsDiffer
 from airflow_provider_halo.source.keys import bound_of, coerce_key, key_type_of, type_of_key
+from airflow_provider_halo.source.matches import Matches, check_types, plain_queries
 from airflow_provider_halo.source.preparing import check_queries
 from airflow_provider_halo.source.repeats import has_repeated
 from airflow_provider_halo.source.sql import first_rows_of, unnarrowed
@@ -54,9 +56,13 @@ def plan_batches(
     if batch_size < 1 or max_batches < 2:  # one range, and the users without a company
         message = "batch_size must be at least 1 and max_batches at least 2."
         raise SetupError(message)
-    users = plan.traits("users") if selection.reads("users") else None
-    companies = plan.traits("companies") if selection.reads("companies") else None
     check_queries(plan, selection, sources)
+    # Of companies that are named, whatever it costs to find out would cost more than the reading.
+    plain = plain_queries(plan, selection, sources) if company_ids is None else ()
+    users = Matches(plan, sources, plain).traits("users") if selection.reads("users") else None
+    companies = plan.traits("companies") if selection.reads("companies") else None
+    if users is not None and companies is not None and users.source != companies.source:
+        check_types(users, companies, sources)
     if company_ids is not None:
         batches = _named(users, companies, sources, company_ids, max_batches)
     elif users is None:
@@ -69,7 +75,8 @@ def plan_batches(
             Batch(no_company=True, expected_companies=0, expected_users=without_company, repeated_users=repeated),
         ]
     return [
-        msgspec.structs.replace(batch, index=index, of=len(batches)) for index, batch in enumerate(batches, start=1)
+        msgspec.structs.replace(batch, plain=plain, index=index, of=len(batches))
+        for index, batch in enumerate(batches, start=1)
     ]
 
 
@@ -237,7 +244,7 @@ def _named(
     users: Query | None, companies: Query | None, sources: Sources, company_ids: Sequence[str | int], max_batches: int
 ) -> list[Batch]:
     """Batches that name their companies, alike in size."""
-    texts = [key for key in dict.fromkeys(str(key).strip() for key in company_ids) if key]
+    texts = [key for key in dict.fromkeys(map(str, company_ids)) if key and not key.isspace()]
     key_type = _type_of_named(users or companies, sources, texts)
     keys = list(dict.fromkeys(coerce_key(key, key_type) for key in texts))
     count = min(max_batches, max(1, -(-len(keys) // _COMPANIES_AT_ONCE)))
@@ -268,7 +275,7 @@ def _type_of_named(driver: Query | None, sources: Sources, texts: Sequence[str])
         if key_type is not None:
             return key_type
     # Whatever is asked for isn't there, unless it comes in the meantime.
-    return "integer" if all(key.lstrip("+-").isdecimal() for key in texts) else "text"
+    return "integer" if all(re.fullmatch(r" *-?[0-9]+ *", key, re.ASCII) for key in texts) else "text"
 
 
 def batch_for(

@@ -9,6 +9,7 @@ from itertools import chain, repeat
 from typing import Any, Final
 
 import msgspec
+import sqlalchemy as sa
 
 from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
@@ -18,11 +19,22 @@ from airflow_provider_halo.records.values import plain_keys, to_key
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.blocks import Block, blocks
 from airflow_provider_halo.source.cells import ReadRows, Row, RowReader
-from airflow_provider_halo.source.collations import same_range
-from airflow_provider_halo.source.database import Sources
+from airflow_provider_halo.source.database import Sources, ask, engine_of
 from airflow_provider_halo.source.entries import EntryValues, contexts_of
-from airflow_provider_halo.source.join import Join, Lookup, Merge
-from airflow_provider_halo.source.sql import Companies, Part, Range, Records, narrowed, range_of, sorts_like_python
+from airflow_provider_halo.source.entry_rows import EntryRows
+from airflow_provider_halo.source.join import Join, Lookup
+from airflow_provider_halo.source.matches import COMPANY_AS_WRITTEN, Matches
+from airflow_provider_halo.source.spellings import Spellings
+from airflow_provider_halo.source.sql import (
+    Companies,
+    Part,
+    Range,
+    Records,
+    narrowed,
+    range_of,
+    records_of,
+    sorts_like_python,
+)
 from airflow_provider_halo.source.streams import CHUNK_ROWS, Stream, Streams
 
 __all__ = ["ReadStats", "read_keys", "read_payloads"]
@@ -30,9 +42,6 @@ __all__ = ["ReadStats", "read_keys", "read_payloads"]
 Warn = Callable[[str, int], None]
 
 KEYS_AT_ONCE: Final = 500  # keys in one IN list: below every database's limit on parameters (SQLite's was 999 for long)
-# Connections that one batch holds at once, at most: below the 15 that SQLAlchemy's pool gives, and so few that a dozen
-# batches fit under PostgreSQL's 100. Entries beyond them are looked up block by block.
-_STREAMS: Final = 8
 _LOOKUPS_AT_ONCE: Final = 4
 
 NO_KEY: Final = "{0}: rows without a key dropped"
@@ -73,7 +82,8 @@ def read_payloads(  # noqa: PLR0917 (what is read, by which plan, from where: no
     :raises PlanError: when a result lacks a column that the plan names, or has one that Halo reserves.
     :raises SourceError: when a database can't be reached or refuses a query.
     """
-    query = plan.traits(scope)
+    matches = Matches(plan, sources, batch.plain)
+    query = matches.traits(scope)
     if query is None:
         return
     entries = selection.entries(scope)
@@ -82,7 +92,9 @@ def read_payloads(  # noqa: PLR0917 (what is read, by which plan, from where: no
     parts, first_rows = _parts(scope, batch), _picks_first_rows(scope, batch)
     told: set[str] | None = set() if len(parts) > 1 else None
     for part in parts:
-        reader = PartReader(query, part, sources, warnings, first_rows=first_rows, told=told, chunk_rows=chunk_rows)
+        reader = PartReader(
+            query, part, sources, warnings, matches, first_rows=first_rows, told=told, chunk_rows=chunk_rows
+        )
         payloads = reader.payloads(entries, stats, sends_traits=selection.traits(scope))
         with closing(payloads) as payload_blocks:
             for payload_block in payload_blocks:
@@ -99,11 +111,12 @@ def read_keys(scope: QueryScope, plan: LoadedPlan, batch: Batch, sources: Source
     :raises PlanError: when the result lacks a column that the plan names, or has one that Halo reserves.
     :raises SourceError: when the database can't be reached or refuses the query.
     """
-    query = plan.traits(scope)
+    matches = Matches(plan, sources, batch.plain)
+    query = matches.traits(scope)
     if query is None:
         return
     for part in _parts(scope, batch):
-        reader = PartReader(query, part, sources, Counter(), first_rows=_picks_first_rows(scope, batch))
+        reader = PartReader(query, part, sources, Counter(), matches, first_rows=_picks_first_rows(scope, batch))
         with closing(reader.keys()) as keys:
             yield from keys
 
@@ -133,6 +146,7 @@ class PartReader:
 
     :param query: the traits query, which tells which records there are.
     :param warnings: counts, by kind, what was changed or dropped on the way.
+    :param matches: how rows of entries are matched to records.
     :param first_rows: whether a record's first row is looked for in the whole query.
     :param told: keys of records that were told to have several rows; another part needn't tell them again.
     """
@@ -143,6 +157,7 @@ class PartReader:
         part: Part,
         sources: Sources,
         warnings: Counter[str],
+        matches: Matches,
         *,
         first_rows: bool = False,
         told: set[str] | None = None,
@@ -152,10 +167,12 @@ class PartReader:
         self._part = part
         self._sources = sources
         self._warnings = warnings
+        self._matches = matches
         self._picks_first_rows = first_rows
         self._told = told
         self._chunk_rows = chunk_rows
         self._refused_keys: list[Problem] = []
+        self._entry_rows = EntryRows(query, part, matches, warnings, first_rows=first_rows)
 
     def payloads(
         self, entries: Sequence[Query], stats: ReadStats, *, sends_traits: bool
@@ -164,19 +181,25 @@ class PartReader:
         missing = dict.fromkeys(self._named_keys())
         with Streams(self._sources, chunk_rows=self._chunk_rows) as streams:
             stream = self._open_records(streams)
-            joins = self._joins(entries, streams)
-            builder = self._builder(stream, entries, sends_traits=sends_traits)
+            joins = self._entry_rows.joins(entries, streams)
+            builder = self._builder(stream, streams, entries, sends_traits=sends_traits)
+            builder.company_spellings = self._matches.company_spellings(self._query.scope)
             stats.traits[self._query.scope] = builder.trait_names
+            others = False
             for block in self._blocks(stream, joins):
                 entry_values = list(self._entry_values(block, stream, joins))
                 stats.records[self._query.name] += len(block.keys)
                 for query, values in entry_values:
                     stats.records[query.name] += len(values)
-                for key in block.keys if missing else ():
-                    missing.pop(key, None)
+                if missing or others:
+                    others = others or not missing.keys() >= set(block.keys)
+                    for key in block.keys:
+                        missing.pop(key, None)
                 yield builder.payloads(block, entry_values)
             for join in joins:
                 join.finish()
+        if others:
+            missing = dict.fromkeys(key for key in missing if not self._is_there(key))
         reason = f"is not in the {self._query.scope} query ({self._query.name})"
         yield [*self._refused_keys, *(Problem(self._query.scope, key, "", reason) for key in missing)]
 
@@ -184,9 +207,14 @@ class PartReader:
         """The keys of the part's records, without those whose rows can't be sent."""
         with Streams(self._sources) as streams:
             stream = self._open_records(streams)
-            builder = self._builder(stream, (), sends_traits=True)
+            builder = self._builder(stream, streams, (), sends_traits=True)
             for block in self._blocks(stream, ()):
                 yield from builder.keys(block)
+
+    def _repeated(self, streams: Streams) -> frozenset[str]:
+        dialect = streams.engine(self._query).dialect
+        part = Range() if dialect.name == "sqlite" else self._part
+        return self._matches.repeated(self._query, records_of(self._query, part, dialect))
 
     def _named_keys(self) -> list[str]:
         """The records that the part names by their own keys, so that those without a row can be told."""
@@ -195,24 +223,33 @@ class PartReader:
             return list(map(to_key, part.keys))
         return []
 
-    def _builder(self, stream: Stream, entries: Sequence[Query], *, sends_traits: bool) -> PayloadBuilder:
+    def _builder(
+        self, stream: Stream, streams: Streams, entries: Sequence[Query], *, sends_traits: bool
+    ) -> PayloadBuilder:
         return PayloadBuilder(
             self._query,
             stream.names,
             entries,
             self._warnings,
+            self._repeated(streams),
             sends_traits=sends_traits,
             first_rows=self._picks_first_rows,
             told=self._told,
         )
 
+    def _is_there(self, key: str) -> bool:
+        """Whether a key that the part names is a record's, though that is spelled differently."""
+        part = self._part
+        assert isinstance(part, (Records, Companies))  # noqa: S101 (for mypy: only these name keys)
+        named = tuple(raw for raw in part.keys if to_key(raw) == key)
+        engine = engine_of(self._query, self._sources)
+        records = records_of(self._query, Records(named), engine.dialect)
+        return bool(ask(engine, self._query, sa.select(records.c[self._query.key]).limit(1)))
+
     def _open_records(self, streams: Streams) -> Stream:
         dialect = streams.engine(self._query).dialect
-        return streams.open(self._query, narrowed(self._query, self._part, dialect, first_rows=self._picks_first_rows))
-
-    def _open(self, query: Query, streams: Streams) -> Stream:
-        dialect = streams.engine(query).dialect
-        return streams.open(query, narrowed(query, self._part, dialect), goes_on=sorts_like_python(dialect))
+        statement = narrowed(self._query, self._part, dialect, first_rows=self._picks_first_rows)
+        return streams.open(self._query, statement, goes_on=sorts_like_python(dialect))
 
     def _blocks(self, stream: Stream, joins: Sequence[Join]) -> Iterator[Block]:
         """The part's records, as many at once as their entries can be looked up for."""
@@ -229,26 +266,6 @@ class PartReader:
             reason = f"column {query.key!r}: {problem.reason}"
             self._refused_keys.append(Problem(query.scope, ascii(key)[:60], "", reason))
 
-    def _joins(self, entries: Sequence[Query], streams: Streams) -> list[Join]:
-        joins: list[Join] = []
-        for entry in entries:
-            if len(joins) < _STREAMS - 1 and self._streams_alongside(entry, streams):
-                joins.append(Merge(self._open(entry, streams), self._query, self._warnings))
-            else:
-                joins.append(Lookup(entry, streams, self._warnings))
-        return joins
-
-    def _streams_alongside(self, entry: Query, streams: Streams) -> bool:
-        """Whether narrowing to the part gives the rows of the part's records and of no others, in the records' order."""
-        engine = streams.engine(entry)
-        if self._picks_first_rows:
-            return False  # a user's rows of the entry may name other companies, as its own rows do
-        if isinstance(self._part, Records) or not sorts_like_python(engine.dialect):
-            return False
-        if not isinstance(self._part, Range):
-            return True
-        return same_range(self._part, self._query, entry, engine if entry.source == self._query.source else None)
-
     def _entry_values(self, block: Block, stream: Stream, joins: Sequence[Join]) -> Iterator[EntryValues]:
         if not joins:
             return
@@ -261,7 +278,9 @@ class PartReader:
             for join in together:
                 join.begin(records)
             for join in together:
-                yield EntryValues(join.query, join.values(block.keys))
+                values = join.values(block.keys)
+                values.update(self._entry_rows.unassigned(join.query, block.keys))
+                yield EntryValues(join.query, values)
 
 
 def _add_second_row(rows: list[Row], row: Row) -> None:
@@ -276,6 +295,7 @@ class PayloadBuilder:
     :param names: the result's columns, already held against the plan.
     :param entries: the queries of the entries, in the order of the plan.
     :param warnings: counts, by kind, what was changed or dropped on the way.
+    :param repeated: keys of records that have several rows, whatever a block shows.
     :param first_rows: whether the rows are first ones, which tell how many there are alike (`sql.narrowed`).
     :param told: keys of records that were told to have several rows; none is told again.
     """
@@ -286,6 +306,7 @@ class PayloadBuilder:
         names: Sequence[str],
         entries: Sequence[Query],
         warnings: Counter[str],
+        repeated: frozenset[str],
         *,
         sends_traits: bool,
         first_rows: bool,
@@ -293,28 +314,31 @@ class PayloadBuilder:
     ) -> None:
         self._query = query
         self._company_at = names.index(query.company)
+        self._written_at = names.index(COMPANY_AS_WRITTEN) if COMPANY_AS_WRITTEN in names else None
         self._entry_keys = [entry.entry_key or "" for entry in entries]
         self._warnings = warnings
+        self._repeated_keys = repeated
         self._sends_traits = sends_traits
         self._alike_at = len(names) if first_rows else None
         self._told = told
         self._reader = RowReader(query, names, omit_nulls=query.nulls == "omit")
         self.trait_names: Final = self._reader.names
+        self.company_spellings: Spellings | None = None  # where the companies are of another database
 
     def payloads(self, block: Block, entries: Sequence[EntryValues]) -> list[Payload | Problem]:
         """The payloads of a block, and the problems of the records that can't be sent."""
-        if block.counts is None and not self._has_repeated(block.rows):
+        if block.counts is None and not self._repeated_keys and not self._has_repeated(block.rows):
             return self._of_single_rows(block.keys, block.rows, entries)
         told = self._told or ()
         groups = [(key, rows) for key, rows in zip(block.keys, block.groups(), strict=True) if key not in told]
-        single = [(key, rows[0]) for key, rows in groups if not self._is_repeated(rows)]
+        single = [(key, rows[0]) for key, rows in groups if not self._is_repeated(key, rows)]
         made = iter(self._of_single_rows([key for key, _ in single], [row for _, row in single], entries))
-        return [self._repeated(key, rows) if self._is_repeated(rows) else next(made) for key, rows in groups]
+        return [self._repeated(key, rows) if self._is_repeated(key, rows) else next(made) for key, rows in groups]
 
     def keys(self, block: Block) -> list[str]:
         """The keys of a block's records that have one row, in which all values have a form in JSON."""
         groups = zip(block.keys, block.groups(), strict=True)
-        single = [(key, rows[0]) for key, rows in groups if not self._is_repeated(rows)]
+        single = [(key, rows[0]) for key, rows in groups if not self._is_repeated(key, rows)]
         read = self._reader.read([row for _, row in single])
         return [key for place, (key, _) in enumerate(single) if place not in read.invalid]
 
@@ -346,10 +370,21 @@ class PayloadBuilder:
     def _company_ids(self, rows: Sequence[Row], invalid: InvalidRecords) -> Iterable[str | None]:
         if self._query.scope == "companies":
             return repeat(None)
-        raw = [row[self._company_at] for row in rows]
-        return plain_keys(raw) or [
+        raw = self._companies(rows)
+        company_ids: Sequence[str | None] = plain_keys(raw) or [
             None if place in invalid else self._company_id(value) for place, value in enumerate(raw)
         ]
+        if self.company_spellings is None:
+            return company_ids
+        spelled = self.company_spellings.spelled(sorted({key for key in company_ids if key is not None}))
+        return [key if key is None else spelled.get(key, key) for key in company_ids] if spelled else company_ids
+
+    def _companies(self, rows: Sequence[Row]) -> list[Any]:
+        """The companies' keys: where the companies query has no such company, as the users query has them."""
+        written, at = self._written_at, self._company_at
+        if written is None:
+            return [row[at] for row in rows]
+        return [row[written] if row[at] is None else row[at] for row in rows]
 
     def _company_id(self, raw: Any) -> str | None:
         if raw is None:
@@ -364,8 +399,8 @@ class PayloadBuilder:
         at = self._alike_at
         return at is not None and any(row[at] > 1 for row in rows)
 
-    def _is_repeated(self, rows: Sequence[Row]) -> bool:
-        return len(rows) > 1 or self._has_repeated(rows)
+    def _is_repeated(self, key: str, rows: Sequence[Row]) -> bool:
+        return len(rows) > 1 or key in self._repeated_keys or self._has_repeated(rows)
 
     def _repeated(self, key: str, rows: Sequence[Row]) -> Problem:
         if self._told is not None:
@@ -373,7 +408,7 @@ class PayloadBuilder:
         scope, name = self._query.scope, self._query.name
         reason = f"has more than one row in the {scope} query ({name})"
         if scope == "users":
-            raw = [row[self._company_at] for row in rows]
+            raw = self._companies(rows)
             if self._alike_at is not None:
                 raw += [row[self._alike_at + 1] for row in rows]
             companies = sorted({self._company_id(company) or "none" for company in raw})

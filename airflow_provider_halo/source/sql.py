@@ -33,6 +33,7 @@ __all__ = [
     "sorts_like_python",
     "text_order",
     "unnarrowed",
+    "value_of",
     "verbatim",
     "without_rows",
 ]
@@ -336,6 +337,12 @@ class _Binds:
         self._parameters[name] = sa.bindparam(name, value, _type_of([value], self._dialect))
         # SQLite compares by the column's collation if nothing else is said, and can't tell which that is: see `same_range`.
         return f":{name} COLLATE BINARY" if self._dialect.name == "sqlite" and isinstance(value, str) else f":{name}"
+
+
+def value_of(key: Any, dialect: Dialect) -> sa.BindParameter[Any]:
+    """A key as a value that is compared with keys of the database."""
+    native = _native(key)
+    return sa.bindparam(None, native, _type_of([native], dialect))
 
 
 def _native(key: Any) -> Any:

@@ -282,7 +282,7 @@ class ThreadedStream:
         try:
             streaming = connection.execution_options(stream_results=True, max_row_buffer=streams.chunk_rows)
             with texts_undecoded(connection), streaming.execute(self._statement) as result:
-                names = own_columns(result.keys())
+                names = own_columns(map(str, result.keys()))  # SQLAlchemy gives a kind of its own for labels
                 check_columns(self.query, names)
                 if self._names not in {None, names}:
                     raise source_changed(self.query)

@@ -174,7 +174,8 @@ class _BatchRun:
     async def _deliver_users(self, delivery: Delivery | DryRun, chunks: Chunks) -> None:
         users: AsyncIterator[list[Change]] = chunks
         if self._links:
-            if self._batch.user is not None:
+            # Another database may put a user's company into another batch.
+            if self._batch.user is not None or self._lookup.is_of_another_database:
                 users = self._lookup.before(users)
             if self._no_company is not None:
                 users = self._no_company.before(users, delivery, self._take)

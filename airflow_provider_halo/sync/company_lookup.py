@@ -32,6 +32,12 @@ class CompanyLookup:
         # Of the company of those who have left theirs the source knows nothing.
         self._not_looked_up = set() if no_company is None else {no_company.id}
 
+    @property
+    def is_of_another_database(self) -> bool:
+        """Whether the companies come from another database than the users."""
+        users, companies = self._plan.traits("users"), self._plan.traits("companies")
+        return users is not None and companies is not None and users.source != companies.source
+
     async def read(self, batch: Batch) -> None:
         """Read the companies of a batch.
 

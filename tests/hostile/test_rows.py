@@ -9,7 +9,6 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from product import stopped_by
 
 from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import PlanError, SourceError

@@ -345,10 +345,10 @@ MISTAKES = [
     ),
     (
         "a missing company column",
-        [("SELECT user_id, team_id, step, done", "SELECT user_id, step, done")],
+        [("SELECT id AS user_id, team_id, name, email, role", "SELECT id AS user_id, name, email, role")],
         snapshot(
             [
-                "halo.yaml, line 36: users.context.onboarding.sql: the query returns no column team_id, which identifies the company (users.company). Add it to the SELECT list."
+                "halo.yaml, line 31: users.traits.sql: the query returns no column team_id, which identifies the company (users.company). Add it to the SELECT list."
             ]
         ),
     ),

@@ -17,7 +17,7 @@ def test_what_is_given_though_it_looks_empty(value):
 
 
 @pytest.mark.parametrize(
-    ("value", "key"), [(17, 17), (0, 0), ("17", "17"), (" c-1 ", "c-1"), ("007", "007"), ("None", None), ("", None)]
+    ("value", "key"), [(17, 17), (0, 0), ("17", "17"), (" c-1 ", " c-1 "), ("007", "007"), ("None", None), ("", None)]
 )
 def test_a_key_keeps_its_type(value, key):
     assert as_key(value, "company_id") == key
@@ -27,7 +27,7 @@ def test_a_key_keeps_its_type(value, key):
     ("value", "keys"),
     [
         (None, []),
-        ([1, "2", " 3 "], [1, "2", "3"]),
+        ([1, "2", " 3 "], [1, "2", " 3 "]),
         ("1, 2,,3", ["1", "2", "3"]),
         ("['1', 2]", ["1", 2]),
         (17, [17]),

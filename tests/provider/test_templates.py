@@ -156,3 +156,22 @@ def test_a_decorated_task_s_output_is_taken_like_any_xcom():
 
         operator = IdentifyOperator(task_id="t", records=signups())
     assert operator.upstream_task_ids == {"signups"}
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("key", ["0x1F", "007", "1e5", "1_000", "[1]", "None ", "True", " acme ", "it's"])
+@pytest.mark.parametrize("operator", [ContextOperator, IdentifyOperator, SyncOperator])
+def test_a_key_is_the_text_that_its_template_gives_also_under_native_rendering(task_instance, operator, key, native):
+    given = {ContextOperator: {"entries": {}}, IdentifyOperator: {"traits": {"n": "{{ 3 }}"}}}.get(operator, {})
+    with DAG("d", schedule=None, render_template_as_native_obj=native):
+        user = operator(task_id="u", user_id="{{ params.user }}", **given)
+        company = operator(task_id="c", company_id="{{ ti.xcom_pull(task_ids='signup') }}", **given)
+        mapped = operator.partial(task_id="m", **given).expand(user_id=["{{ params.user }}"])
+    one = render(user, task_instance(), params={"user": key})
+    assert one.user_id == key
+    assert render(company, task_instance({"signup": key})).company_id == key
+    instance = task_instance()
+    instance.map_index = 0
+    assert render(mapped, instance, params={"user": key}).user_id == key
+    if operator is IdentifyOperator:  # what isn't a key keeps its type
+        assert one.traits == {"n": 3 if native else "3"}

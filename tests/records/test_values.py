@@ -120,6 +120,12 @@ def test_any_value_is_either_refused_or_can_be_encoded_and_comes_out_the_same_a_
         (Decimal("17.0"), "17"),
         (ID, str(ID)),
         ("Zoë/ü", "Zoë/ü"),
+        (7.0, "7"),
+        ("007", "007"),
+        ("a\nb", "a\nb"),
+        ("a\u200d\xa0b", "a\u200d\xa0b"),
+        ("\u200d", "\u200d"),
+        ("x" * 300, "x" * 300),
     ],
 )
 def test_a_key_becomes_the_text_that_halo_knows_the_record_by(value, key):
@@ -127,7 +133,23 @@ def test_a_key_becomes_the_text_that_halo_knows_the_record_by(value, key):
 
 
 @pytest.mark.parametrize(
-    "value", ["", "  ", "a\nb", "a\0", "\ud800", True, 1.5, Decimal("1.5"), Decimal("NaN"), b"x", None]
+    "value",
+    [
+        "",
+        "  ",
+        "\n\xa0",
+        "a\0",
+        "\ud800",
+        True,
+        1.5,
+        2.0**60,
+        float("nan"),
+        float("inf"),
+        Decimal("1.5"),
+        Decimal("NaN"),
+        b"x",
+        None,
+    ],
 )
 def test_what_can_not_be_a_key_is_refused(value):
     with pytest.raises(InvalidValue):

@@ -98,7 +98,7 @@ def cells(column, *, faults):
     return st.one_of(*[values] * 9, st.one_of(faulty, faulty, anything, long)) if faults else values
 
 
-keys = st.one_of(*[st.integers(1, 12)] * 9, st.sampled_from([None, "", "a\nb", 11]))
+keys = st.one_of(*[st.integers(1, 12)] * 9, st.sampled_from([None, "", " \t", 11]))
 teams = st.sampled_from([1, 1, 1, 2, "", 1.5])
 
 
@@ -160,14 +160,14 @@ class PlainReading:
         entries = {entry: self.values_of(entry, users) for entry in SOURCES}
         self.records = [self.record(key, rows[:2], entries) for key, rows in sorted(users.items())]
         for key, count in sorted(refused.items()):
-            reason = "the key is empty" if not key else "the key holds control characters or broken Unicode"
+            reason = "the key is empty" if not key else "the key is blank"
             self.records += [Problem("users", ascii(key), "", f"column 'id': {reason}")] * count
 
     def grouped(self, table):
         """The rows of each key, and how many there are of keys that can't be one."""
         groups, refused = {}, Counter()
         for key, *row in self.tables[table]:
-            if key in (None, "", "a\nb"):
+            if key in (None, "", " \t"):
                 refused[key] += 1
             else:
                 groups.setdefault(str(key), []).append(row)
@@ -418,7 +418,7 @@ def test_many_rows_at_once_are_read_as_a_plain_reading_reads_them_one_by_one(
     fill(product, product_tables)
     plan = plans[nulls, entry_nulls]
     expected = PlainReading(plan, product_tables, nulls, entry_nulls)
-    where = ("users", plan, select(plan), Batch(repeated_users=False), lambda _: product)
+    where = ("users", plan, select(plan), Batch(repeated_users=False, plain=("*",)), lambda _: product)
     for chunk_rows in (1, 2, 250):
         warnings = Counter()
         blocks = read_payloads(*where, lambda kind, count, to=warnings: to.update({kind: count}), chunk_rows=chunk_rows)

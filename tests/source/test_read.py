@@ -319,10 +319,10 @@ def test_rows_without_a_key_are_counted_and_keys_that_are_none_are_problems(sqli
         [
             User(user_id="3", company_id="1"),
             User(user_id="4"),
+            User(user_id="a\nb", company_id="1"),
             Problem("users", "''", "", "column 'id': the key is empty"),
-            Problem("users", "1.5", "", "column 'id': a float can't be a key; cast it to text in the SQL"),
+            Problem("users", "1.5", "", "column 'id': a number with a fraction can't be a key"),
             Problem("users", "b'\\x00'", "", "column 'id': the key is bytes; cast it to text in the SQL"),
-            Problem("users", "'a\\nb'", "", "column 'id': the key holds control characters or broken Unicode"),
         ],
         key=repr,
     )
@@ -337,7 +337,8 @@ def test_rows_without_a_key_are_counted_and_keys_that_are_none_are_problems(sqli
 @pytest.mark.parametrize("placed", [False, True])
 def test_an_entry_of_another_database_is_looked_up_by_its_keys(database, other, plan, read, placed):
     keys = ["b", "B", "a", "é", "Z", "_", "it's"]
-    database.table("teams", "id VARCHAR(20)", [(key,) for key in keys])
+    exact = "COLLATE utf8mb4_nopad_bin" if database.engine.dialect.name == "mysql" else ""
+    database.table("teams", f"id VARCHAR(20) {exact}", [(key,) for key in keys])
     database.others["other"] = other.engine
     other.table("t", "team VARCHAR(20), n INT", [(key, len(key)) for key in [*keys, "elsewhere"]])
     where = "WHERE {{ batch('t.team') }}" if placed else ""
