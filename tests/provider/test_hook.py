@@ -227,7 +227,7 @@ def test_link_user_links(halo):
             lambda hook: hook.identify_user("u1", {"last_seen": 1}),
             Problem("users", "u1", "traits.last_seen", "is a name that Halo reserves; give it another name"),
         ),
-        (lambda hook: hook.identify_company("  ", {}), Problem("companies", "", "company_id", "the key is empty")),
+        (lambda hook: hook.identify_company("  ", {}), Problem("companies", "", "company_id", "the key is blank")),
         (lambda hook: hook.link_user("u1", None), Problem("links", "u1", "company_id", "is missing")),
         (lambda hook: hook.link_user(None, "c1"), Problem("links", "", "user_id", "the key is empty")),
         (lambda hook: hook.identify_user(None), Problem("users", "", "user_id", "the key is empty")),
