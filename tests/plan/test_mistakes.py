@@ -13,7 +13,7 @@ MISTAKES = [
         snapshot(
             [
                 "halo.yaml, line 11: companies.context.metrics.label: missing. Say in a few words what the AI is shown, for example `label: Connected Integrations`.",
-                "halo.yaml, line 12: companies.context.metrics.labl: unknown key. Did you mean label? Known keys: label, sql, type, source, rows, name, duplicates, value, order_by, limit, empty, nulls, booleans, timestamps.",
+                "halo.yaml, line 12: companies.context.metrics.labl: unknown key. Did you mean label? Known keys: label, sql, type, source, rows, name, duplicates, value, order_by, limit, empty, nulls, booleans, timestamps, epochs.",
             ]
         ),
     ),
