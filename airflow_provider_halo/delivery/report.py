@@ -46,6 +46,8 @@ class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     :param requests: HTTP calls sent, retries included; of a dry run the calls it would have taken.
     :param retries: how many of them repeated an earlier one.
+    :param throttled: how many requests Halo refused for their rate (429).
+    :param requests_per_second: the rate that Halo was last found to take; None where it refused none for their rate.
     :param bytes: bytes of the bodies of all requests.
     :param seconds: time spent; of several batches the sum.
     :param warnings: how often something was mended or left out on the way, by kind.
@@ -72,6 +74,8 @@ class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     gone: dict[Scope, int] | None = None
     dry_run: bool = False
     stopped: str = ""
+    throttled: int = 0
+    requests_per_second: float | None = None
 
     def counts(self, scope: Scope) -> Counts:
         """The counts of one scope."""
@@ -88,9 +92,9 @@ class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return sum(self.counts(scope).total for scope in SCOPES)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; `from_dict` reads it back. ``failures``, ``gone``, ``dry_run`` and ``stopped`` only where they say something."""
+        """Plain JSON; `from_dict` reads it back. What says nothing in most reports is there only where it says something."""
         data: dict[str, Any] = msgspec.to_builtins(self)
-        for name in ("failures", "dry_run", "stopped"):
+        for name in ("failures", "dry_run", "stopped", "throttled", "requests_per_second"):
             if not data[name]:
                 del data[name]
         if self.gone is None:
@@ -112,6 +116,11 @@ class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         lines.append(
             f"{would}{self.requests:,} requests ({self.retries:,} retries), {self.bytes:,} bytes, {self.seconds:.1f} s"
         )
+        if self.throttled:
+            rate = (
+                "" if self.requests_per_second is None else f"; it takes about {self.requests_per_second:,.0f} a second"
+            )
+            lines.append(f"Halo refused {self.throttled:,} requests for their rate, which were sent again{rate}")
         lines += [f"warning: {kind}: {count:,}" for kind, count in sorted(self.warnings.items())]
         lines += _left_out_lines(self.left_out, self.total("partial"))
         lines += _problem_lines("rejected", self.rejects, self.total("rejected"))
@@ -193,9 +202,20 @@ class Tally:
             with self._lock:
                 self._warnings[kind] += count
 
-    def report(self, *, requests: int, retries: int, size: int, stopped: str = "") -> Report:
+    def report(
+        self,
+        *,
+        requests: int,
+        retries: int,
+        size: int,
+        throttled: int = 0,
+        requests_per_second: float | None = None,
+        stopped: str = "",
+    ) -> Report:
         """The report as it stands."""
         report = self._report
+        report.throttled = throttled
+        report.requests_per_second = None if requests_per_second is None else round(requests_per_second, 1)
         report.requests, report.retries, report.bytes = requests, retries, size
         report.seconds = round(time.monotonic() - self._began, 3)
         report.stopped = stopped
@@ -222,6 +242,8 @@ def merge(reports: Iterable[Report]) -> Report:
         total.requests += report.requests
         total.retries += report.retries
         total.bytes += report.bytes
+        total.throttled += report.throttled
+        total.requests_per_second = report.requests_per_second or total.requests_per_second
         total.seconds = round(total.seconds + report.seconds, 3)
         warnings.update(report.warnings)
         total.rejects += report.rejects[: REJECTS_SHOWN - len(total.rejects)]
@@ -251,6 +273,7 @@ def continued(earlier: Report, later: Report) -> Report:
     total.requests += earlier.requests
     total.retries += earlier.retries
     total.bytes += earlier.bytes
+    total.throttled += earlier.throttled
     total.seconds = round(total.seconds + earlier.seconds, 3)
     return total
 

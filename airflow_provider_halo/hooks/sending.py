@@ -62,7 +62,14 @@ class Sending:
         for kind, count in self.warnings.items():
             self.tally.warn(kind, count)
         stats = self.stats
-        return self.tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes, stopped=stopped)
+        return self.tally.report(
+            requests=stats.requests,
+            retries=stats.retries,
+            size=stats.bytes,
+            throttled=stats.throttled,
+            requests_per_second=stats.requests_per_second,
+            stopped=stopped,
+        )
 
 
 def send(

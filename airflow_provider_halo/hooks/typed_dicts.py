@@ -105,11 +105,14 @@ class ReportDict(_ReportBase, total=False):
 
     ``requests`` and ``retries`` count HTTP calls, ``bytes`` their bodies, ``seconds`` the time spent. ``warnings`` counts by
     kind what was changed or left out on the way. ``rejects``, ``left_out`` (entries that make a record ``partial``) and
-    ``failures`` hold at most 20 each. ``failures``, ``gone`` (of a whole sync with a ledger: how many records of each scope
-    the source no longer gives), ``dry_run`` and ``stopped`` (why a sync ended early) are there only where they apply.
+    ``failures`` hold at most 20 each. ``failures``, ``throttled`` (requests that Halo refused for their rate),
+    ``requests_per_second`` (the rate that it was found to take), ``gone`` (of a whole sync with a ledger: how many records of
+    each scope the source no longer gives), ``dry_run`` and ``stopped`` (why a sync ended early) are there only where they apply.
     """
 
     failures: list[RecordProblem]
+    throttled: int
+    requests_per_second: float
     gone: dict[Scope, int]
     dry_run: bool
     stopped: str

@@ -206,7 +206,14 @@ class _BatchRun:
             self._session.record(outcome)
 
     def _report(self, stats: Stats, *, stopped: str = "") -> Report:
-        return self._tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes, stopped=stopped)
+        return self._tally.report(
+            requests=stats.requests,
+            retries=stats.retries,
+            size=stats.bytes,
+            throttled=stats.throttled,
+            requests_per_second=stats.requests_per_second,
+            stopped=stopped,
+        )
 
 
 def _validate_options(options: SyncOptions, batch: Batch, selection: Selection, settings: HaloSettings) -> None:

@@ -158,4 +158,11 @@ class _GoneBatch:
         acknowledged.database.write(lambda connection: self._ledger.rejects.delete(connection, scope, keys))
 
     def _report(self, stats: Stats, *, stopped: str = "") -> Report:
-        return self._tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes, stopped=stopped)
+        return self._tally.report(
+            requests=stats.requests,
+            retries=stats.retries,
+            size=stats.bytes,
+            throttled=stats.throttled,
+            requests_per_second=stats.requests_per_second,
+            stopped=stopped,
+        )

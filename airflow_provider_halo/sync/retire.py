@@ -54,7 +54,14 @@ def retire(run: Run, retired: Sequence[Retired], settings: HaloSettings) -> Repo
     tally = Tally()
 
     def report(stats: Stats, *, stopped: str = "") -> Report:
-        return tally.report(requests=stats.requests, retries=stats.retries, size=stats.bytes, stopped=stopped)
+        return tally.report(
+            requests=stats.requests,
+            retries=stats.retries,
+            size=stats.bytes,
+            throttled=stats.throttled,
+            requests_per_second=stats.requests_per_second,
+            stopped=stopped,
+        )
 
     def changes(scope: QueryScope) -> Iterator[Change | Outcome]:
         return _emptied(run, scope, [part for part in retired if part.scope == scope])
