@@ -56,7 +56,7 @@ def value_of(line: str, folder: Path, url: str) -> tuple[str, str]:
 def test_what_is_not_run_is_there_and_nothing_else():
     lines = [line for page in PAGES for line in commands(page)]
     assert {reason for reason in NOT_RUN if not any(line.startswith(reason) for line in lines)} == set()
-    assert {line.split()[0] for line in lines if is_run(line)} == {"halo", "export"}
+    assert {line.split()[0] for line in lines if is_run(line)} == {"halo", "export", "curl"}
 
 
 @pytest.fixture
@@ -86,6 +86,9 @@ def test_every_command_of_a_page_runs(page, workspace, tmp_path, monkeypatch, ca
         for line in block.text.splitlines() if block.language == "bash" else ():
             if line.startswith("export "):
                 monkeypatch.setenv(*value_of(line, tmp_path, workspace.root))
+            elif line.startswith("curl -d "):
+                _, _, body, url = shlex.split(line)
+                urllib.request.urlopen(url.replace(f"http://127.0.0.1:{PORT}", workspace.root), body.encode()).close()
             elif is_run(line) and not line.startswith("halo sandbox"):
                 code = main(shlex.split(line)[1:])
                 assert code == 0, f"{line}\n{''.join(capsys.readouterr())}"
