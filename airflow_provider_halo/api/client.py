@@ -235,11 +235,7 @@ class HaloClient:
                 return await self._try_once(call, budget)
             except TransientError as error:
                 unreadable = unreadable + 1 if isinstance(error, UnreadableAnswer) else 0
-                if (
-                    unreadable
-                    and unreadable % _UNREADABLE_DOUBTED == 0
-                    and await self._witnesses.pass_still(call, error)
-                ):
+                if await self._is_blocked(call, error, unreadable):
                     raise blocked(error) from None
                 wait = budget.wait_after(error)
                 if wait is None:
@@ -252,6 +248,14 @@ class HaloClient:
                 raise self._long_pause(pause.seconds) from None
             await self._sleep(wait)
             self._count_retry()
+
+    async def _is_blocked(self, call: Call, error: TransientError, unreadable: int) -> bool:
+        """Whether it is this request that something refuses with unreadable answers: now and then the witnesses are asked.
+
+        :param unreadable: how many answers in a row were.
+        """
+        is_doubted = unreadable > 0 and unreadable % _UNREADABLE_DOUBTED == 0
+        return is_doubted and bool(await self._witnesses.pass_still(call, error))
 
     async def _try_once(self, call: Call, budget: RetryBudget) -> Answer:
         """Send one request when the pacer allows it, and tell the pacer how it went."""

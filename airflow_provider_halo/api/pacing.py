@@ -258,7 +258,7 @@ class Pacer:
         """Halo could not take a request: slow down, and pause where it asks for it."""
         now = self._timer()
         pause = error.retry_after or 0.0
-        longer = pause >= _PAUSE_WORTH_A_LINE and now + pause > now + self.held_for + _PAUSE_WORTH_A_LINE
+        longer = self._is_longer(pause, now)
         waits = f", after a pause of {pause:.0f} s" if pause else ""
         if error.status == 429:
             news = self._rate.refused(permit.start, now, error.retry_after)
@@ -268,12 +268,20 @@ class Pacer:
         self._rate.failed(permit.start)
         if pause:
             self._rate.hold(now + pause)
-        if permit.number > self._judged:
-            self._judged = self._started
-            self._window = max(1.0, self._window / 2)
+        self._halve_window(permit)
         if not self._slow or longer:
             self._slow = True
             log.warning("%s: slowing down to %d requests at once%s", error, self.window, waits)
+
+    def _is_longer(self, pause: float, now: float) -> bool:
+        """Whether a pause is worth a line in the log: it ends well after the one that is being kept."""
+        return pause >= _PAUSE_WORTH_A_LINE and now + pause > now + self.held_for + _PAUSE_WORTH_A_LINE
+
+    def _halve_window(self, permit: Permit) -> None:
+        """Let half as many requests be in flight, once for all that had begun when it was halved last."""
+        if permit.number > self._judged:
+            self._judged = self._started
+            self._window = max(1.0, self._window / 2)
 
     async def _take_place(self) -> None:
         """Take a place in the window. First come, first served: a free place goes to whoever has waited longest."""

@@ -137,14 +137,19 @@ def _without_beginnings(text: str, values: Collection[str]) -> str:
 
 def _without_words(text: str, values: Collection[str]) -> str:
     short = [value for value in values if len(value) <= _SPLIT_CHARACTERS]
-    everything = "\n".join(short).lower()
     # The words of the text are few: by them most values needn't be split.
-    shared = [word for word in {word.lower() for word in _WORD.findall(text)} if word in everything]
+    shared = _shared_words(text, short)
     if not shared:
         return text
     holders = (value for value in short if any(map(value.lower().__contains__, shared)))
     telling = {word.lower() for value in holders for word in _telling_words(value)}
     return _WORD.sub(lambda word: "…" if word[0].lower() in telling else word[0], text)
+
+
+def _shared_words(text: str, values: Iterable[str]) -> list[str]:
+    """Words of a text that stand in any of the values, in lower case."""
+    everything = "\n".join(values).lower()
+    return [word for word in {word.lower() for word in _WORD.findall(text)} if word in everything]
 
 
 def _mask(text: str, found: Collection[str]) -> str:

@@ -192,10 +192,7 @@ class UserDelivery:
         if unnamed and len(group.users) == 1 and others:
             await self._refuse(others[0], refused, chunk)
             return []
-        is_systemic = False
-        for user in named:
-            self._reject(user, refusal_problem("users", user.payload.key, refused, user.payload))
-            is_systemic = self._streak.add(refused, user.payload.key)
+        is_systemic = self._reject_named(named, refused)
         chunk.current = others
         if unnamed and others:
             return _halves(others, refused=True) if len(others) > 1 else [_Group(others)]
@@ -205,6 +202,14 @@ class UserDelivery:
             await self._question_plan(chunk)
         self._limit.accept(group)
         return []
+
+    def _reject_named(self, users: Sequence[Change], refused: RequestRefused) -> bool:
+        """Reject users whom an answer names; gives whether so many in a row were refused that the plan is in doubt."""
+        is_systemic = False
+        for user in users:
+            self._reject(user, refusal_problem("users", user.payload.key, refused, user.payload))
+            is_systemic = self._streak.add(refused, user.payload.key)
+        return is_systemic
 
     async def _refuse(self, user: Change, refused: RequestRefused, chunk: _ChunkState) -> None:
         """A user was refused alone: reject it, unless it is the plan that is to blame."""

@@ -61,16 +61,7 @@ class MySqlLogin:
         extras = {name: value for name, value in connection.extra_dejson.items() if name not in ignored}
         client = _client(extras.get("client"), where)
         tls = _Tls.of(extras, where)
-        arguments: dict[str, Any] = {
-            "host": connection.host or "localhost",
-            "port": int(connection.port or 3306),
-            "user": connection.login,
-            "password": connection.password or "",
-            "database": connection.schema or "",
-            "charset": "utf8mb4",
-        }
-        arguments |= {name: str(extras[name]) for name in _TEXTS if extras.get(name)}
-        arguments |= {name: int(extras[name]) for name in _SECONDS if extras.get(name)}
+        arguments = _arguments(connection, extras)
         if client == "mysqlclient" and extras.get("iam"):
             # As its hook does it: a token is sent as it is.
             arguments.setdefault("read_default_group", "enable-cleartext-plugin")
@@ -105,12 +96,7 @@ class _Tls:
 
     @classmethod
     def of(cls, extras: Mapping[str, Any], where: str) -> _Tls:
-        given = extras.get("ssl")
-        if isinstance(given, str) and given.lstrip().startswith("{"):
-            try:
-                given = json.loads(given)  # an extra of a connection in the form of a URI is always a text
-            except ValueError:
-                raise SetupError(f"{where}: its extra ssl is no JSON object.") from None
+        given = _ssl_of(extras, where)
         options = dict(given) if isinstance(given, dict) else {}
         names = (*_TLS_FILES, *_TLS_CHECKS)
         options |= {name: extras[f"ssl_{name}"] for name in names if extras.get(f"ssl_{name}") not in {None, ""}}
@@ -145,6 +131,32 @@ class _Tls:
         if options.get("cipher"):
             context.set_ciphers(options["cipher"])
         return context
+
+
+def _arguments(connection: Connection, extras: Mapping[str, Any]) -> dict[str, Any]:
+    """What all drivers are called with: where the server is, who logs in, and the extras that are passed on as they are."""
+    arguments: dict[str, Any] = {
+        "host": connection.host or "localhost",
+        "port": int(connection.port or 3306),
+        "user": connection.login,
+        "password": connection.password or "",
+        "database": connection.schema or "",
+        "charset": "utf8mb4",
+    }
+    arguments |= {name: str(extras[name]) for name in _TEXTS if extras.get(name)}
+    arguments |= {name: int(extras[name]) for name in _SECONDS if extras.get(name)}
+    return arguments
+
+
+def _ssl_of(extras: Mapping[str, Any], where: str) -> Any:
+    """The extra `ssl`, an object where it is one or the text of one."""
+    given = extras.get("ssl")
+    if not isinstance(given, str) or not given.lstrip().startswith("{"):
+        return given
+    try:
+        return json.loads(given)  # an extra of a connection in the form of a URI is always a text
+    except ValueError:
+        raise SetupError(f"{where}: its extra ssl is no JSON object.") from None
 
 
 def _is_on(value: Any) -> bool:

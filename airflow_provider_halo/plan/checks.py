@@ -131,13 +131,19 @@ def _contradictions(entry: Entry) -> Iterator[tuple[KeyPath, str]]:
     if entry.type == "integration" and "connected" in entry.timestamps:
         yield ("timestamps",), "connected of an integration is a boolean, as Halo documents it. Remove it here."
     if entry.name is not None:
-        if entry.value is not None:
-            yield ("value",), "can't be combined with name. `value:` makes a single value, `name:` a mapping: keep one."
-        elif entry.rows is not None:
-            yield ("rows",), "can't be combined with name. A mapping by name takes any number of rows: remove rows."
-        return
-    if entry.value is None:
-        return
+        yield from _contradictions_of_name(entry)
+    elif entry.value is not None:
+        yield from _contradictions_of_value(entry)
+
+
+def _contradictions_of_name(entry: Entry) -> Iterator[tuple[KeyPath, str]]:
+    if entry.value is not None:
+        yield ("value",), "can't be combined with name. `value:` makes a single value, `name:` a mapping: keep one."
+    elif entry.rows is not None:
+        yield ("rows",), "can't be combined with name. A mapping by name takes any number of rows: remove rows."
+
+
+def _contradictions_of_value(entry: Entry) -> Iterator[tuple[KeyPath, str]]:
     if entry.rows == "many":
         yield ("rows",), "many can't be combined with value. `value:` is a column of a single row: keep one of them."
     if entry.nulls == "omit":
@@ -147,19 +153,23 @@ def _contradictions(entry: Entry) -> Iterator[tuple[KeyPath, str]]:
 def _list_option_problems(entry: Entry, shape: Shape) -> Iterator[tuple[KeyPath, str]]:
     if entry.name is not None and entry.value is not None:
         return  # which of the two shapes it is to have isn't known
-    for option, is_set in (("order_by", bool(entry.order_by)), ("limit", entry.limit is not None)):
-        if option == "order_by" and shape == "map" and entry.duplicates == "number":
-            continue  # the order in which rows of one name are numbered
-        if is_set and shape != "array":
-            message = (
-                f"is for lists only, and this entry is {_SHAPE_NAMES[shape]}. Add `rows: many`, or remove {option}."
-            )
-            yield (option,), message
+    for option in _options_of_lists(entry, shape) if shape != "array" else ():
+        message = f"is for lists only, and this entry is {_SHAPE_NAMES[shape]}. Add `rows: many`, or remove {option}."
+        yield (option,), message
     if entry.limit is not None and entry.limit < 1:
         yield ("limit",), f"is {entry.limit}, but must be at least 1."
     for index, item in enumerate(entry.order_by):
         if not ordering(item)[0]:
             yield ("order_by", index), "blank. Write a column, followed by `desc` for descending order."
+
+
+def _options_of_lists(entry: Entry, shape: Shape) -> Iterator[str]:
+    """The options of an entry that mean something for lists only."""
+    is_numbered = shape == "map" and entry.duplicates == "number"  # order_by: how rows of one name are numbered
+    if entry.order_by and not is_numbered:
+        yield "order_by"
+    if entry.limit is not None:
+        yield "limit"
 
 
 def _check_empty(entry: Entry, shape: Shape, path: KeyPath, problems: Problems) -> None:

@@ -169,13 +169,16 @@ def _step(level: _Level, token: Token, before: Token | None) -> None:
 def _own_names(code: Sequence[Token]) -> Iterator[Token]:
     """The names that the WITHs of a statement give: ``name AS (SELECT …)``, also with columns behind the name."""
     for index, token in enumerate(code):
-        if not token.is_word("as") or not index:
-            continue
-        following = [one for one in code[index + 1 : index + 5] if not one.is_word("not", "materialized")]
-        if len(following) > 1 and following[0].text == "(" and following[1].is_word("select", "with", "values"):
+        if index and token.is_word("as") and _begins_query(code[index + 1 : index + 5]):
             name = _before_columns(code, index - 1)
             if name is not None and name.is_name:
                 yield name
+
+
+def _begins_query(following: Sequence[Token]) -> bool:
+    """Whether a query in parentheses begins: ``(SELECT``, also behind [NOT] MATERIALIZED."""
+    tokens = [token for token in following if not token.is_word("not", "materialized")]
+    return len(tokens) > 1 and tokens[0].text == "(" and tokens[1].is_word("select", "with", "values")
 
 
 def _before_columns(code: Sequence[Token], index: int) -> Token | None:

@@ -40,12 +40,17 @@ class Finding:
 
 def render_findings(findings: Sequence[Finding]) -> str:
     """The checklist as text: ✓ met, ✗ to fix, ? unknown; each with its rule, and a summary line."""
-    lines = []
-    for finding in findings:
-        location = f" ({finding.location})" if finding.location else ""
-        rule = f"{finding.rule}, error" if finding.severity == "error" else finding.rule
-        details = "" if finding.severity == "ok" else f"{location} [{rule}]"
-        lines.append(f"{_SIGNS[finding.severity]} {finding.text}{details}")
+    return "\n".join([*map(_line, findings), "", f"{_summary(findings)}."])
+
+
+def _line(finding: Finding) -> str:
+    location = f" ({finding.location})" if finding.location else ""
+    rule = f"{finding.rule}, error" if finding.severity == "error" else finding.rule
+    details = "" if finding.severity == "ok" else f"{location} [{rule}]"
+    return f"{_SIGNS[finding.severity]} {finding.text}{details}"
+
+
+def _summary(findings: Sequence[Finding]) -> str:
     count = {severity: sum(finding.severity == severity for finding in findings) for severity in _SIGNS}
     summary = f"{count['ok']} of {len(findings)} points met"
     if count["error"]:
@@ -54,7 +59,7 @@ def render_findings(findings: Sequence[Finding]) -> str:
         summary += f", {count['warn']} to fix"
     if count["unknown"]:
         summary += f", {count['unknown']} unknown"
-    return "\n".join([*lines, "", f"{summary}."])
+    return summary
 
 
 def location_of(query: Query) -> str:

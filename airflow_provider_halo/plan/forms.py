@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from airflow_provider_halo.contract import ENTRY_FORMS
 from airflow_provider_halo.plan.findings import (
@@ -39,14 +39,20 @@ def _flaws(query: Query, entry_type: str) -> Iterator[Finding]:
         yield _finding(query, "warn", text)
     if query.shape == "scalar":
         return
+    yield from _lacking(query, entry_type, form.needed)
+    if form.optional is not None and query.shape == form.shape:
+        columns, _ = fields_of(query)
+        yield from _beyond(query, columns - {*form.needed, query.entry.name if query.entry else None}, form.optional)
+
+
+def _lacking(query: Query, entry_type: str, needed: Sequence[str]) -> Iterator[Finding]:
+    """What the documented value needs and the columns lack, or may lack."""
     columns, complete = fields_of(query)
-    missing = [name for name in form.needed if name not in columns]
+    missing = [name for name in needed if name not in columns]
     if missing and not complete:
         yield _finding(query, "unknown", f"{query.name}: {' and '.join(missing)} of its {entry_type}: {UNKNOWN}")
     elif missing:
         yield _missing(query, missing)
-    if form.optional is not None and query.shape == form.shape:
-        yield from _beyond(query, columns - {*form.needed, query.entry.name if query.entry else None}, form.optional)
 
 
 def _beyond(query: Query, columns: frozenset[str], shown: tuple[str, ...]) -> Iterator[Finding]:

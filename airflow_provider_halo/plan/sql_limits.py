@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 from airflow_provider_halo.plan.model import Statement
 from airflow_provider_halo.plan.sql_tokens import Token, tokens_of
@@ -28,13 +29,32 @@ def _limit_at(before: Token, token: Token, after: Token) -> str | None:
     """What begins at a token, where it cuts rows short."""
     if before.text == "." or before.is_word("as"):
         return None  # a name
-    if token.is_word("limit"):
-        return None if after.is_word("all", "null") else "LIMIT"
-    if token.is_word("top"):
-        return "TOP" if before.is_word("select", "distinct", "all") and _is_number(after) else None
-    if token.is_word("fetch"):
-        return f"FETCH {after.text.upper()}" if after.is_word("first", "next") else None
-    return "OFFSET" if token.is_word("offset") and _is_number(after) else None
+    return next((cut(before, after) for word, cut in _CUTS.items() if token.is_word(word)), None)
+
+
+def _limit(_: Token, after: Token) -> str | None:
+    return None if after.is_word("all", "null") else "LIMIT"
+
+
+def _top(before: Token, after: Token) -> str | None:
+    return "TOP" if before.is_word("select", "distinct", "all") and _is_number(after) else None
+
+
+def _fetch(_: Token, after: Token) -> str | None:
+    return f"FETCH {after.text.upper()}" if after.is_word("first", "next") else None
+
+
+def _offset(_: Token, after: Token) -> str | None:
+    return "OFFSET" if _is_number(after) else None
+
+
+# What a word cuts short, by the tokens before and after it; None where it doesn't.
+_CUTS: Final[Mapping[str, Callable[[Token, Token], str | None]]] = {
+    "limit": _limit,
+    "top": _top,
+    "fetch": _fetch,
+    "offset": _offset,
+}
 
 
 def _outermost(code: Sequence[Token]) -> Iterator[tuple[Token, Token, Token]]:

@@ -286,13 +286,18 @@ def _name_and_expression(item: Sequence[Token]) -> tuple[str | None, Sequence[To
     if not item or "*" in {item[0].text, item[-1].text}:
         return None, item
     last = item[-1]
-    if len(item) > 2 and item[-2].is_word("as") and (last.is_name or last.kind == "string"):
+    if _has_as(item):
         return last.value, item[:-2]
     if not last.is_name or last.is_word(*_NO_NAMES):
         return None, item
     if _is_column(item):
         return last.value, item
     return (last.value, item[:-1]) if _takes_alias(item[:-1]) else (None, item)
+
+
+def _has_as(item: Sequence[Token]) -> bool:
+    """Whether an item ends with AS and its alias, which may be a literal, too."""
+    return len(item) > 2 and item[-2].is_word("as") and (item[-1].is_name or item[-1].kind == "string")
 
 
 def _takes_alias(expression: Sequence[Token]) -> bool:

@@ -81,12 +81,18 @@ def duration_text(duration: timedelta) -> str:
     duration = abs(duration)
     minutes, seconds = divmod(duration.seconds, 60)
     hours, minutes = divmod(minutes, 60)
-    fraction = f".{duration.microseconds:06}".rstrip("0") if duration.microseconds else ""
     days = f"{sign}{duration.days}D" if duration.days else ""
-    parts = [f"{sign}{number}{unit}" for number, unit in ((hours, "H"), (minutes, "M")) if number]
-    if seconds or fraction or not (parts or days):
-        parts.append(f"{sign}{seconds}{fraction}S")
+    clock = ((hours, "H"), (minutes, "M"), (_seconds_text(seconds, duration.microseconds), "S"))
+    parts = [f"{sign}{number}{unit}" for number, unit in clock if number]
+    if not (parts or days):
+        parts = ["0S"]
     return f"P{days}{'T' if parts else ''}{''.join(parts)}"
+
+
+def _seconds_text(seconds: int, microseconds: int) -> str:
+    """Seconds with as much of their fraction as there is; an empty text where both are 0."""
+    fraction = f".{microseconds:06}".rstrip("0") if microseconds else ""
+    return f"{seconds}{fraction}" if seconds or fraction else ""
 
 
 def are_moments(texts: Sequence[str]) -> bool:

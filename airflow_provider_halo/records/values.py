@@ -86,9 +86,17 @@ def to_json_value(value: Any, warnings: Warnings, depth: int = 0) -> Json:
     if kind is float:
         return _double(value, warnings)
     convert = _CONVERSIONS.get(kind)
-    if convert is None and is_of_numpy(kind):
+    if convert is not None:
+        return convert(value, warnings)
+    return _of_rarer_type(value, warnings, depth)
+
+
+def _of_rarer_type(value: Any, warnings: Warnings, depth: int) -> Json:
+    """What `to_json_value` makes of a value whose type isn't itself among the conversions."""
+    kind = type(value)
+    if is_of_numpy(kind):
         return to_json_value(to_python(value), warnings, depth)
-    convert = convert or _conversion_of_base(value)
+    convert = _conversion_of_base(value)
     if convert is not None:
         return convert(value, warnings)
     if isinstance(value, _CONTAINERS):

@@ -7,7 +7,7 @@ import socket
 import struct
 import time
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -94,21 +94,25 @@ class FaultMiddleware:
         finally:
             self._sandbox.quota.leave()
             # Also when the caller has gone away in the middle of the body.
-            self._sandbox.requests.end(
-                Call(
-                    began.timestamp(),
-                    ended.timestamp(),
-                    _known_path(scope, answer),
-                    answer.result if answer else "gone",
-                    answer.retry_after if answer else "",
-                    self._leaks(scope, body or b""),
-                ),
-                size=len(body or b""),
-                at=ended,
-                reason=answer.reason if answer else "",
-                documented=answer.documented if answer else "",
-                injected=answer.injected if answer else False,
-            )
+            self._log(scope, body or b"", answer, began=began, ended=ended)
+
+    def _log(self, scope: Scope, body: bytes, answer: _Answer | None, *, began: datetime, ended: datetime) -> None:
+        """Write a request down with what became of it; without an answer its caller has gone away."""
+        self._sandbox.requests.end(
+            Call(
+                began.timestamp(),
+                ended.timestamp(),
+                _known_path(scope, answer),
+                answer.result if answer else "gone",
+                answer.retry_after if answer else "",
+                self._leaks(scope, body),
+            ),
+            size=len(body),
+            at=ended,
+            reason=answer.reason if answer else "",
+            documented=answer.documented if answer else "",
+            injected=answer.injected if answer else False,
+        )
 
     def _over_quota(self, wait: float) -> _Answer:
         answer = _refused(Refusal(429, "too many requests"))

@@ -45,12 +45,18 @@ class QuotaRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         :raises QuotaError: when a value is no quota.
         """
         matched = _RATE.fullmatch(self.quota)
-        if self.quota and (matched is None or not float(matched[1]) or not float(matched[2] or 1)):
+        if self.quota and not _is_rate(matched):
             raise QuotaError(f"{self.quota!r} is no quota; give {QUOTA_HELP}")
-        if self.burst is not None and (self.burst < 1 or matched is None or matched[2] is not None):
+        is_bucket = matched is not None and matched[2] is None
+        if self.burst is not None and (self.burst < 1 or not is_bucket):
             raise QuotaError("burst is at least 1, and only a bucket such as 200/s has one")
         if self.at_once is not None and self.at_once < 1:
             raise QuotaError("at_once is at least 1")
+
+
+def _is_rate(matched: re.Match[str] | None) -> bool:
+    """Whether a text is a rate that lets anything through."""
+    return matched is not None and float(matched[1]) > 0 and float(matched[2] or 1) > 0
 
 
 def read_quota(value: Any) -> QuotaRule:

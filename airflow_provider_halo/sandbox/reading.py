@@ -48,16 +48,23 @@ def render_entry(entry: Mapping[str, Any]) -> str:
     """
     kind, value = entry.get("type"), entry["value"]
     head = f"[{entry['label']}]" + (f" ({kind})" if kind else "")
+    lines = _documented(kind, value)
+    return "\n".join([f"{head} {UNDOCUMENTED}", *_data(value)] if lines is None else [head, *lines])
+
+
+def _documented(kind: Any, value: Any) -> list[str] | None:
+    """The lines of a value, where the text is documented that its type is shown as; else None."""
     if value and kind == "list" and isinstance(value, list):
-        return "\n".join([head, *map(_item, value)])
+        return [_item(item) for item in value]
     if value and kind == "integration" and isinstance(value, dict):
-        return "\n".join([head, *(_service(name, state) for name, state in value.items())])
-    if kind in (None, "custom"):  # documented: the value decides
-        if isinstance(value, list) and value:
-            return "\n".join([head, *map(_bullet, value)])
-        if isinstance(value, str | int | float):
-            return f"{head}\n{_text(value)}"
-    return "\n".join([f"{head} {UNDOCUMENTED}", *_data(value)])
+        return [_service(name, state) for name, state in value.items()]
+    return _custom(value) if kind in (None, "custom") else None  # documented: the value decides
+
+
+def _custom(value: Any) -> list[str] | None:
+    if isinstance(value, list) and value:
+        return [_bullet(item) for item in value]
+    return [_text(value)] if isinstance(value, str | int | float) else None
 
 
 def _profile(head: str, traits: Mapping[str, Any]) -> str:

@@ -169,15 +169,25 @@ def missing_records(
     :param sort: as of `ordered_keys`, whose errors it raises.
     """
     no_company = None if plan.plan.users is None else plan.plan.users.no_company
+    kept = None if no_company is None else no_company.id
     with closing(ordered_keys(query, sources, sort=sort)) as given:
         for _, missing in _compare(_pages(partial(acknowledged.keys_after, query.scope, sent=False)), given):
-            if no_company is not None and query.scope == "companies":
-                missing.discard(no_company.id)
+            if kept is not None and query.scope == "companies":
+                missing.discard(kept)
             for sent in _sent(acknowledged, query.scope, sorted(missing)):
                 yield query.scope, sent
-    if query.scope != "users" or not acknowledged.keys_after("links", "", 1):
-        return
-    none = None if no_company is None else link_fingerprint(no_company.id)
+    if query.scope == "users" and acknowledged.keys_after("links", "", 1):
+        yield from (("links", links) for links in _missing_links(query, sources, acknowledged, kept))
+
+
+def _missing_links(
+    query: Query, sources: Sources, acknowledged: AcknowledgedRecords, kept: str | None
+) -> Iterator[dict[str, SentRecord]]:
+    """Links that were sent, of users who no longer have a company.
+
+    :param kept: the company of users without one; links to it stay.
+    """
+    none = None if kept is None else link_fingerprint(kept)
     links: dict[str, SentRecord] = {}
 
     def linked(keys: list[str]) -> dict[str, SentRecord]:
@@ -187,7 +197,7 @@ def missing_records(
         return links
 
     for keys in keys_without_company(query, sources, linked):
-        yield "links", {key: links[key] for key in keys}
+        yield {key: links[key] for key in keys}
 
 
 def forget_returned(plan: LoadedPlan, sources: Sources, run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
@@ -157,6 +157,12 @@ def _returns_rows(query: Query, sources: Sources) -> bool:
     return bool(ask(engine_of(query, sources), query, sa.select(rows.c[query.key]).limit(1)))
 
 
+def _judged_together(known: Mapping[QueryScope, int]) -> list[list[QueryScope]]:
+    """The scopes by what is judged as one: each for itself, and those that the ledger knows few of together."""
+    groups = [[scope] for scope, count in known.items() if count >= LEAST_KNOWN]
+    return [*groups, [scope for scope, count in known.items() if count < LEAST_KNOWN]]
+
+
 class _Comparison:
     """Reads the source and counts the records that a run would leave as they are."""
 
@@ -176,9 +182,7 @@ class _Comparison:
         """
         scopes: list[QueryScope] = [scope for scope in QUERY_SCOPES if self._selection.sends(scope)]
         known = {scope: self._plan_ledger.acknowledged.counts([scope]) for scope in scopes}
-        groups = [[scope] for scope in scopes if known[scope] >= LEAST_KNOWN]
-        groups.append([scope for scope in scopes if known[scope] < LEAST_KNOWN])
-        for group in groups:
+        for group in _judged_together(known):
             total = sum(known[scope] for scope in group)
             if total >= LEAST_KNOWN:
                 self._refuse_too_many_changes(group, batches, total, max_changed)

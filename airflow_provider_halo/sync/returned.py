@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TypeGuard
 
 import msgspec
 
@@ -27,14 +28,17 @@ def without_marks(
     """
     passing = iter(changes)
     while block := list(islice(passing, AT_ONCE)):
-        keys = [change.payload.key for change in block if isinstance(change, Change) and change.sends_record]
+        keys = [change.payload.key for change in block if _sends_record(change)]
         marked = gone.marked(scope, keys) if keys else {}
         for change in block:
-            names = marked.get(change.payload.key) if isinstance(change, Change) and change.sends_record else None
-            if names and isinstance(change, Change):
+            if _sends_record(change) and (names := marked.get(change.payload.key)):
                 yield msgspec.structs.replace(change, payload=_with_nulls(change.payload, names))
             else:
                 yield change
+
+
+def _sends_record(change: Change | Outcome) -> TypeGuard[Change]:
+    return isinstance(change, Change) and change.sends_record
 
 
 def _with_nulls(payload: Payload, names: Sequence[str]) -> Payload:

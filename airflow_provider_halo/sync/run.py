@@ -90,6 +90,16 @@ def sync_plan(
     def sync(batch: Batch) -> Report:
         return sync_batch(plan, batch, sources=sources, settings=settings, options=options, run=run)
 
+    report = _report_of(batches, sync, jobs)
+    report.gone = None if gone is None else gone.counts
+    return report
+
+
+def _report_of(batches: Sequence[Batch], sync: Callable[[Batch], Report], jobs: int) -> Report:
+    """Run the batches, and add their reports up.
+
+    :raises SyncStopped: as of `sync_plan`, and HaloError where no batch has come to its end.
+    """
     reports: list[Report] = []
     try:
         # Around all batches: what one of them leaves behind as garbage mustn't be set aside by the next.
@@ -103,9 +113,7 @@ def sync_plan(
         if not reports:
             raise
         raise SyncStopped(merge([*reports, Report(stopped=str(error))]), error) from error
-    report = merge(reports)
-    report.gone = None if gone is None else gone.counts
-    return report
+    return merge(reports)
 
 
 def _run_batches(batches: Sequence[Batch], sync: Callable[[Batch], Report], jobs: int) -> Iterator[Report]:
