@@ -21,20 +21,21 @@ from airflow_provider_halo.ledger.runs import RunRow
 from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.messages import join_names
-from airflow_provider_halo.plan.model import LoadedPlan
+from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
 from airflow_provider_halo.records.problem import SCOPES, STATUSES, Scope
 from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.sync.erase import is_given
 from airflow_provider_halo.sync.gone import KEYS_SHOWN
 from airflow_provider_halo.sync.retire import retirable
 from airflow_provider_halo.sync.retire import retire as send_empty_values
 from airflow_provider_halo.sync.run import close_run
 from airflow_provider_halo.sync.stopped import SyncStopped
 
-__all__ = ["forget_or_prune", "retire", "run_key_of", "status"]
+__all__ = ["forget_or_prune", "opened_ledger", "retire", "run_key_of", "status"]
 
 
 @contextmanager
-def _opened(conn_id: str | None) -> Iterator[Ledger]:
+def opened_ledger(conn_id: str | None) -> Iterator[Ledger]:
     """The ledger that the command line names, or else the configuration.
 
     :raises SetupError: when there is none.
@@ -61,7 +62,7 @@ def status(arguments: argparse.Namespace) -> int:
         complain("halo status: --runs must be 1 or more, --rejects 0 or more")
         return WRONG
     name = None if arguments.plan is None else load_plan(arguments.plan).name
-    with _opened(arguments.ledger) as ledger:
+    with opened_ledger(arguments.ledger) as ledger:
         statuses = [_status(plan_ledger, arguments.runs, arguments.rejects) for plan_ledger in ledger.plans(name=name)]
     if arguments.json:
         say(json.dumps(statuses, indent=2))
@@ -213,7 +214,7 @@ def retire(arguments: argparse.Namespace) -> int:
     from airflow_provider_halo.hooks.halo import HaloHook  # noqa: PLC0415 (slow, see above)
 
     settings = HaloHook(arguments.halo_conn).settings
-    with _opened(arguments.ledger) as ledger:
+    with opened_ledger(arguments.ledger) as ledger:
         plan_ledger = ledger.of_plan(plan.name, settings)
         retired = _retired(plan, plan_ledger)
         chosen, unknown = _choose(retired, names_of(arguments.only))
@@ -276,27 +277,53 @@ def forget_or_prune(arguments: argparse.Namespace) -> int:
         complain("halo ledger prune: takes only --days; to forget records, use halo ledger forget")
         return WRONG
     plan = load_plan(plan_of(arguments))
-    with _opened(arguments.ledger) as ledger:
+    with opened_ledger(arguments.ledger) as ledger:
         plan_ledgers = ledger.plans(name=plan.name)
         if not plan_ledgers:
             say(f"The ledger knows nothing of the plan {plan.name!r}.")
         for plan_ledger in plan_ledgers:
-            (_forget if arguments.action == "forget" else _prune)(plan_ledger, arguments)
+            if arguments.action == "forget":
+                _forget(plan, plan_ledger, arguments)
+            else:
+                _prune(plan_ledger, arguments)
     return DONE
 
 
-def _forget(plan_ledger: PlanLedger, arguments: argparse.Namespace) -> None:
+def _forget(plan: LoadedPlan, plan_ledger: PlanLedger, arguments: argparse.Namespace) -> None:
     if arguments.all:
         count = plan_ledger.acknowledged.forget_all()
-        say(f"{plan_ledger.plan}: forgot all {count:,} records; the next sync sends them again.")
+        say(
+            f"{plan_ledger.plan}: forgot all {count:,} records; the next sync sends those again that the source still has."
+        )
         return
     plan_ledger.acknowledged.forget("companies", arguments.company)
     plan_ledger.acknowledged.forget("users", arguments.user)
     plan_ledger.acknowledged.forget("links", arguments.user)
-    what = [
-        f"{len(keys):,} {noun}" for keys, noun in ((arguments.company, "companies"), (arguments.user, "users")) if keys
-    ]
-    say(f"{plan_ledger.plan}: forgot {' and '.join(what)}; the next sync sends them again.")
+    from airflow_provider_halo.hooks.databases import airflow_sources  # noqa: PLC0415 (imports Airflow)
+
+    with airflow_sources() as sources:
+        for scope, keys in _named(arguments).items():
+            erased = plan_ledger.erased.among(scope, keys)
+            for key in keys:
+                given, _ = is_given(plan, sources, scope, key)
+                say(f"{plan_ledger.plan}: forgot {scope} {key}; {_what_follows(given=given, erased=key in erased)}")
+
+
+def _named(arguments: argparse.Namespace) -> dict[QueryScope, list[str]]:
+    """The keys that the command line names, by scope."""
+    named: dict[QueryScope, list[str]] = {"companies": arguments.company, "users": arguments.user}
+    return {scope: list(dict.fromkeys(keys)) for scope, keys in named.items() if keys}
+
+
+def _what_follows(*, given: bool | None, erased: bool) -> str:
+    """What becomes of a forgotten record."""
+    if erased:
+        return "it was erased, so no run sends it before `halo erase … --allow`"
+    if given is None:
+        return "the next sync sends it again if the source still has it, which can't be asked now"
+    if given:
+        return "the next sync sends it again"
+    return "the source no longer has it, so no run sends it again, and Halo keeps it (`halo erase` empties it)"
 
 
 def _prune(plan_ledger: PlanLedger, arguments: argparse.Namespace) -> None:

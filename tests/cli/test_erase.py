@@ -1,0 +1,125 @@
+"""`halo erase` and `halo ledger forget`, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+from inline_snapshot import snapshot
+
+from airflow_provider_halo.cli.main import main
+
+PLAN = """\
+version: 1
+name: shop
+source: app
+companies:
+  key: team_id
+  traits:
+    sql: SELECT id AS team_id, name FROM teams
+users:
+  key: user_id
+  company: team_id
+  traits:
+    sql: SELECT id AS user_id, team_id, name, email FROM users
+  context:
+    orders:
+      label: Orders
+      type: metric
+      sql: SELECT id AS user_id, team_id, orders FROM users
+      empty: {orders: 0}
+"""
+
+PRODUCT = """
+CREATE TABLE teams (id INTEGER, name TEXT);
+CREATE TABLE users (id INTEGER, team_id INTEGER, name TEXT, email TEXT, orders INTEGER);
+INSERT INTO teams VALUES (1, 'Acme'), (2, 'Bolt');
+INSERT INTO users VALUES (10, 1, 'Ada', 'ada@example.com', 3), (11, 2, 'Bea', 'bea@example.com', 1);
+"""
+
+
+@pytest.fixture
+def plan(make_plan, tmp_path, monkeypatch):
+    """The plan, with a ledger, synced once."""
+    path = str(tmp_path / "ledger.db")
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps({"conn_type": "sqlite", "host": path}))
+    monkeypatch.setenv("AIRFLOW__HALO__LEDGER_CONN_ID", "ledger")
+    path = make_plan(PLAN, product=PRODUCT)
+    assert main(["sync", str(path)]) == 0
+    return path
+
+
+def change(plan, statement):
+    with sqlite3.connect(plan.parent / "app.db") as database:
+        database.execute(statement)
+    database.close()
+
+
+def printed(capsys):
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_user_is_emptied_and_forgotten_and_not_sent_until_that_is_allowed(plan, sandbox, capsys):
+    before = sandbox.store.user("10")
+    capsys.readouterr()
+    assert main(["erase", str(plan), "--user", "10", "--dry-run"]) == 0
+    assert printed(capsys)[:5] == snapshot()
+    assert sandbox.store.user("10") == before
+    assert main(["erase", str(plan), "--user", "10"]) == 0
+    assert printed(capsys) == snapshot()
+    erased = sandbox.store.user("10")
+    assert (erased["traits"], erased["context"]["orders"]["value"]) == ({"name": None, "email": None}, {"orders": 0})
+    assert main(["sync", str(plan), "--full"]) == 0
+    assert "warning: users skipped: erased by halo erase, whose --allow takes it back: 1" in printed(capsys)
+    assert sandbox.store.user("10") == erased
+    assert main(["erase", str(plan), "--user", "10", "--allow"]) == 0
+    assert printed(capsys) == snapshot()
+    assert main(["sync", str(plan)]) == 0
+    assert sandbox.store.user("10")["traits"] == {"name": "Ada", "email": "ada@example.com"}
+    assert sandbox.store.user("10")["company_id"] == "1"
+
+
+def test_what_was_done_is_told_as_json_with_names_and_no_values(plan, capsys):
+    change(plan, "DELETE FROM users WHERE id = 11")
+    capsys.readouterr()
+    assert main(["erase", str(plan), "--user", "11", "--company", "2", "--company", "99", "--json"]) == 0
+    text = capsys.readouterr().out
+    assert "Bea" not in text
+    assert "Bolt" not in text
+    told = json.loads(text)
+    assert told["records"] == snapshot()
+    assert (told["plan"], told["dry_run"], told["allow"], told["running"]) == ("shop", False, False, [])
+    assert told["report"]["companies"]["stored"] == told["report"]["users"]["stored"] == 1
+
+
+def test_the_arguments_name_records_and_a_ledger_is_there(plan, monkeypatch, capsys):
+    capsys.readouterr()
+    assert main(["erase", str(plan)]) == 2
+    assert main(["erase", str(plan), "--user", " "]) == 2
+    assert main(["erase", str(plan), "--user", "10", "--ledger", "none"]) == 1
+    assert capsys.readouterr().err.splitlines() == snapshot()
+
+
+def test_what_halo_refuses_stays_known_and_is_told(plan, sandbox, capsys):
+    from airflow_provider_halo.sandbox.faults import parse_fault  # noqa: PLC0415
+
+    sandbox.faults.set([parse_fault('400:path=users/update,contains="user_id":"10"')])
+    capsys.readouterr()
+    assert main(["erase", str(plan), "--user", "10"]) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == snapshot()
+    assert err.splitlines()[-1] == snapshot()
+    sandbox.faults.set([])
+    assert main(["sync", str(plan)]) == 0
+    assert sandbox.store.user("10")["traits"]["name"] == "Ada"  # neither emptied nor sent
+    assert main(["erase", str(plan), "--user", "10"]) == 0
+    assert sandbox.store.user("10")["traits"] == {"name": None, "email": None}
+
+
+def test_forget_says_whether_a_record_is_sent_again(plan, capsys):
+    change(plan, "DELETE FROM users WHERE id = 11")
+    assert main(["erase", str(plan), "--company", "2"]) == 0
+    capsys.readouterr()
+    assert main(["ledger", "forget", str(plan), "--user", "10", "--user", "11", "--company", "2"]) == 0
+    assert printed(capsys) == snapshot()
