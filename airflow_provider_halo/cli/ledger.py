@@ -296,17 +296,21 @@ def _forget(plan: LoadedPlan, plan_ledger: PlanLedger, arguments: argparse.Names
             f"{plan_ledger.plan}: forgot all {count:,} records; the next sync sends those again that the source still has."
         )
         return
-    plan_ledger.acknowledged.forget("companies", arguments.company)
-    plan_ledger.acknowledged.forget("users", arguments.user)
-    plan_ledger.acknowledged.forget("links", arguments.user)
     from airflow_provider_halo.hooks.databases import airflow_sources  # noqa: PLC0415 (imports Airflow)
 
     with airflow_sources() as sources:
         for scope, keys in _named(arguments).items():
             erased = plan_ledger.erased.among(scope, keys)
+            for forgotten in _with_links(scope):
+                # Not of an erased record: of that not even the key is kept.
+                plan_ledger.acknowledged.forget(forgotten, [key for key in keys if key not in erased])
             for key in keys:
                 given, _ = is_given(plan, sources, scope, key)
                 say(f"{plan_ledger.plan}: forgot {scope} {key}; {_what_follows(given=given, erased=key in erased)}")
+
+
+def _with_links(scope: QueryScope) -> tuple[Scope, ...]:
+    return ("users", "links") if scope == "users" else (scope,)
 
 
 def _named(arguments: argparse.Namespace) -> dict[QueryScope, list[str]]:
