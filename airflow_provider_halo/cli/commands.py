@@ -241,7 +241,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         name="ledger",
         help="forget records, or delete old runs",
-        description="forget: the next sync sends these records again, whatever Halo has. prune: delete runs and rejections "
+        description="forget: the next sync sends these records again, whatever Halo has, if the source still has them. prune: delete runs and rejections "
         "that are older than so many days. " + _EXIT,
         run="airflow_provider_halo.cli.ledger:forget_or_prune",
         arguments=(

@@ -216,6 +216,28 @@ def test_what_a_run_under_way_wrote_down_after_it_is_emptied_by_erasing_again_an
     assert held(synced, "10")[0]["name"] == "Ada"
 
 
+def test_a_key_is_what_the_database_takes_for_equal(app):
+    app.with_ledger()
+    with app.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE people (id TEXT COLLATE NOCASE PRIMARY KEY, name TEXT)")
+        connection.exec_driver_sql("INSERT INTO people VALUES ('Ada', 'Ada L'), ('Bea', 'Bea B')")
+    users = "{key: user_id, company: team_id, traits: {sql: 'SELECT id AS user_id, NULL AS team_id, name FROM people'}}"
+    app.use_plan(f"version: 1\nsource: app\nusers: {users}\n")
+    app.sync_and_close()
+    assert erase_one(app, users="ADA") == {("users", "Ada"): "stored"}
+    assert app.server.store.user("Ada")["traits"] == {"name": None}
+    assert app.server.store.user("ADA") is None
+    assert app.sync_and_close(full=True).users == Counts(stored=1, skipped=1)
+
+
+def test_a_source_that_is_away_keeps_nobody_from_being_erased(synced):
+    change(synced, "ALTER TABLE users RENAME TO elsewhere")
+    (subject,) = subjects(synced, {"users": "10"})
+    assert (subject.is_given, subject.is_sent) == (None, True)
+    assert erase_one(synced, users="10") == {("users", "10"): "stored"}
+    assert held(synced, "10") == EMPTY_ADA
+
+
 def test_another_workspace_is_none_of_its_business(synced):
     erase_one(synced, users="10")
     other = Ledger(synced.ledger_engine, "ledger")
