@@ -20,6 +20,8 @@ __all__ = ["spellings"]
 def spellings(query: Query, sources: Sources, key: str) -> list[str]:
     """The keys of a traits query that its database takes for this one; none where it has no such record.
 
+    The very same key comes alone; only without it other spellings do.
+
     :raises SourceError: when the database can't be reached or refuses the query.
     :raises PlanError: when the query lacks its key column, or that can't be a key.
     """
@@ -34,8 +36,10 @@ def spellings(query: Query, sources: Sources, key: str) -> list[str]:
     rows = unnarrowed(query, query.key)
     column = rows.c[query.key]
     bound = UUID(str(value)) if key_type == "uuid" else value
-    found = ask(engine, query, sa.select(column).distinct().where(column == sa.literal(bound)))
-    return sorted({text for row in found if (text := _key_or_none(row[0])) is not None})
+    # No DISTINCT: it would take one spelling for the other.
+    found = ask(engine, query, sa.select(column).where(column == sa.literal(bound)))
+    texts = {text for row in found if (text := _key_or_none(row[0])) is not None}
+    return [key] if key in texts else sorted(texts)
 
 
 def _key_or_none(value: object) -> str | None:
