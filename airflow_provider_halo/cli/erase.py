@@ -10,6 +10,7 @@ from typing import Any, Final
 from airflow_provider_halo.cli.ledger import opened_ledger, run_key_of
 from airflow_provider_halo.cli.main import DONE, FAILED, WRONG, complain, plan_of, say
 from airflow_provider_halo.delivery.report import Report, failure_of
+from airflow_provider_halo.encoding import is_broken
 from airflow_provider_halo.exceptions import HaloError
 from airflow_provider_halo.ledger.ledger import Ledger, PlanLedger
 from airflow_provider_halo.limit import Limit
@@ -37,8 +38,8 @@ def erase(arguments: argparse.Namespace) -> int:
     """Erase companies and users, or let them be sent again."""
     named: dict[QueryScope, list[str]] = {"companies": arguments.company, "users": arguments.user}
     keys_by_scope = {scope: list(dict.fromkeys(keys)) for scope, keys in named.items() if keys}
-    if not keys_by_scope or not all(key.strip() for keys in keys_by_scope.values() for key in keys):
-        complain("halo erase: name the records with --company ID and --user ID; an id can't be blank")
+    if not keys_by_scope or any(not key.strip() or is_broken(key) for keys in keys_by_scope.values() for key in keys):
+        complain("halo erase: name the records with --company ID and --user ID; an id can't be blank or broken Unicode")
         return WRONG
     plan = load_plan(plan_of(arguments))
     # Airflow takes seconds to import, and a plan's mistakes are reported without it.

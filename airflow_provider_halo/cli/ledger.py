@@ -21,7 +21,7 @@ from airflow_provider_halo.ledger.runs import RunRow
 from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.messages import join_names
-from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
+from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, QueryScope
 from airflow_provider_halo.records.problem import SCOPES, STATUSES, Scope
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.erase import is_given
@@ -95,6 +95,7 @@ def _status(plan_ledger: PlanLedger, runs: int, rejects: int) -> dict[str, Any]:
             for reject in rejects_shown
         ],
         "gone": {scope: _gone(plan_ledger, scope) for scope in SCOPES},
+        "erased": {scope: plan_ledger.erased.count(scope) for scope in QUERY_SCOPES},
         "retired": [{"name": part.name, "since": _moment(part.since)} for part in plan_ledger.retired_parts.retired()],
         "runs": [_run(row) for row in plan_ledger.runs.last(runs)],
     }
@@ -137,6 +138,7 @@ def _text(status: dict[str, Any]) -> str:
             *_left_out_lines(status["runs"]),
             *_reject_lines(status["rejected"], status["rejects"]),
             *_gone_lines(status["gone"]),
+            *_erased_lines(status["erased"]),
             *(
                 f"retired: {part['name']}, since {part['since']}; it stays in Halo until `halo retire` empties it"
                 for part in status["retired"]
@@ -196,6 +198,13 @@ def _gone_lines(gone: dict[str, Any]) -> Iterator[str]:
             yield f"  {record['key']} ({seen}missing since {record['since']})"
         if count > len(records):
             yield f"  and {count - len(records):,} more"
+
+
+def _erased_lines(erased: dict[str, int]) -> Iterator[str]:
+    if any(erased.values()):
+        counts = ", ".join(f"{count:,} {scope}" for scope, count in erased.items() if count)
+        yield ""
+        yield f"erased in this workspace: {counts}; no run sends them before `halo erase … --allow`"
 
 
 def _moment(moment: datetime) -> str:

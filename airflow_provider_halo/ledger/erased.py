@@ -67,6 +67,15 @@ class ErasedRecords:
         statement = sa.select(sa.literal(1)).where(ERASED.c.workspace == self._workspace).limit(1)
         return self._database.read(lambda connection: connection.scalar(statement)) is not None
 
+    def count(self, scope: Scope) -> int:
+        """How many records of a scope are erased."""
+        statement = (
+            sa.select(sa.func.count())
+            .select_from(ERASED)
+            .where(ERASED.c.workspace == self._workspace, ERASED.c.scope == scope)
+        )
+        return int(self._database.read(lambda connection: connection.scalar(statement)) or 0)
+
     def _digest(self, scope: Scope, key: str) -> str:
         text = f"{scope}\n{key}".encode("utf-8", "replace")
         return blake2b(text, key=self._workspace.encode(), digest_size=16).hexdigest()

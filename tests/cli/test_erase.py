@@ -94,6 +94,10 @@ def test_a_user_is_emptied_and_forgotten_and_not_sent_until_that_is_allowed(plan
     assert main(["sync", str(plan), "--full"]) == 0
     assert "warning: users skipped: erased by halo erase, whose --allow takes it back: 1" in printed(capsys)
     assert sandbox.store.user("10") == erased
+    assert main(["status"]) == 0
+    assert printed(capsys)[-1] == snapshot(
+        "erased in this workspace: 1 users; no run sends them before `halo erase … --allow`"
+    )
     assert main(["erase", str(plan), "--user", "10", "--allow"]) == 0
     assert printed(capsys) == snapshot(["users 10: may be sent again", "  the source has it; the next sync sends it"])
     assert main(["sync", str(plan)]) == 0
@@ -151,11 +155,13 @@ def test_the_arguments_name_records_and_a_ledger_is_there(plan, capsys):
     capsys.readouterr()
     assert main(["erase", str(plan)]) == 2
     assert main(["erase", str(plan), "--user", " "]) == 2
+    assert main(["erase", str(plan), "--user", "\ud800"]) == 2
     assert main(["erase", str(plan), "--user", "10", "--ledger", "none"]) == 1
     assert capsys.readouterr().err.splitlines() == snapshot(
         [
-            "halo erase: name the records with --company ID and --user ID; an id can't be blank",
-            "halo erase: name the records with --company ID and --user ID; an id can't be blank",
+            "halo erase: name the records with --company ID and --user ID; an id can't be blank or broken Unicode",
+            "halo erase: name the records with --company ID and --user ID; an id can't be blank or broken Unicode",
+            "halo erase: name the records with --company ID and --user ID; an id can't be blank or broken Unicode",
             "halo erase: There is no ledger: name its connection with --ledger, or set AIRFLOW__HALO__LEDGER_CONN_ID.",
         ]
     )
