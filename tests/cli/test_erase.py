@@ -6,9 +6,12 @@ import json
 import sqlite3
 
 import pytest
+import sqlalchemy as sa
 from inline_snapshot import snapshot
 
 from airflow_provider_halo.cli.main import main
+from airflow_provider_halo.hooks.halo import HaloHook
+from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.sandbox.faults import parse_fault
 
 PLAN = """\
@@ -183,6 +186,31 @@ def test_what_halo_refuses_stays_known_and_is_told(plan, sandbox, capsys):
     assert sandbox.store.user("10")["traits"]["name"] == "Ada"  # neither emptied nor sent
     assert main(["erase", str(plan), "--user", "10"]) == 0
     assert sandbox.store.user("10")["traits"] == {"name": None, "email": None}
+
+
+def test_an_erasure_that_is_cut_short_is_finished_by_doing_it_again(plan, sandbox, capsys):
+    sandbox.faults.set([parse_fault("401:path=users/update")])
+    capsys.readouterr()
+    assert main(["erase", str(plan), "--user", "10"]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == snapshot(
+        "halo erase: not all of it is empty in Halo. No run sends it any more; erase it again to finish."
+    )
+    sandbox.faults.set([])
+    assert main(["sync", str(plan), "--full"]) == 0
+    assert sandbox.store.user("10")["traits"]["name"] == "Ada"
+    assert main(["erase", str(plan), "--user", "10", "--user", "11"]) == 0
+    assert sandbox.store.user("10")["traits"] == sandbox.store.user("11")["traits"] == {"name": None, "email": None}
+
+
+def test_a_run_that_is_under_way_is_named(plan, tmp_path, capsys):
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
+    Ledger(engine, "ledger").open_run("shop", HaloHook().settings, "weekly 7", whole=True)
+    engine.dispose()
+    capsys.readouterr()
+    assert main(["erase", str(plan), "--user", "10"]) == 0
+    assert printed(capsys)[-1] == snapshot(
+        "Under way: weekly 7. What a run has read already may still be sent: when it has ended, erase once more."
+    )
 
 
 def test_forget_says_whether_a_record_is_sent_again(plan, capsys):
