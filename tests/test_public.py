@@ -302,6 +302,7 @@ def test_these_are_the_commands_and_their_words():
             ],
             "status": ["plan", "--ledger", "--runs", "--rejects", "--json"],
             "retire": ["plan", "--only", "--dry-run", "--ledger", "--halo-conn"],
+            "erase": ["plan", "--company", "--user", "--allow", "--dry-run", "--json", "--ledger", "--halo-conn"],
             "ledger": ["action", "plan", "--company", "--user", "--all", "--days", "--ledger"],
             "init": ["folder"],
             "sample": ["--url", "--companies", "--users", "--seed"],

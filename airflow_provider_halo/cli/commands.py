@@ -221,9 +221,27 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command(
+        name="erase",
+        help="empty a company or user in Halo, and never send it again",
+        description="Send empty values for all that any plan of the workspace is known to have sent of a record, forget it in the "
+        "ledger, and keep later runs from sending it again: they skip it, and say so. --allow takes that back. Says what "
+        "Halo can't be told to delete. A company's users are records of their own. " + _EXIT,
+        run="airflow_provider_halo.cli.erase:erase",
+        arguments=(
+            _PLAN,
+            _argument("--company", metavar="ID", action="append", default=[], help="erase this company"),
+            _argument("--user", metavar="ID", action="append", default=[], help="erase this user"),
+            _argument("--allow", action="store_true", help="let runs send it again, and send nothing now"),
+            _argument("--dry-run", action="store_true", help="say what would be done, but do nothing"),
+            _argument("--json", action="store_true", help="as JSON, on standard output"),
+            _LEDGER,
+            _HALO_CONN,
+        ),
+    ),
+    Command(
         name="ledger",
         help="forget records, or delete old runs",
-        description="forget: the next sync sends these records again, whatever Halo has. prune: delete runs and rejections "
+        description="forget: the next sync sends these records again, whatever Halo has, if the source still has them. prune: delete runs and rejections "
         "that are older than so many days. " + _EXIT,
         run="airflow_provider_halo.cli.ledger:forget_or_prune",
         arguments=(

@@ -21,20 +21,21 @@ from airflow_provider_halo.ledger.runs import RunRow
 from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.messages import join_names
-from airflow_provider_halo.plan.model import LoadedPlan
+from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, QueryScope
 from airflow_provider_halo.records.problem import SCOPES, STATUSES, Scope
 from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.sync.erase import is_given
 from airflow_provider_halo.sync.gone import KEYS_SHOWN
 from airflow_provider_halo.sync.retire import retirable
 from airflow_provider_halo.sync.retire import retire as send_empty_values
 from airflow_provider_halo.sync.run import close_run
 from airflow_provider_halo.sync.stopped import SyncStopped
 
-__all__ = ["forget_or_prune", "retire", "run_key_of", "status"]
+__all__ = ["forget_or_prune", "opened_ledger", "retire", "run_key_of", "status"]
 
 
 @contextmanager
-def _opened(conn_id: str | None) -> Iterator[Ledger]:
+def opened_ledger(conn_id: str | None) -> Iterator[Ledger]:
     """The ledger that the command line names, or else the configuration.
 
     :raises SetupError: when there is none.
@@ -61,7 +62,7 @@ def status(arguments: argparse.Namespace) -> int:
         complain("halo status: --runs must be 1 or more, --rejects 0 or more")
         return WRONG
     name = None if arguments.plan is None else load_plan(arguments.plan).name
-    with _opened(arguments.ledger) as ledger:
+    with opened_ledger(arguments.ledger) as ledger:
         statuses = [_status(plan_ledger, arguments.runs, arguments.rejects) for plan_ledger in ledger.plans(name=name)]
     if arguments.json:
         say(json.dumps(statuses, indent=2))
@@ -94,6 +95,7 @@ def _status(plan_ledger: PlanLedger, runs: int, rejects: int) -> dict[str, Any]:
             for reject in rejects_shown
         ],
         "gone": {scope: _gone(plan_ledger, scope) for scope in SCOPES},
+        "erased": {scope: plan_ledger.erased.count(scope) for scope in QUERY_SCOPES},
         "retired": [{"name": part.name, "since": _moment(part.since)} for part in plan_ledger.retired_parts.retired()],
         "runs": [_run(row) for row in plan_ledger.runs.last(runs)],
     }
@@ -136,6 +138,7 @@ def _text(status: dict[str, Any]) -> str:
             *_left_out_lines(status["runs"]),
             *_reject_lines(status["rejected"], status["rejects"]),
             *_gone_lines(status["gone"]),
+            *_erased_lines(status["erased"]),
             *(
                 f"retired: {part['name']}, since {part['since']}; it stays in Halo until `halo retire` empties it"
                 for part in status["retired"]
@@ -197,6 +200,13 @@ def _gone_lines(gone: dict[str, Any]) -> Iterator[str]:
             yield f"  and {count - len(records):,} more"
 
 
+def _erased_lines(erased: dict[str, int]) -> Iterator[str]:
+    if any(erased.values()):
+        counts = ", ".join(f"{count:,} {scope}" for scope, count in erased.items() if count)
+        yield ""
+        yield f"erased in this workspace: {counts}; no run sends them before `halo erase … --allow`"
+
+
 def _moment(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -213,7 +223,7 @@ def retire(arguments: argparse.Namespace) -> int:
     from airflow_provider_halo.hooks.halo import HaloHook  # noqa: PLC0415 (slow, see above)
 
     settings = HaloHook(arguments.halo_conn).settings
-    with _opened(arguments.ledger) as ledger:
+    with opened_ledger(arguments.ledger) as ledger:
         plan_ledger = ledger.of_plan(plan.name, settings)
         retired = _retired(plan, plan_ledger)
         chosen, unknown = _choose(retired, names_of(arguments.only))
@@ -276,27 +286,57 @@ def forget_or_prune(arguments: argparse.Namespace) -> int:
         complain("halo ledger prune: takes only --days; to forget records, use halo ledger forget")
         return WRONG
     plan = load_plan(plan_of(arguments))
-    with _opened(arguments.ledger) as ledger:
+    with opened_ledger(arguments.ledger) as ledger:
         plan_ledgers = ledger.plans(name=plan.name)
         if not plan_ledgers:
             say(f"The ledger knows nothing of the plan {plan.name!r}.")
         for plan_ledger in plan_ledgers:
-            (_forget if arguments.action == "forget" else _prune)(plan_ledger, arguments)
+            if arguments.action == "forget":
+                _forget(plan, plan_ledger, arguments)
+            else:
+                _prune(plan_ledger, arguments)
     return DONE
 
 
-def _forget(plan_ledger: PlanLedger, arguments: argparse.Namespace) -> None:
+def _forget(plan: LoadedPlan, plan_ledger: PlanLedger, arguments: argparse.Namespace) -> None:
     if arguments.all:
         count = plan_ledger.acknowledged.forget_all()
-        say(f"{plan_ledger.plan}: forgot all {count:,} records; the next sync sends them again.")
+        say(
+            f"{plan_ledger.plan}: forgot all {count:,} records; the next sync sends those again that the source still has."
+        )
         return
-    plan_ledger.acknowledged.forget("companies", arguments.company)
-    plan_ledger.acknowledged.forget("users", arguments.user)
-    plan_ledger.acknowledged.forget("links", arguments.user)
-    what = [
-        f"{len(keys):,} {noun}" for keys, noun in ((arguments.company, "companies"), (arguments.user, "users")) if keys
-    ]
-    say(f"{plan_ledger.plan}: forgot {' and '.join(what)}; the next sync sends them again.")
+    from airflow_provider_halo.hooks.databases import airflow_sources  # noqa: PLC0415 (imports Airflow)
+
+    with airflow_sources() as sources:
+        for scope, keys in _named(arguments).items():
+            erased = plan_ledger.erased.among(scope, keys)
+            for forgotten in _with_links(scope):
+                # Not of an erased record: of that not even the key is kept.
+                plan_ledger.acknowledged.forget(forgotten, [key for key in keys if key not in erased])
+            for key in keys:
+                given, _ = is_given(plan, sources, scope, key)
+                say(f"{plan_ledger.plan}: forgot {scope} {key}; {_what_follows(given=given, erased=key in erased)}")
+
+
+def _with_links(scope: QueryScope) -> tuple[Scope, ...]:
+    return ("users", "links") if scope == "users" else (scope,)
+
+
+def _named(arguments: argparse.Namespace) -> dict[QueryScope, list[str]]:
+    """The keys that the command line names, by scope."""
+    named: dict[QueryScope, list[str]] = {"companies": arguments.company, "users": arguments.user}
+    return {scope: list(dict.fromkeys(keys)) for scope, keys in named.items() if keys}
+
+
+def _what_follows(*, given: bool | None, erased: bool) -> str:
+    """What becomes of a forgotten record."""
+    if erased:
+        return "it was erased, so no run sends it before `halo erase … --allow`"
+    if given is None:
+        return "the next sync sends it again if the source still has it, which can't be asked now"
+    if given:
+        return "the next sync sends it again"
+    return "the source no longer has it, so no run sends it again, and Halo keeps it (`halo erase` empties it)"
 
 
 def _prune(plan_ledger: PlanLedger, arguments: argparse.Namespace) -> None:

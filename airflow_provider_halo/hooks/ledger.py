@@ -15,13 +15,16 @@ from airflow.sdk import get_current_context
 
 from airflow_provider_halo.api.limiting import Limiter, process_limiter
 from airflow_provider_halo.delivery.change import Change
-from airflow_provider_halo.delivery.outcome import Outcome
+from airflow_provider_halo.delivery.outcome import Outcome, as_change
 from airflow_provider_halo.hooks import config
 from airflow_provider_halo.hooks.databases import engine_of
 from airflow_provider_halo.ledger.acknowledged import AT_ONCE
 from airflow_provider_halo.ledger.ledger import Ledger
-from airflow_provider_halo.records.problem import Scope
+from airflow_provider_halo.plan.model import QueryScope
+from airflow_provider_halo.records.payload import Payload
+from airflow_provider_halo.records.problem import Problem, Scope
 from airflow_provider_halo.settings import HaloSettings
+from airflow_provider_halo.sync.erased import ErasedSkipper
 
 __all__ = ["Forgetting", "airflow_ledger", "current_task", "limiter_of", "share_of", "unpooled_ledger"]
 
@@ -82,13 +85,18 @@ class Forgetting:
         self._sent: dict[Scope, list[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def before(self, changes: Iterator[Change | Outcome]) -> Iterator[Change | Outcome]:
-        """Pass changes on, forgotten, block by block."""
-        while block := list(islice(changes, AT_ONCE)):
-            due = [change for change in block if isinstance(change, Change)]
-            for scope, keys in _touched(due).items():
-                self._ledger.forget(self._settings, scope, keys)
-            yield from block
+    def before(self, scope: QueryScope, records: Iterable[Payload | Problem]) -> Iterator[Change | Outcome]:
+        """Pass records on as changes, forgotten, block by block; those that were erased are skipped."""
+        skipper = ErasedSkipper(self._ledger.erased(self._settings), scope)
+        passing = iter(records)
+        while block := list(islice(passing, AT_ONCE)):
+            kept, skipped = skipper.sort_out(block)
+            yield from skipped
+            changes = list(map(as_change, kept))
+            due = [change for change in changes if isinstance(change, Change)]
+            for touched_scope, keys in _touched(due).items():
+                self._ledger.forget(self._settings, touched_scope, keys)
+            yield from changes
 
     def sent(self, outcome: Outcome) -> None:
         """Note what was sent, well or not. Called in the event loop's thread, while requests are on the way."""

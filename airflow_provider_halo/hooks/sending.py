@@ -20,6 +20,7 @@ from airflow_provider_halo.delivery.report import Report, Tally, failure_of
 from airflow_provider_halo.hooks.ledger import Forgetting
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.limit import Limit
+from airflow_provider_halo.plan.model import QueryScope
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem
 from airflow_provider_halo.settings import HaloSettings
@@ -101,9 +102,8 @@ def send(
         if forgetting is not None:
             forgetting.sent(outcome)
 
-    def changes(records: Iterable[Payload | Problem]) -> Iterator[Change | Outcome]:
-        due = map(as_change, records)
-        return due if forgetting is None else forgetting.before(due)
+    def changes(scope: QueryScope, records: Iterable[Payload | Problem]) -> Iterator[Change | Outcome]:
+        return map(as_change, records) if forgetting is None else forgetting.before(scope, records)
 
     def decide_link(user: Payload) -> bool:
         return user.company_id is not None
@@ -112,9 +112,9 @@ def send(
         async with HaloClient(settings, limiter=limiter, stats=sending.stats) as client:
             delivery = Delivery(client, take, update_only=update_only)
             try:
-                async with aclosing(Chunks(changes(companies), USERS_PER_UPDATE, take)) as chunks:
+                async with aclosing(Chunks(changes("companies", companies), USERS_PER_UPDATE, take)) as chunks:
                     await delivery.companies(chunks)
-                async with aclosing(Chunks(changes(users), USERS_PER_UPDATE, take)) as chunks:
+                async with aclosing(Chunks(changes("users", users), USERS_PER_UPDATE, take)) as chunks:
                     store = delivery.identify if activity else delivery.users
                     await store(chunks, decide_link=decide_link if link_users else None)
             finally:

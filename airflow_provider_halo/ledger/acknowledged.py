@@ -256,6 +256,11 @@ class AcknowledgedRecords:
 
         self.database.write(work)
 
+    def delete(self, connection: sa.Connection, scope: Scope, keys: Sequence[str]) -> None:
+        """Delete what is known of records, at most `AT_ONCE`, their keys included."""
+        mine = sa.and_(RECORDS.c.plan_id == self.plan_id, RECORDS.c.scope == scope, RECORDS.c.key.in_(list(keys)))
+        connection.execute(sa.delete(RECORDS).where(mine))
+
     def _read(self, statement: sa.Executable, scope: Scope, keys: Sequence[str]) -> Sequence[Any]:
         parameters = {"of_scope": scope, "keys": key_parameter(self._dialect, keys)}
         return self.database.read(lambda connection: connection.execute(statement, parameters).all())

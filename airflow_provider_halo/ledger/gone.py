@@ -135,6 +135,11 @@ class GoneRecords:
         where = sa.and_(GONE.c.plan_id == self._plan_id, GONE.c.scope == scope, GONE.c.key.in_(keys))
         self._database.write(lambda connection: _forget(connection, where))
 
+    def delete(self, connection: sa.Connection, scope: Scope, keys: Sequence[str]) -> None:
+        """Delete what is known of records, their marks included."""
+        of_scope = sa.and_(GONE.c.plan_id == self._plan_id, GONE.c.scope == scope)
+        connection.execute(sa.delete(GONE).where(of_scope, GONE.c.key.in_(list(keys))))
+
     def mark(self, scope: Scope, keys: Sequence[str], traits: Sequence[str]) -> None:
         """Note that records are about to be given traits that say they are gone."""
         names = {*traits, *chain.from_iterable(self.marked(scope, keys).values())}

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from airflow_provider_halo.api.limiting import Limiter
 from airflow_provider_halo.ledger.acknowledged import AcknowledgedRecords
 from airflow_provider_halo.ledger.database import PATIENCE, Database
+from airflow_provider_halo.ledger.erased import ErasedRecords
 from airflow_provider_halo.ledger.gone import GoneRecords
 from airflow_provider_halo.ledger.rates import shared_limiter
 from airflow_provider_halo.ledger.rejects import Rejects
@@ -37,6 +38,7 @@ class PlanLedger:
     rejects: Rejects
     retired_parts: RetiredParts
     gone: GoneRecords
+    erased: ErasedRecords
     runs: Runs
 
 
@@ -130,6 +132,14 @@ class Ledger:
         for plan_ledger in self.plans(settings=settings):
             plan_ledger.acknowledged.forget(scope, listed)
 
+    def erased(self, settings: HaloSettings) -> ErasedRecords:
+        """The erased records of a workspace.
+
+        :raises LedgerError: when the database can't be used.
+        """
+        self._database.prepare()
+        return ErasedRecords(self._database, workspace_of(settings))
+
     def limiter(self, settings: HaloSettings) -> Limiter | None:
         """What holds a connection's requests per second among all tasks that share this ledger; None without a limit.
 
@@ -146,6 +156,7 @@ class Ledger:
             rejects=Rejects(self._database, plan_id),
             retired_parts=RetiredParts(self._database, plan_id),
             gone=GoneRecords(self._database, plan_id),
+            erased=ErasedRecords(self._database, workspace),
             runs=Runs(self._database, plan_id),
         )
 

@@ -14,6 +14,7 @@ from airflow_provider_halo.records.problem import STATUSES
 __all__ = [
     "BATCHES",
     "DIALECTS",
+    "ERASED",
     "GONE",
     "KEY_LENGTH",
     "METADATA",
@@ -31,7 +32,7 @@ __all__ = [
     "prepare",
 ]
 
-VERSION: Final = 4
+VERSION: Final = 5
 KEY_LENGTH: Final = 500  # characters of a key; a record with a longer one is sent each time, and not remembered
 DIALECTS: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
 
@@ -186,6 +187,16 @@ GONE: Final = sa.Table(
     sa.Column("marked", sa.Text),
 )
 
+# Records that were erased, of all plans of a workspace: they are not to be sent again.
+ERASED: Final = sa.Table(
+    "halo_ledger_erased",
+    METADATA,
+    sa.Column("workspace", _text_key(16), primary_key=True),
+    sa.Column("scope", _text_key(16), primary_key=True),
+    sa.Column("key", _text_key(32), primary_key=True),  # a digest of the record's key, never the key
+    sa.Column("erased_at", sa.DateTime, nullable=False),
+)
+
 # Of each workspace with a limit of requests per second: until when the time is reserved for requests, in microseconds
 # since 1970 by the database's clock.
 RATES: Final = sa.Table(
@@ -216,8 +227,17 @@ def _add_partial(connection: sa.Connection) -> None:
             connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN partial {column_type} DEFAULT 0 NOT NULL")
 
 
+def _add_erased(connection: sa.Connection) -> None:
+    ERASED.create(connection, checkfirst=True)
+
+
 # What brings a ledger from a version to the next one. Each takes a connection that is in a transaction.
-_MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _add_rates, 2: _add_gone, 3: _add_partial}
+_MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {
+    1: _add_rates,
+    2: _add_gone,
+    3: _add_partial,
+    4: _add_erased,
+}
 
 
 def kept_text(text: str, length: int) -> str:

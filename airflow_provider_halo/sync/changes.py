@@ -20,6 +20,7 @@ from airflow_provider_halo.plan.selection import Selection
 from airflow_provider_halo.records.fingerprint import Fingerprinter, covers, link_fingerprint, merge_parts
 from airflow_provider_halo.records.payload import Payload
 from airflow_provider_halo.records.problem import Problem, Scope
+from airflow_provider_halo.sync.erased import ErasedSkipper
 
 __all__ = ["ChangeFinder", "ChangeOptions", "change_finder"]
 
@@ -84,6 +85,7 @@ class ChangeFinder:
         self._scope = scope
         self._plan_digest = plan_digest
         self._options = options
+        self._erased = ErasedSkipper(run.plan_ledger.erased, scope, records=options.records, links=options.links)
 
     def find(self, blocks: Iterable[Sequence[Payload | Problem]]) -> Iterator[Change | Outcome]:
         """What is to be sent, and the outcomes of what isn't; the former `AT_ONCE` records later than they come, at most.
@@ -93,7 +95,9 @@ class ChangeFinder:
         records = chain.from_iterable(blocks)
         while block := list(islice(records, AT_ONCE)):
             payloads: list[Payload] = []
-            for record in block:
+            kept, skipped = self._erased.sort_out(block)
+            yield from skipped
+            for record in kept:
                 if isinstance(record, Payload):
                     payloads.append(record)
                 else:

@@ -117,7 +117,7 @@ def test_every_command_uses_the_configured_connections_and_plan(plan, configure,
     assert main(["status", "--json"]) == 0
     *lines, _ = capsys.readouterr().out.partition("[")
     assert lines[0].splitlines() == [
-        "shop: forgot 1 users; the next sync sends them again.",
+        "shop: forgot users 1; the next sync sends it again",
         "shop: deleted 0 runs that are older than 90 days.",
     ]
     for command in ("sync", "retire"):

@@ -202,13 +202,19 @@ def test_forgotten_records_are_sent_again(plan, capsys):
     capsys.readouterr()
     assert main(["ledger", "forget", str(plan), "--company", "1", "--user", "10", "--user", "12"]) == 0
     assert capsys.readouterr().out == snapshot(
-        "shop: forgot 1 companies and 2 users; the next sync sends them again.\n"
+        """\
+shop: forgot companies 1; the next sync sends it again
+shop: forgot users 10; the next sync sends it again
+shop: forgot users 12; the next sync sends it again
+"""
     )
     assert main(["sync", str(plan), "--report", "-"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [report[scope]["stored"] for scope in ("companies", "users", "links")] == [1, 2, 1]
     assert main(["ledger", "forget", str(plan), "--all"]) == 0
-    assert capsys.readouterr().out == snapshot("shop: forgot all 7 records; the next sync sends them again.\n")
+    assert capsys.readouterr().out == snapshot(
+        "shop: forgot all 7 records; the next sync sends those again that the source still has.\n"
+    )
     assert main(["sync", str(plan), "--report", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["users"]["stored"] == 3
 

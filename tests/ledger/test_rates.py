@@ -17,7 +17,7 @@ from rates import assert_held
 from airflow_provider_halo.exceptions import LedgerError
 from airflow_provider_halo.ledger.ledger import Ledger
 from airflow_provider_halo.ledger.rates import SharedBucket
-from airflow_provider_halo.ledger.schema import BATCHES, METADATA, RATES, RUNS, SCHEMA, VERSION
+from airflow_provider_halo.ledger.schema import BATCHES, ERASED, METADATA, RATES, RUNS, SCHEMA, VERSION
 from airflow_provider_halo.sandbox.config import SandboxConfig
 from airflow_provider_halo.sandbox.server import SandboxServer
 from airflow_provider_halo.settings import HaloSettings
@@ -100,6 +100,7 @@ def test_a_connection_without_a_limit_leaves_no_trace(engine, ledger, halo):
 def test_a_ledger_of_the_first_version_is_given_what_came_later(engine, ledger, halo, plan_ledger):
     plan_ledger.acknowledged.forget("users", ["u1"])
     RATES.drop(engine)
+    ERASED.drop(engine)
     with engine.begin() as connection:
         for table in (RUNS, BATCHES):
             connection.exec_driver_sql(f"ALTER TABLE {table.name} DROP COLUMN partial")

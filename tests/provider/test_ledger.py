@@ -199,6 +199,22 @@ def test_what_is_written_by_hand_is_set_right_by_the_next_sync(halo, plan, ledge
     }
 
 
+def test_who_was_erased_is_not_sent_by_hand_either(halo, plan, ledger, run, week, counts):
+    week("w1")
+    (plan_ledger,) = ledger.plans()
+    plan_ledger.erased.add("users", ["10"])
+    plan_ledger.erased.add("companies", ["2"])
+    before = halo.store.user("10"), halo.store.company("2")
+    report = run(IdentifyOperator(task_id="i", user_id="10", company_id="1", traits={"name": "By hand"}))
+    assert counts(report) == {"users": {"skipped": 1}}
+    report = run(ContextOperator(task_id="c", company_id="2", key="integrations", label="X", value={}))
+    assert counts(report) == {"companies": {"skipped": 1}}
+    report = run(IdentifyOperator(task_id="j", user_id="90", company_id="2", traits={"name": "Bea"}))
+    assert counts(report) == {"users": {"stored": 1}, "links": {"skipped": 1}}
+    assert (halo.store.user("10"), halo.store.company("2")) == before
+    assert counts(week("w2"))["users"]["skipped"] == 1
+
+
 def test_many_records_by_hand_are_all_set_right(halo, plan, shop, ledger, run, week, counts):
     with shop:
         shop.executemany("INSERT INTO users VALUES (?, NULL, 'N', 'n@e')", [(key,) for key in range(1000, 3500)])
