@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from airflow_provider_halo.contract import COMPANY_RESERVED, MOMENT_TRAITS, USER_RESERVED
 from airflow_provider_halo.exceptions import PlanError
-from airflow_provider_halo.plan.model import Query, ordering
+from airflow_provider_halo.plan.model import Entry, Query, ordering
 
 __all__ = ["check_columns", "wanted_columns"]
 
@@ -29,23 +29,31 @@ def wanted_columns(query: Query) -> dict[str, str]:
     wanted = {query.key: "names the record"}
     if query.scope == "companies" or query.entry is None:  # the rows of a user's entry belong to the user
         wanted.setdefault(query.company, "names the company")
-    for name in sorted(query.booleans):
-        wanted.setdefault(name, "is listed under booleans")
-    for name in sorted(query.epochs):
-        wanted.setdefault(name, "is listed under epochs")
     # The documented moments are read as such wherever they are; nobody said that they are there.
-    for name in sorted(query.timestamps.difference(MOMENT_TRAITS if query.entry is None else ())):
-        wanted.setdefault(name, "is listed under timestamps")
-    for item in query.prefer:
-        wanted.setdefault(ordering(item)[0], "is listed under prefer")
-    if query.entry is not None:
-        if query.entry.name is not None:
-            wanted.setdefault(query.entry.name, "is the entry's name")
-        if query.entry.value is not None:
-            wanted.setdefault(query.entry.value, "is the entry's value")
-        for item in query.entry.order_by:
-            wanted.setdefault(ordering(item)[0], "is listed under order_by")
+    timestamps = query.timestamps.difference(MOMENT_TRAITS if query.entry is None else ())
+    purposes = {
+        "is listed under booleans": sorted(query.booleans),
+        "is listed under epochs": sorted(query.epochs),
+        "is listed under timestamps": sorted(timestamps),
+        "is listed under prefer": _ordered_by(query.prefer),
+        **(_purposes_of_entry(query.entry) if query.entry is not None else {}),
+    }
+    for purpose, names in purposes.items():
+        for name in names:
+            wanted.setdefault(name, purpose)
     return wanted
+
+
+def _purposes_of_entry(entry: Entry) -> dict[str, list[str]]:
+    return {
+        "is the entry's name": [] if entry.name is None else [entry.name],
+        "is the entry's value": [] if entry.value is None else [entry.value],
+        "is listed under order_by": _ordered_by(entry.order_by),
+    }
+
+
+def _ordered_by(items: Sequence[str]) -> list[str]:
+    return [ordering(item)[0] for item in items]
 
 
 def _missing(query: Query, names: Sequence[str]) -> list[str]:

@@ -102,17 +102,25 @@ def open_for_long(connection: sa.Connection) -> None:
     MariaDB, which count the pauses in). They stay with a pooled connection.
     """
     if connection.dialect.name == "postgresql":
-        version = connection.dialect.server_version_info or ()
-        names = [name for since, name in _POSTGRESQL_LIMITS if version >= since]
-        if names:  # for this transaction only
-            connection.exec_driver_sql("SELECT " + ", ".join(f"set_config('{name}', '0', true)" for name in names))
+        _lift_limits_in_postgresql(connection)
     elif connection.dialect.name in {"mysql", "mariadb"} and not connection.info.get(_OPEN_FOR_LONG):
         connection.info[_OPEN_FOR_LONG] = True
-        is_mariadb = getattr(connection.dialect, "is_mariadb", False)
-        for limits in (_MYSQL_LIMITS, _MARIADB_LIMITS if is_mariadb else _MYSQL_OWN_LIMITS):
-            # Best effort: an old release, or a proxy in front of it, may lack one of them.
-            with contextlib.suppress(exc.DBAPIError):
-                connection.exec_driver_sql(f"SET SESSION {', '.join(starmap(_raised, limits.items()))}")
+        _raise_limits_in_mysql(connection)
+
+
+def _lift_limits_in_postgresql(connection: sa.Connection) -> None:
+    version = connection.dialect.server_version_info or ()
+    names = [name for since, name in _POSTGRESQL_LIMITS if version >= since]
+    if names:  # for this transaction only
+        connection.exec_driver_sql("SELECT " + ", ".join(f"set_config('{name}', '0', true)" for name in names))
+
+
+def _raise_limits_in_mysql(connection: sa.Connection) -> None:
+    is_mariadb = getattr(connection.dialect, "is_mariadb", False)
+    for limits in (_MYSQL_LIMITS, _MARIADB_LIMITS if is_mariadb else _MYSQL_OWN_LIMITS):
+        # Best effort: an old release, or a proxy in front of it, may lack one of them.
+        with contextlib.suppress(exc.DBAPIError):
+            connection.exec_driver_sql(f"SET SESSION {', '.join(starmap(_raised, limits.items()))}")
 
 
 def _raised(name: str, least: int) -> str:

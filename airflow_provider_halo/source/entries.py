@@ -182,12 +182,7 @@ class EntryReader:
         if self._needs_connected:
             self._check_connected(values)
         try:
-            texts = [name if isinstance(name, str) else to_json(name).decode() for name in names]
-            if len(frozenset(texts)) < len(texts):
-                if not self._numbers_names:
-                    return self._same_name()
-                texts = numbered(texts)
-            return self._by_name(texts, values, lost)
+            return self._by_any_name(names, values, lost)
         except UnicodeEncodeError:
             return self._broken_text()
 
@@ -205,6 +200,15 @@ class EntryReader:
         if {*map(type, values)} - {bool}:
             unclear = sum(not isinstance(value, bool) for value in values)
             self._warnings[NOT_CONNECTED.format(self._query.name)] += unclear
+
+    def _by_any_name(self, names: list[Json], rows: list[Values], lost: int) -> EntryValue:
+        """As `_by_name`, where names may be no texts, and several the same."""
+        texts = [name if isinstance(name, str) else to_json(name).decode() for name in names]
+        if len(frozenset(texts)) < len(texts):
+            if not self._numbers_names:
+                return self._same_name()
+            texts = numbered(texts)
+        return self._by_name(texts, rows, lost)
 
     def _by_name(self, names: list[str], rows: list[Values], lost: int) -> EntryValue:
         """Rows as an object of objects.

@@ -66,11 +66,7 @@ def _equal_in_postgresql(left: str, left_kind: KeyKind, right: str, right_kind: 
     if left_kind.family != "text":
         return f"{left} = {right}"
     compared_as = _coarser_type_in_postgresql(left_kind, right_kind)
-    collation = next(
-        (kind.collation for kind in (left_kind, right_kind) if not kind.is_exact and kind.collation != '"default"'), ""
-    )
-    if not collation and left_kind.collation != right_kind.collation:
-        collation = '"C"'  # any will do where equal is byte by byte, but of two the database takes none
+    collation = _coarser_collation_in_postgresql(left_kind, right_kind)
     if not compared_as and not collation:
         return f"{left} = {right}"
     suffix = f" COLLATE {collation}" if collation else ""
@@ -83,6 +79,16 @@ def _coarser_type_in_postgresql(left: KeyKind, right: KeyKind) -> str:
     types = (left.type, right.type)
     citext = next((name for name in types if name.split(".")[-1].strip('"') == "citext"), "")
     return citext or ("bpchar" if "character" in types else "")
+
+
+def _coarser_collation_in_postgresql(left: KeyKind, right: KeyKind) -> str:
+    """The collation to compare by, of the one that takes more for equal; empty where the database needs none."""
+    collation = next(
+        (kind.collation for kind in (left, right) if not kind.is_exact and kind.collation != '"default"'), ""
+    )
+    if not collation and left.collation != right.collation:
+        return '"C"'  # any will do where equal is byte by byte, but of two the database takes none
+    return collation
 
 
 def _canonical_in_postgresql(key: str, kind: KeyKind) -> str:

@@ -220,20 +220,27 @@ def plain_queries(plan: LoadedPlan, selection: Selection, sources: Sources) -> t
     :raises PlanError: when a query lacks a column that the plan names.
     """
     kinds = Kinds(sources, whole=True)
-    users = plan.traits("users")
-    users_are_plain = users is not None and linked_users(plan, sources, kinds) is users
-    plain = [users.name] if users is not None and users_are_plain and selection.reads("users") else []
-    plain += [
-        entry.name
-        for entry in selection.context
-        if _has_keys_of_records(plan, entry, sources, kinds)
-        and (
-            entry.scope == "companies"
-            or (users is not None and users_are_plain and _name_own_company(entry, users, sources, kinds))
-        )
-    ]
+    users = _plain_users(plan, sources, kinds)
+    plain = [users.name] if users is not None and selection.reads("users") else []
+    plain += [entry.name for entry in selection.context if _is_plain(plan, entry, users, sources, kinds)]
     queries = {query.name for query in plan.queries if query.entry is not None or query.scope == "users"}
     return (ALL_PLAIN,) if set(plain) == queries else tuple(plain)
+
+
+def _plain_users(plan: LoadedPlan, sources: Sources, kinds: Kinds) -> Query | None:
+    """The users query, if it is plain."""
+    users = plan.traits("users")
+    return users if linked_users(plan, sources, kinds) is users else None
+
+
+def _is_plain(plan: LoadedPlan, entry: Query, users: Query | None, sources: Sources, kinds: Kinds) -> bool:
+    """Whether an entry is plain.
+
+    :param users: the users query, if that is plain; no entry of users is where it isn't.
+    """
+    if not _has_keys_of_records(plan, entry, sources, kinds):
+        return False
+    return entry.scope == "companies" or (users is not None and _name_own_company(entry, users, sources, kinds))
 
 
 def _has_keys_of_records(plan: LoadedPlan, entry: Query, sources: Sources, kinds: Kinds) -> bool:

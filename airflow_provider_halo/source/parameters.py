@@ -37,21 +37,25 @@ def parameters_of(statement: Statement, values: Any, where: str) -> tuple[tuple[
     for name, value in values.items():
         if name not in known:
             raise SetupError(f"{where}: the parameter {name!r} stands nowhere in the SQL: write it there as :{name}.")
-        items = value if _is_list(value) else [value]
-        if not items:  # what `IN ()` or `NOT IN ()` means, databases don't agree on
-            raise SetupError(
-                f"{where}: the parameter {name!r} is an empty list, which no IN can hold: skip the task instead."
-            )
-        unusable = next((item for item in items if item is not None and not isinstance(item, _TYPES)), None)
-        if unusable is not None:
-            raise SetupError(
-                f"{where}: the parameter {name!r} is or holds a {type(unusable).__name__}: give a text, number, boolean, date, "
-                "time or UUID, or a list of them for IN."
-            )
+        _check_value(name, value, where)
     return tuple(
         (name, [_native(item) for item in value] if _is_list(value) else _native(value))
         for name, value in values.items()
     )
+
+
+def _check_value(name: str, value: Any, where: str) -> None:
+    items = value if _is_list(value) else [value]
+    if not items:  # what `IN ()` or `NOT IN ()` means, databases don't agree on
+        raise SetupError(
+            f"{where}: the parameter {name!r} is an empty list, which no IN can hold: skip the task instead."
+        )
+    unusable = next((item for item in items if item is not None and not isinstance(item, _TYPES)), None)
+    if unusable is not None:
+        raise SetupError(
+            f"{where}: the parameter {name!r} is or holds a {type(unusable).__name__}: give a text, number, boolean, date, "
+            "time or UUID, or a list of them for IN."
+        )
 
 
 def with_names(sql: str, parameters: Sequence[tuple[str, Any]]) -> str:

@@ -59,24 +59,43 @@ def plan_batches(
     check_queries(plan, selection, sources)
     # Of companies that are named, whatever it costs to find out would cost more than the reading.
     plain = plain_queries(plan, selection, sources) if company_ids is None else ()
+    users, companies = _traits_queries(plan, selection, sources, plain)
+    if company_ids is not None:
+        batches = _named(users, companies, sources, company_ids, max_batches)
+    else:
+        batches = _batches_of_all(users, companies, sources, batch_size, max_batches)
+    return [
+        msgspec.structs.replace(batch, plain=plain, index=index, of=len(batches))
+        for index, batch in enumerate(batches, start=1)
+    ]
+
+
+def _traits_queries(
+    plan: LoadedPlan, selection: Selection, sources: Sources, plain: Sequence[str]
+) -> tuple[Query | None, Query | None]:
+    """The traits queries of users and of companies that a run reads.
+
+    :param plain: names of queries that are known to be plain (`Matches`).
+    :raises PlanError: when they are of two databases, and can't be joined by their types.
+    """
     users = Matches(plan, sources, plain).traits("users") if selection.reads("users") else None
     companies = plan.traits("companies") if selection.reads("companies") else None
     if users is not None and companies is not None and users.source != companies.source:
         check_types(users, companies, sources)
-    if company_ids is not None:
-        batches = _named(users, companies, sources, company_ids, max_batches)
-    elif users is None:
-        batches = _ranges(None, companies, sources, batch_size, max_batches)
-    else:
-        repeated = has_repeated(users, sources)
-        without_company = _without_company(users, sources, first_rows=repeated)
-        batches = [
-            *_ranges(users, companies, sources, batch_size, max_batches - 1, first_rows=repeated),
-            Batch(no_company=True, expected_companies=0, expected_users=without_company, repeated_users=repeated),
-        ]
+    return users, companies
+
+
+def _batches_of_all(
+    users: Query | None, companies: Query | None, sources: Sources, batch_size: int, max_batches: int
+) -> list[Batch]:
+    """Batches that cover all companies and users, those without a company last."""
+    if users is None:
+        return _ranges(None, companies, sources, batch_size, max_batches)
+    repeated = has_repeated(users, sources)
+    without_company = _without_company(users, sources, first_rows=repeated)
     return [
-        msgspec.structs.replace(batch, plain=plain, index=index, of=len(batches))
-        for index, batch in enumerate(batches, start=1)
+        *_ranges(users, companies, sources, batch_size, max_batches - 1, first_rows=repeated),
+        Batch(no_company=True, expected_companies=0, expected_users=without_company, repeated_users=repeated),
     ]
 
 
@@ -96,17 +115,7 @@ def _ranges(
     driver = users or companies
     if driver is None:
         return [Batch(expected_companies=0, expected_users=0)]
-    # One database orders the keys. Where the companies live in another, the users' database alone gives the bounds: they
-    # cut the companies unevenly at worst. Even where the other database sorts its texts differently no key is lost: of
-    # the bounds that are not above a key take the last; the key is below the next bound, so it is in that range.
-    counted = [query for query in (users, companies) if query is not None and query.source == driver.source]
-    engine = engine_of(driver, sources)
-    try:
-        cuts = _cuts(engine, counted, batch_size, most, first_rows=first_rows)
-    except CollationsDiffer:
-        # Two tables of one database may differ in it, too. Then the users alone are counted, by the same reasoning.
-        counted = [driver]
-        cuts = _cuts(engine, counted, batch_size, most, first_rows=first_rows)
+    cuts, counted = _counted_cuts(driver, (users, companies), sources, batch_size, most, first_rows=first_rows)
     knows_companies = companies is not None and companies in counted
     key_type = type_of_key(cuts[0].k, driver, driver.company) if cuts else "integer"
     ranges = _joined_ranges(cuts)
@@ -122,6 +131,31 @@ def _ranges(
         )
         for (first, company_count, user_count), next_first in zip(ranges, [*following, None], strict=True)
     ]
+
+
+def _counted_cuts(
+    driver: Query,
+    queries: Sequence[Query | None],
+    sources: Sources,
+    batch_size: int,
+    most: int,
+    *,
+    first_rows: bool,
+) -> tuple[list[sa.Row[Any]], Sequence[Query]]:
+    """The rows of `bounds`, and those of the queries that they count.
+
+    :param driver: the query that counts in any case.
+    """
+    # One database orders the keys. Where the companies live in another, the users' database alone gives the bounds: they
+    # cut the companies unevenly at worst. Even where the other database sorts its texts differently no key is lost: of
+    # the bounds that are not above a key take the last; the key is below the next bound, so it is in that range.
+    counted = [query for query in queries if query is not None and query.source == driver.source]
+    engine = engine_of(driver, sources)
+    try:
+        return _cuts(engine, counted, batch_size, most, first_rows=first_rows), counted
+    except CollationsDiffer:
+        # Two tables of one database may differ in it, too. Then the users alone are counted, by the same reasoning.
+        return _cuts(engine, [driver], batch_size, most, first_rows=first_rows), [driver]
 
 
 def _cuts(
@@ -244,9 +278,7 @@ def _named(
     users: Query | None, companies: Query | None, sources: Sources, company_ids: Sequence[str | int], max_batches: int
 ) -> list[Batch]:
     """Batches that name their companies, alike in size."""
-    texts = [key for key in dict.fromkeys(map(str, company_ids)) if key and not key.isspace()]
-    key_type = _type_of_named(users or companies, sources, texts)
-    keys = list(dict.fromkeys(coerce_key(key, key_type) for key in texts))
+    keys, key_type = _named_keys(users or companies, sources, company_ids)
     count = min(max_batches, max(1, -(-len(keys) // _COMPANIES_AT_ONCE)))
     repeated: bool | None = None
     if count > 1 and users is not None:
@@ -266,6 +298,15 @@ def _named(
         )
         for start, end in pairwise(cuts)
     ]
+
+
+def _named_keys(
+    driver: Query | None, sources: Sources, company_ids: Sequence[str | int]
+) -> tuple[list[str | int], KeyType]:
+    """The keys that are named, each once and none blank, and their type."""
+    texts = [key for key in dict.fromkeys(map(str, company_ids)) if key and not key.isspace()]
+    key_type = _type_of_named(driver, sources, texts)
+    return list(dict.fromkeys(coerce_key(key, key_type) for key in texts)), key_type
 
 
 def _type_of_named(driver: Query | None, sources: Sources, texts: Sequence[str]) -> KeyType:

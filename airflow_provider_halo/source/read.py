@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any, Final
 
-import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_halo.plan.model import LoadedPlan, Query, QueryScope
 from airflow_provider_halo.plan.selection import Selection
-from airflow_provider_halo.records.payload import Payload, payloads_of
-from airflow_provider_halo.records.problem import InvalidRecords, InvalidValue, Problem
-from airflow_provider_halo.records.values import plain_keys, to_key
+from airflow_provider_halo.records.payload import Payload
+from airflow_provider_halo.records.problem import InvalidValue, Problem
+from airflow_provider_halo.records.values import to_key
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.blocks import Block, blocks
-from airflow_provider_halo.source.cells import ReadRows, Row, RowReader
+from airflow_provider_halo.source.cells import Row
 from airflow_provider_halo.source.database import Sources, ask, engine_of
-from airflow_provider_halo.source.entries import EntryValues, contexts_of
+from airflow_provider_halo.source.entries import EntryValues
 from airflow_provider_halo.source.entry_rows import EntryRows
 from airflow_provider_halo.source.join import Join, Lookup
-from airflow_provider_halo.source.matches import COMPANY_AS_WRITTEN, Matches
-from airflow_provider_halo.source.spellings import Spellings
+from airflow_provider_halo.source.matches import Matches
+from airflow_provider_halo.source.payload_builder import PayloadBuilder
 from airflow_provider_halo.source.sql import (
     Companies,
     Part,
@@ -45,7 +44,6 @@ KEYS_AT_ONCE: Final = 500  # keys in one IN list: below every database's limit o
 _LOOKUPS_AT_ONCE: Final = 4
 
 NO_KEY: Final = "{0}: rows without a key dropped"
-NO_COMPANY_KEY: Final = "{0}: users whose company's key can't be used are sent without a company"
 
 
 class ReadStats:
@@ -178,28 +176,23 @@ class PartReader:
         self, entries: Sequence[Query], stats: ReadStats, *, sends_traits: bool
     ) -> Generator[list[Payload | Problem], None, None]:
         """The part's records, block by block; last the keys that can't be used, and those that the part names in vain."""
-        missing = dict.fromkeys(self._named_keys())
+        named = _NamedKeys(self._named_keys())
         with Streams(self._sources, chunk_rows=self._chunk_rows) as streams:
             stream = self._open_records(streams)
             joins = self._entry_rows.joins(entries, streams)
             builder = self._builder(stream, streams, entries, sends_traits=sends_traits)
             builder.company_spellings = self._matches.company_spellings(self._query.scope)
             stats.traits[self._query.scope] = builder.trait_names
-            others = False
             for block in self._blocks(stream, joins):
                 entry_values = list(self._entry_values(block, stream, joins))
                 stats.records[self._query.name] += len(block.keys)
                 for query, values in entry_values:
                     stats.records[query.name] += len(values)
-                if missing or others:
-                    others = others or not missing.keys() >= set(block.keys)
-                    for key in block.keys:
-                        missing.pop(key, None)
+                named.meet(block.keys)
                 yield builder.payloads(block, entry_values)
             for join in joins:
                 join.finish()
-        if others:
-            missing = dict.fromkeys(key for key in missing if not self._is_there(key))
+        missing = named.missing(self._is_there)
         reason = f"is not in the {self._query.scope} query ({self._query.name})"
         yield [*self._refused_keys, *(Problem(self._query.scope, key, "", reason) for key in missing)]
 
@@ -283,136 +276,29 @@ class PartReader:
                 yield EntryValues(join.query, values)
 
 
+class _NamedKeys:
+    """The keys by which a part names records, as long as no record with such a key was read."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._missing = dict.fromkeys(keys)
+        self._met_others = False  # records whose keys are spelled as none of these
+
+    def meet(self, keys: Sequence[str]) -> None:
+        """Take note of records that were read."""
+        if self._missing or self._met_others:
+            self._met_others = self._met_others or not self._missing.keys() >= set(keys)
+            for key in keys:
+                self._missing.pop(key, None)
+
+    def missing(self, is_there: Callable[[str], bool]) -> list[str]:
+        """The keys that no record has.
+
+        :param is_there: asks whether a record has the key in another spelling; only where some may.
+        """
+        return [key for key in self._missing if not (self._met_others and is_there(key))]
+
+
 def _add_second_row(rows: list[Row], row: Row) -> None:
     """One row a record is due; the second is kept to say what is wrong, a third says no more."""
     if len(rows) < 2:
         rows.append(row)
-
-
-class PayloadBuilder:
-    """Makes payloads of the rows of a traits query and of the entries' values. ``trait_names``: the traits it has.
-
-    :param names: the result's columns, already held against the plan.
-    :param entries: the queries of the entries, in the order of the plan.
-    :param warnings: counts, by kind, what was changed or dropped on the way.
-    :param repeated: keys of records that have several rows, whatever a block shows.
-    :param first_rows: whether the rows are first ones, which tell how many there are alike (`sql.narrowed`).
-    :param told: keys of records that were told to have several rows; none is told again.
-    """
-
-    def __init__(
-        self,
-        query: Query,
-        names: Sequence[str],
-        entries: Sequence[Query],
-        warnings: Counter[str],
-        repeated: frozenset[str],
-        *,
-        sends_traits: bool,
-        first_rows: bool,
-        told: set[str] | None,
-    ) -> None:
-        self._query = query
-        self._company_at = names.index(query.company)
-        self._written_at = names.index(COMPANY_AS_WRITTEN) if COMPANY_AS_WRITTEN in names else None
-        self._entry_keys = [entry.entry_key or "" for entry in entries]
-        self._warnings = warnings
-        self._repeated_keys = repeated
-        self._sends_traits = sends_traits
-        self._alike_at = len(names) if first_rows else None
-        self._told = told
-        self._reader = RowReader(query, names, omit_nulls=query.nulls == "omit")
-        self.trait_names: Final = self._reader.names
-        self.company_spellings: Spellings | None = None  # where the companies are of another database
-
-    def payloads(self, block: Block, entries: Sequence[EntryValues]) -> list[Payload | Problem]:
-        """The payloads of a block, and the problems of the records that can't be sent."""
-        if block.counts is None and not self._repeated_keys and not self._has_repeated(block.rows):
-            return self._of_single_rows(block.keys, block.rows, entries)
-        told = self._told or ()
-        groups = [(key, rows) for key, rows in zip(block.keys, block.groups(), strict=True) if key not in told]
-        single = [(key, rows[0]) for key, rows in groups if not self._is_repeated(key, rows)]
-        made = iter(self._of_single_rows([key for key, _ in single], [row for _, row in single], entries))
-        return [self._repeated(key, rows) if self._is_repeated(key, rows) else next(made) for key, rows in groups]
-
-    def keys(self, block: Block) -> list[str]:
-        """The keys of a block's records that have one row, in which all values have a form in JSON."""
-        groups = zip(block.keys, block.groups(), strict=True)
-        single = [(key, rows[0]) for key, rows in groups if not self._is_repeated(key, rows)]
-        read = self._reader.read([row for _, row in single])
-        return [key for place, (key, _) in enumerate(single) if place not in read.invalid]
-
-    def _of_single_rows(
-        self, keys: list[str], rows: Sequence[Row], entries: Sequence[EntryValues]
-    ) -> list[Payload | Problem]:
-        read = self._reader.read(rows) if self._sends_traits else ReadRows(len(rows))
-        read.count_changes(self._warnings)
-        invalid = read.invalid
-        contexts, left_out = contexts_of(keys, entries)
-        invalid.add_from(contexts)
-        company_ids = self._company_ids(rows, invalid)
-        payloads = payloads_of(
-            self._query.scope,
-            keys,
-            self._reader.encode(read) if self._sends_traits else [b""] * len(rows),
-            contexts,
-            company_ids,
-            invalid,
-            trait_names=self.trait_names,
-            entry_keys=self._entry_keys,
-        )
-        for place, problems in left_out.items():
-            payload = payloads[place]
-            if isinstance(payload, Payload):
-                payloads[place] = msgspec.structs.replace(payload, left_out=problems)
-        return payloads
-
-    def _company_ids(self, rows: Sequence[Row], invalid: InvalidRecords) -> Iterable[str | None]:
-        if self._query.scope == "companies":
-            return repeat(None)
-        raw = self._companies(rows)
-        company_ids: Sequence[str | None] = plain_keys(raw) or [
-            None if place in invalid else self._company_id(value) for place, value in enumerate(raw)
-        ]
-        if self.company_spellings is None:
-            return company_ids
-        spelled = self.company_spellings.spelled(sorted({key for key in company_ids if key is not None}))
-        return [key if key is None else spelled.get(key, key) for key in company_ids] if spelled else company_ids
-
-    def _companies(self, rows: Sequence[Row]) -> list[Any]:
-        """The companies' keys: where the companies query has no such company, as the users query has them."""
-        written, at = self._written_at, self._company_at
-        if written is None:
-            return [row[at] for row in rows]
-        return [row[written] if row[at] is None else row[at] for row in rows]
-
-    def _company_id(self, raw: Any) -> str | None:
-        if raw is None:
-            return None
-        try:
-            return to_key(raw)
-        except InvalidValue:
-            self._warnings[NO_COMPANY_KEY.format(self._query.name)] += 1
-            return None
-
-    def _has_repeated(self, rows: Sequence[Row]) -> bool:
-        at = self._alike_at
-        return at is not None and any(row[at] > 1 for row in rows)
-
-    def _is_repeated(self, key: str, rows: Sequence[Row]) -> bool:
-        return len(rows) > 1 or key in self._repeated_keys or self._has_repeated(rows)
-
-    def _repeated(self, key: str, rows: Sequence[Row]) -> Problem:
-        if self._told is not None:
-            self._told.add(key)
-        scope, name = self._query.scope, self._query.name
-        reason = f"has more than one row in the {scope} query ({name})"
-        if scope == "users":
-            raw = self._companies(rows)
-            if self._alike_at is not None:
-                raw += [row[self._alike_at + 1] for row in rows]
-            companies = sorted({self._company_id(company) or "none" for company in raw})
-            reason += f", of {'company' if len(companies) == 1 else 'companies'} {' and '.join(companies)}"
-        if self._query.prefer:
-            return Problem(scope, key, "", f"{reason}; users.prefer puts none of them first")
-        return Problem(scope, key, "", f"{reason}; one is due")

@@ -114,6 +114,18 @@ def list_of(written: str, item: Callable[[str], Any]) -> NestedList:
     text = written[written.find("=") + 1 :] if written.startswith("[") else written
     if not text.startswith("{"):
         raise NoList(written[:1])
+    lists = _lists_of(text, item)
+    if len(lists) != 1:
+        raise NoList(text[:1])
+    (items,) = lists
+    return items  # type: ignore[no-any-return]  # a list, which begins with {
+
+
+def _lists_of(text: str, item: Callable[[str], Any]) -> NestedList:
+    """What stands in a text that begins with a list: that one alone, if the text is a list.
+
+    :raises NoList: for a text in which a list isn't ended, or ended twice.
+    """
     top: NestedList = []
     open_lists = [top]
     place = 0
@@ -133,10 +145,9 @@ def list_of(written: str, item: Callable[[str], Any]) -> NestedList:
             open_lists[-1].append(item(_ESCAPED.sub(r"\1", quoted)))
         elif plain is not None:
             open_lists[-1].append(None if plain.upper() == "NULL" else item(plain))
-    if len(open_lists) != 1 or len(top) != 1:
+    if len(open_lists) != 1:
         raise NoList(text[:1])
-    (items,) = top
-    return items  # type: ignore[no-any-return]  # a list, which begins with {
+    return top
 
 
 def pairs_of(written: Any) -> Any:
