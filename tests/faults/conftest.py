@@ -24,7 +24,10 @@ from airflow_provider_halo.sync.run import close_run
 from airflow_provider_halo.sync.stopped import SyncStopped
 
 # A user whose e-mail is `bad` has a moment that is a number: the client sends it with a warning, the server refuses it.
-MOMENTS = PLAN.replace("name, email FROM", "name, email, CASE WHEN email = 'bad' THEN 17 END AS signed_up_at FROM")
+MOMENTS = PLAN.replace(
+    "sql: SELECT id AS user_id, team_id, name, email FROM",
+    "types: warn\n    sql: SELECT id AS user_id, team_id, name, email, CASE WHEN email = 'bad' THEN 17 END AS signed_up_at FROM",
+)
 TABLE = pytest.StashKey[list[tuple[str, ...]]]()
 
 

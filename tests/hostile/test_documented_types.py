@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from inline_snapshot import snapshot
-from product import stopped_by
 
 from airflow_provider_halo.delivery.report import Counts
 from airflow_provider_halo.exceptions import PlanError
@@ -154,5 +153,5 @@ def test_wrong_words_are_told_with_their_line(tmp_path, options, message):
 
 def test_a_column_of_epochs_that_the_query_lacks_is_told(database, deliver):
     database.table("teams", "team_id INT, name VARCHAR(9)", [(1, "One")])
-    with stopped_by(PlanError, match="gives no column 'seen', which is listed under epochs"):
+    with pytest.raises(PlanError, match="gives no column 'seen', which is listed under epochs"):
         deliver(database, companies("epochs: {seen: seconds}"))

@@ -49,8 +49,8 @@ CONFUSING = (
     "NULL",
     "😀",
     "😁",
-    "x" * 255,
-    "😀" * 255,  # 1,020 bytes
+    "x" * 500,
+    "😀" * 500,  # 2,000 bytes
 )
 
 
@@ -167,14 +167,14 @@ def test_records_are_forgotten_in_all_plans_of_a_workspace_and_in_no_other(ledge
     elsewhere = ledger.of_plan("halo", HaloSettings(widget_key="ab_live_another_workspace")).acknowledged
     for some in (acknowledged, other, elsewhere):
         acknowledge(some, entry("a"), entry("b"), entry("a", scope="links"))
-    ledger.forget(halo, "users", ["a", "never seen", "y" * 256])
+    ledger.forget(halo, "users", ["a", "never seen", "y" * 501])
     expected = {
         "a": KnownRecord(None, 2, None),
         "b": KnownRecord(ONE, 1, None),
         "never seen": KnownRecord(None, 1, None),
     }
     for some in (acknowledged, other):
-        assert some.known("users", ["a", "b", "never seen", "y" * 256]) == expected
+        assert some.known("users", ["a", "b", "never seen", "y" * 501]) == expected
         assert fingerprints(some, "a", scope="links") == {"a": ONE}
     assert fingerprints(elsewhere, "a", "b", "never seen") == {"a": ONE, "b": ONE}
 
@@ -195,8 +195,8 @@ def test_keys_that_databases_confuse_are_different_records(ledger, halo, acknowl
 
 
 def test_a_key_that_is_too_long_is_not_kept_and_costs_the_others_nothing(acknowledged):
-    acknowledge(acknowledged, entry("x" * 256), entry("x" * 255), entry("é" * 300))
-    assert fingerprints(acknowledged, "x" * 256, "x" * 255, "é" * 300) == {"x" * 255: ONE}
+    acknowledge(acknowledged, entry("x" * 501), entry("x" * 500), entry("é" * 600))
+    assert fingerprints(acknowledged, "x" * 501, "x" * 500, "é" * 600) == {"x" * 500: ONE}
 
 
 def test_thousands_of_records_go_in_blocks(ledger, halo, acknowledged):
@@ -462,9 +462,9 @@ def test_the_first_sight_of_a_reject_stays_and_the_last_moves(engine, plan_ledge
 
 def test_reasons_and_fields_of_any_length_and_script_are_kept_or_cut(plan_ledger):
     note(
-        plan_ledger, 1, (Problem("users", "é", "f" * 300, "😀" * 3_000), 1), (Problem("users", "k" * 256, "", "no"), 1)
+        plan_ledger, 1, (Problem("users", "é", "f" * 600, "😀" * 3_000), 1), (Problem("users", "k" * 501, "", "no"), 1)
     )
-    assert plan_ledger.rejects.reasons("users", ["é", "k" * 256]) == {"é": ("f" * 254 + "…", "😀" * 1_999 + "…")}
+    assert plan_ledger.rejects.reasons("users", ["é", "k" * 501]) == {"é": ("f" * 254 + "…", "😀" * 1_999 + "…")}
 
 
 def test_rejects_end_when_the_record_is_stored_or_a_whole_run_does_not_meet_it(plan_ledger):
@@ -556,11 +556,11 @@ def test_a_run_that_is_opened_twice_is_the_same_one_and_its_batches_add_up_over_
 
 
 def test_runs_whose_keys_are_too_long_for_a_column_are_told_apart_all_the_same(plan_ledger):
-    keys = ["d" * 255, "d" * 256, f"{'d' * 250}/scheduled__1", f"{'d' * 250}/scheduled__2"]
+    keys = ["d" * 500, "d" * 501, f"{'d' * 495}/scheduled__1", f"{'d' * 495}/scheduled__2"]
     ids = [plan_ledger.runs.open(key, whole=True) for key in keys]
     assert len(set(ids)) == 4
     assert [plan_ledger.runs.open(key, whole=True) for key in keys] == ids
-    assert {len(run.run_key) for run in plan_ledger.runs.last(9)} == {255}
+    assert {len(run.run_key) for run in plan_ledger.runs.last(9)} == {500}
     assert plan_ledger.runs.last(9)[-1].run_key == keys[0]
 
 

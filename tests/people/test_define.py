@@ -64,6 +64,6 @@ def test_an_error_in_a_definition_names_the_query_and_the_definition(club):
     with pytest.raises(SourceError) as caught:
         club.app.sync()
     file = f"{club.app.folder}/halo.yaml"
-    assert str(caught.value).startswith(
+    assert (
         f"users.traits ({file}, line 20; uses home ({file}, line 5) and named_home ({file}, line 7)) failed on connection"
-    )
+    ) in str(caught.value)

@@ -9,6 +9,7 @@ from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from airflow.sdk.serde import deserialize, serialize
 
+from airflow_provider_halo.api import adaptive
 from airflow_provider_halo.exceptions import HaloUnavailable
 from airflow_provider_halo.operators import PlanBatchesOperator, SyncOperator
 from airflow_provider_halo.sandbox.faults import parse_fault
@@ -46,6 +47,7 @@ def resume(run, task_instance):
     """Goes on as Airflow does, with what it kept of the task in its database."""
 
     def go_on(deferral, operator):
+        adaptive._RATES.clear()  # the pause is over by then, and it is another process
         kept = deserialize(serialize(deferral.kwargs))
         context = {"ti": task_instance(), "params": {}}
         operator.render_template_fields(context)

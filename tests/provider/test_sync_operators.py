@@ -193,7 +193,8 @@ def test_all_wrong_queries_of_a_plan_are_told_by_the_first_task(halo, plan, fail
     plan.write_text(text, encoding="utf-8")
     for operator in (plan_batches(), sync(company_id=1, user_id=10)):
         error, report = fails(operator)
-        assert (type(error), report) == (AirflowFailException, None)
+        assert isinstance(error, AirflowFailException)
+        assert report is None
         assert [line.partition(")")[0] for line in str(error).splitlines()] == [
             f"companies.traits ({plan}, line 7",
             f"users.traits ({plan}, line 18",
@@ -255,7 +256,7 @@ def test_records_that_are_stored_in_part_count_against_a_limit_of_their_own(shop
     batches = run(plan_batches())
     reports = [run(sync(batch=batch)) for batch in batches]
     error, pushed = fails(report(reports=reports, expected=batches))
-    assert type(error) is AirflowFailException
+    assert isinstance(error, AirflowFailException)
     assert str(error).startswith(
         "1 of 12 records were stored in part (8.33%), more than max_left_out=1%; the first: companies 1: "
         "context.integrations: two of its rows have the same service ("
