@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 
+import pytest
+
 # Airflow reads these when it is first imported. The tests never touch the user's Airflow.
 _HOME = tempfile.mkdtemp(prefix="halo-tests-")  # each worker of pytest-xdist has its own
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
@@ -25,3 +27,11 @@ for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "A
 
 # What several modules use: a product to sync, databases to read from, servers to crash, a sandbox that remembers.
 pytest_plugins = ["product", "samples", "databases", "clusters", "recording"]
+
+
+@pytest.fixture(autouse=True)
+def rates_that_no_earlier_test_has_found():
+    """What a process has found of an account's rate lasts as long as the process, and tests come to one port again."""
+    from airflow_provider_halo.api import adaptive
+
+    adaptive._RATES.clear()
