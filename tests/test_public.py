@@ -228,9 +228,11 @@ def test_these_are_the_keys_of_a_report():
             "links",
             "rejects",
             "requests",
+            "requests_per_second",
             "retries",
             "seconds",
             "stopped",
+            "throttled",
             "users",
             "warnings",
         ]
