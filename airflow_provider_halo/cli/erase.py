@@ -17,6 +17,7 @@ from airflow_provider_halo.limit import Limit
 from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.model import LoadedPlan, QueryScope
 from airflow_provider_halo.records.problem import Scope, Status
+from airflow_provider_halo.records.shown import shown_key
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.erase import Subject, allow, subjects_of
 from airflow_provider_halo.sync.erase import erase as send_empty_values
@@ -165,7 +166,7 @@ def _lines(told: Mapping[str, Any], report: Report | None) -> Iterator[str]:
     if told["dry_run"]:
         yield "dry run: nothing is sent, and nothing is written down"
     for record in told["records"]:
-        yield f"{record['scope']} {record['key']}: {_did(record, dry_run=told['dry_run'])}"
+        yield f"{record['scope']} {shown_key(record['key'])}: {_did(record, dry_run=told['dry_run'])}"
         if record["traits"]:
             yield f"  traits: {', '.join(record['traits'])}"
         if record["entries"]:

@@ -23,6 +23,7 @@ from airflow_provider_halo.plan.loader import load_plan
 from airflow_provider_halo.plan.messages import join_names
 from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, QueryScope
 from airflow_provider_halo.records.problem import SCOPES, STATUSES, Scope
+from airflow_provider_halo.records.shown import shown_key
 from airflow_provider_halo.settings import HaloSettings
 from airflow_provider_halo.sync.erase import is_given
 from airflow_provider_halo.sync.gone import KEYS_SHOWN
@@ -170,7 +171,7 @@ def _left_out_lines(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield ""
     yield f"{sum(report[scope].get('partial', 0) for scope in SCOPES):,} stored in part in the last run"
     for problem in report["left_out"]:
-        yield f"  {problem['scope']} {problem['key']}: {problem['field']}: {problem['reason']}"
+        yield f"  {problem['scope']} {shown_key(problem['key'])}: {problem['field']}: {problem['reason']}"
 
 
 def _reject_lines(total: int, rejects: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -179,7 +180,7 @@ def _reject_lines(total: int, rejects: Sequence[dict[str, Any]]) -> Iterator[str
     yield ""
     yield f"{total:,} rejected"
     for reject in rejects:
-        where = f"{reject['scope']} {reject['key']}" + (f": {reject['field']}" if reject["field"] else "")
+        where = f"{reject['scope']} {shown_key(reject['key'])}" + (f": {reject['field']}" if reject["field"] else "")
         size = "" if reject["size"] is None else f", {reject['size']:,} bytes"
         yield f"  {where}: {reject['reason']} ({reject['attempts']} attempts since {reject['first_seen']}{size})"
     if total > len(rejects):
@@ -195,7 +196,7 @@ def _gone_lines(gone: dict[str, Any]) -> Iterator[str]:
         yield f"{scope} {'that users have left' if scope == 'links' else 'no longer in the source'}: {count:,}"
         for record in records:
             seen = f"last seen {record['last_seen']}, " if record["last_seen"] else ""
-            yield f"  {record['key']} ({seen}missing since {record['since']})"
+            yield f"  {shown_key(record['key'])} ({seen}missing since {record['since']})"
         if count > len(records):
             yield f"  and {count - len(records):,} more"
 
@@ -315,7 +316,9 @@ def _forget(plan: LoadedPlan, plan_ledger: PlanLedger, arguments: argparse.Names
                 plan_ledger.acknowledged.forget(forgotten, [key for key in keys if key not in erased])
             for key in keys:
                 given, _ = is_given(plan, sources, scope, key)
-                say(f"{plan_ledger.plan}: forgot {scope} {key}; {_what_follows(given=given, erased=key in erased)}")
+                say(
+                    f"{plan_ledger.plan}: forgot {scope} {shown_key(key)}; {_what_follows(given=given, erased=key in erased)}"
+                )
 
 
 def _with_links(scope: QueryScope) -> tuple[Scope, ...]:

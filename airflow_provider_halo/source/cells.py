@@ -19,6 +19,7 @@ from airflow_provider_halo.encoding import is_broken, many_to_json, to_json
 from airflow_provider_halo.plan.model import Query
 from airflow_provider_halo.records.moments import are_moments
 from airflow_provider_halo.records.problem import BROKEN_TEXT, InvalidRecords, InvalidValue
+from airflow_provider_halo.records.shown import shown_key
 from airflow_provider_halo.records.trait_types import Convert, conversion, to_flag, to_number, to_text, told
 from airflow_provider_halo.records.values import Json, Warnings, to_boolean, to_json_value, to_moment
 
@@ -138,7 +139,7 @@ class RowReader:
         for row, kinds in changes:
             for kind in kinds:
                 if kind not in self._told:
-                    changed.setdefault(kind, {})[_shown(keys[row])] = None
+                    changed.setdefault(kind, {})[shown_key(keys[row])] = None
         self._told.update(changed)
         for kind, shown in changed.items():
             where = "" if kind.startswith(f"{self._query.name}: ") else f"{self._query.name}: "
@@ -169,11 +170,6 @@ class RowReader:
         rows = zip(*[read.columns[at] for at in self._sorted], strict=True)
         values: Iterable[Values] = map(dict, map(zip, repeat(self._sorted_names), rows))
         return map(without_nulls, values) if self._omit_nulls else values
-
-
-def _shown(key: Any) -> str:
-    text = str(key)
-    return text if text.isprintable() else ascii(text)
 
 
 def without_nulls(values: Values) -> Values:

@@ -18,6 +18,7 @@ from airflow_provider_halo.plan.departures import needs_ledger
 from airflow_provider_halo.plan.model import QUERY_SCOPES, LoadedPlan, Query
 from airflow_provider_halo.records.fingerprint import link_fingerprint
 from airflow_provider_halo.records.problem import Scope
+from airflow_provider_halo.records.shown import shown_key
 from airflow_provider_halo.source.batch import Batch
 from airflow_provider_halo.source.database import Sources
 from airflow_provider_halo.source.key_order import OutOfOrder, keys_without_company, ordered_keys
@@ -59,7 +60,7 @@ class Gone:
     def names(self, scope: Scope) -> str:
         """The first keys of a scope, and how many more there are."""
         more = self.counts[scope] - len(self.keys[scope])
-        return ", ".join(self.keys[scope]) + (f" and {more:,} more" if more else "")
+        return ", ".join(map(shown_key, self.keys[scope])) + (f" and {more:,} more" if more else "")
 
     def to_log(self) -> None:
         """Name what is gone in the log."""

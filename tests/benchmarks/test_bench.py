@@ -82,4 +82,7 @@ def test_a_run_that_is_not_whole_is_not_written_to_the_page(words):
 def test_a_part_that_does_not_exist_is_refused_with_those_that_do():
     done = bench("--only", "hole")
     assert done.returncode == 2
-    assert "there is no part 'hole'; the parts are whole, scopes, ledger, tasks, memory, peers, quota, backfill" in done.stderr
+    assert (
+        "there is no part 'hole'; the parts are whole, scopes, ledger, tasks, memory, peers, quota, backfill"
+        in done.stderr
+    )
