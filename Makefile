@@ -75,7 +75,8 @@ test-newest: ## test-fast with the newest versions that there are, and which the
 	  | grep -v -i -x -F -f $(VENV)-newest/pins.txt || echo none)
 	@$(VENV)-newest/bin/python -m pytest $(PARALLEL) -m "not scheduler and not databases and not product" $(TESTS)
 
-# Another product's own release, for its migrations; nothing of it is in this repository. It needs Python 3.11.
+# Another product's own release, for its migrations, which take a minute for each of its databases: a worker for each.
+# Nothing of it is in this repository. It needs Python 3.11.
 $(VENV)-pretix/ready:
 	@echo "Making $(VENV)-pretix with $(PYTHON) (half a minute, once) …"
 	@$(PYTHON) -m venv --clear $(VENV)-pretix
@@ -83,7 +84,8 @@ $(VENV)-pretix/ready:
 	@touch $@
 
 test-product: $(VENV)/ready $(VENV)-pretix/ready ## weeks in the life of a real product (pretix), on PostgreSQL and SQLite
-	@HALO_TEST_PRETIX_PYTHON=$(VENV)-pretix/bin/python $(BIN)/python -m pytest $(PARALLEL) -m product $(TESTS)/products
+	@HALO_TEST_PRETIX_PYTHON=$(VENV)-pretix/bin/python $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup \
+	  -m product $(TESTS)/products
 
 fault-table: $(VENV)/ready ## what each fault of Halo or the network costs, in calls, as a table
 	@$(BIN)/python -m pytest -q -s $(TESTS)/faults

@@ -68,7 +68,10 @@ def pretix_python() -> Path:
     return Path(python).absolute()
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("sqlite", "postgresql")],
+)
 def migrated(request, tmp_path_factory, pretix_python) -> Iterator[sa.URL]:
     """A database with pretix's tables and nothing in them, which tests copy."""
     if request.param == "sqlite":

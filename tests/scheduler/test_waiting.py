@@ -80,7 +80,7 @@ def test_a_long_pause_is_sat_out_by_the_triggerer_and_the_task_goes_on_where_it_
     assert "deferred" in states
     assert made.outcome(*run) == "success"
     report = made.returned(*run, "sync")
-    stored = {"stored": 1, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}
+    stored = {"stored": 1, "partial": 0, "unchanged": 0, "skipped": 0, "rejected": 0, "failed": 0}
     assert (report["companies"], report["users"], report["links"]) == (stored, stored, stored)
     assert made.halo.requests.describe()["by_path"]["companies/identify"] == {"200": 2}
     (task,) = made.tasks(*run, "sync")
