@@ -229,8 +229,9 @@ def test_libpq_s_extras_are_refused_for_a_driver_that_does_not_know_them(monkeyp
     extra = {"sqlalchemy_scheme": "postgresql+asyncpg", "sslmode": "verify-full"}
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "postgres", "host": "far", "extra": extra}))
     pytest.importorskip("asyncpg")
-    with airflow_sources() as sources, pytest.raises(SetupError) as refused:
-        sources("shop")
+    with airflow_sources() as sources, pytest.raises(SetupError) as refused:  # noqa: PT012 (a skip says why)
+        if sources("shop").dialect.driver != "asyncpg":
+            pytest.skip("this release of the PostgreSQL provider takes no sqlalchemy_scheme")
     assert str(refused.value) == snapshot(
         "The source connection 'shop' has extras that the driver asyncpg doesn't know (sslmode): take sqlalchemy_scheme out of "
         "its extras, or give them in sqlalchemy_query as that driver calls them."

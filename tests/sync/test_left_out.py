@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from inline_snapshot import snapshot
 
 from airflow_provider_halo.delivery.report import Counts, failure_of
 from airflow_provider_halo.limit import NO_LIMIT, Limit
@@ -81,40 +82,38 @@ def contexts(app):
     }
 
 
-LEFT_OUT = snapshot(
-    [
-        (
-            "companies",
-            "2",
-            "context.integrations",
-            "two of its rows have the same service (halo.yaml, line 11); make it one row each in the SQL, or number them by `duplicates: number`",
-        ),
-        (
-            "companies",
-            "3",
-            "context.usage",
-            "it has more than one row where one is due (halo.yaml, line 12); make it one in the SQL, or a list by `rows: many`",
-        ),
-        (
-            "companies",
-            "4",
-            "context.integrations",
-            "1 row of it has no service (halo.yaml, line 11); give each row a name in the SQL, or leave it out there",
-        ),
-        (
-            "companies",
-            "5",
-            "context.integrations",
-            "its rows have no service (halo.yaml, line 11); give each row a name in the SQL, or leave it out there",
-        ),
-        (
-            "users",
-            "10",
-            "context.steps",
-            "it has more than one row where one is due (halo.yaml, line 18); make it one in the SQL, or a list by `rows: many`",
-        ),
-    ]
-)
+LEFT_OUT = [
+    (
+        "companies",
+        "2",
+        "context.integrations",
+        "two of its rows have the same service (halo.yaml, line 11); make it one row each in the SQL, or number them by `duplicates: number`",
+    ),
+    (
+        "companies",
+        "3",
+        "context.usage",
+        "it has more than one row where one is due (halo.yaml, line 12); make it one in the SQL, or a list by `rows: many`",
+    ),
+    (
+        "companies",
+        "4",
+        "context.integrations",
+        "1 row of it has no service (halo.yaml, line 11); give each row a name in the SQL, or leave it out there",
+    ),
+    (
+        "companies",
+        "5",
+        "context.integrations",
+        "its rows have no service (halo.yaml, line 11); give each row a name in the SQL, or leave it out there",
+    ),
+    (
+        "users",
+        "10",
+        "context.steps",
+        "it has more than one row where one is due (halo.yaml, line 18); make it one in the SQL, or a list by `rows: many`",
+    ),
+]
 HAS = {
     "1": {"integrations": {"hubspot": {"connected": True, "status": "active"}}, "usage": {"forms": 10}},
     "2": {"usage": {"forms": 20}},
@@ -205,9 +204,9 @@ def test_more_than_max_left_out_fails_the_run_with_count_key_entry_and_place(pro
     reason = failure_of(report, max_rejected=NO_LIMIT, max_left_out=Limit.parse(limit))
     assert (reason is not None) == fails
     if limit == "4":
-        assert reason.replace(f"{product.folder}/", "") == snapshot(
-            "5 of 10 records were stored in part, more than max_left_out=4; the first: companies 2: context.integrations: two of its rows have the same service (halo.yaml, line 11); make it one row each in the SQL, or number them by `duplicates: number`"
-        )
+        # Records are sent side by side: which of them is told first is up to their answers.
+        assert reason.startswith("5 of 10 records were stored in part, more than max_left_out=4; the first: ")
+        assert re.search(r"(companies|users) \d+: context\.\w+: .+halo\.yaml, line \d+\)", reason)
     if limit == "1%":
         assert reason.startswith("5 of 10 records were stored in part (50.00%), more than max_left_out=1%; the first: ")
 
