@@ -78,6 +78,15 @@ class Matches:
             columns_of_rows: list[sa.ColumnClause[Any]] = [sa.column(name) for name in names]
             rows = narrowed(entry, part, engine.dialect).columns(*columns_of_rows).subquery("q")  # for cost alone
         key = f"q.{quoted(entry.key, engine.dialect)}"
+        if kinds[0].is_like(kinds[1]) and kinds[0].type == kinds[1].type:
+            # The keys are the same texts, so that none has to be renamed. SQLite makes an index for IN, but none for a join
+            # with rows that it has ranked.
+            own = rows.c[entry.key].in_(sa.select(records.c[traits.key]))
+            return (
+                sa.select(*(rows.c[name] for name in names))
+                .where(own)
+                .order_by(sa.text(text_order(key, engine.dialect)))
+            )
         joined = _Matched(records, traits.key, kinds, engine.dialect)
         columns = [joined.key.label(name) if name == entry.key else rows.c[name] for name in names]
         condition = joined.is_equal(key)

@@ -92,8 +92,7 @@ def test_memory_is_flat_over_many_rows(many, plan):
 
 def test_an_early_end_closes_connections_and_threads_at_once(many, plan, caplog):
     loaded = users_plan(plan, "SELECT * FROM users", "SELECT id, team, note AS again FROM users")
-    planned = Batch(repeated_users=False, plain=("*",))
-    records = reading(many, loaded, planned)
+    records = reading(many, loaded)
     assert next(records).user_id == "1"
     # SQLite's queries run in the thread that takes the rows.
     in_place = many.engine.dialect.name == "sqlite"
@@ -106,7 +105,7 @@ def test_an_early_end_closes_connections_and_threads_at_once(many, plan, caplog)
     assert many.connections_in_use() == 0
     assert caplog.messages == []
     # What comes after finds its connections whole.
-    again = reading(many, loaded, planned)
+    again = reading(many, loaded)
     assert [next(again).user_id, next(again).user_id] == ["1", "10"]
     again.close()
     many.run("DELETE FROM users WHERE id > 5")
