@@ -231,7 +231,7 @@ def _user_errors(value: Mapping[str, Any], values: SentValues) -> tuple[dict[str
         elif isinstance(errors, list):
             errors_by_user.update(_listed_errors(errors))
     texts = {
-        key: _error_text(error, lambda key=key: values.of(key)) or _NO_REASON  # type: ignore[misc]
+        key: _error_text(error, lambda key=key: values.of(key)) or _NO_REASON  # type: ignore[misc]  # mypy has no type for a lambda whose default binds the key
         for key, error in errors_by_user.items()
     }
     return texts, max(0, most - len(texts))

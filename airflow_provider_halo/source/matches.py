@@ -359,8 +359,8 @@ def _companies_sql(companies: Query, kinds: tuple[KeyKind, KeyKind], key: str, d
     if kind.is_exact:
         return f"SELECT DISTINCT {column}, {text} AS {_TEXT} FROM {rows}"  # noqa: S608 (the plan's own SQL)
     if dialect.name == "postgresql":
-        return f"SELECT DISTINCT ON ({column}) {column}, {text} AS {_TEXT} FROM {rows} ORDER BY {column}, {text}"  # noqa: S608
-    return f"SELECT MIN({column}) AS {key}, MIN({text}) AS {_TEXT} FROM {rows} GROUP BY {column}"  # noqa: S608
+        return f"SELECT DISTINCT ON ({column}) {column}, {text} AS {_TEXT} FROM {rows} ORDER BY {column}, {text}"  # noqa: S608 (likewise)
+    return f"SELECT MIN({column}) AS {key}, MIN({text}) AS {_TEXT} FROM {rows} GROUP BY {column}"  # noqa: S608 (likewise)
 
 
 def _open_text(query: Query) -> str:

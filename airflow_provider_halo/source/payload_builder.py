@@ -152,13 +152,14 @@ class PayloadBuilder:
         if self._told is not None:
             self._told.add(key)
         scope, name = self._query.scope, self._query.name
-        reason = f"has more than one row in the {scope} query ({name})"
+        reason, way_out = f"has more than one row in the {scope} query ({name})", ""
         if scope == "users":
             raw = self._companies(rows)
             if self._alike_at is not None:
                 raw += [row[self._alike_at + 1] for row in rows]
             companies = sorted({self._company_id(company) or "none" for company in raw})
             reason += f", of {'company' if len(companies) == 1 else 'companies'} {' and '.join(companies)}"
+            way_out = ", which users.prefer can pick" if len(companies) > 1 else ""
         if self._query.prefer:
             return Problem(scope, key, "", f"{reason}; users.prefer puts none of them first")
-        return Problem(scope, key, "", f"{reason}; one is due")
+        return Problem(scope, key, "", f"{reason}; one is due{way_out}")

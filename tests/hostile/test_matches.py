@@ -177,7 +177,7 @@ def test_of_records_that_only_the_entry_takes_for_one_the_spelling_tells_and_els
     assert sorted(map(str, report.rejects)) == [
         f"companies CD: context.events: {reason}",
         f"companies cd: context.events: {reason}",
-        "users v: has more than one row in the users query (users.traits), of companies CD and cd; one is due",
+        "users v: has more than one row in the users query (users.traits), of companies CD and cd; one is due, which users.prefer can pick",
     ]
 
 

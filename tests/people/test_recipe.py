@@ -93,7 +93,9 @@ users:
     report = club.app.sync(batch_size=batch_size)
     companies = {"bob": "a and b", "Eve": "a and É"} if ignores_case else {"eve": "b and É"}
     rows = "has more than one row in the users query (users.traits)"
-    assert club.rejects(report) == {key: f"{rows}, of companies {of}; one is due" for key, of in companies.items()}
+    assert club.rejects(report) == {
+        key: f"{rows}, of companies {of}; one is due, which users.prefer can pick" for key, of in companies.items()
+    }
     assert report.users == Counts(stored=1 if ignores_case else 4, rejected=len(companies))
 
 
@@ -108,5 +110,5 @@ def test_a_number_and_its_text_are_one_key_in_sqlite_too(sqlite, halo, tmp_path)
     )
     for batch_size in SIZES:
         assert club.rejects(club.app.sync(batch_size=batch_size)) == {
-            "1": "has more than one row in the users query (users.traits), of companies 1 and 2; one is due"
+            "1": "has more than one row in the users query (users.traits), of companies 1 and 2; one is due, which users.prefer can pick"
         }

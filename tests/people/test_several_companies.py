@@ -32,9 +32,9 @@ MEMBERS = [
 ]
 ROWS = "has more than one row in the users query (users.traits)"
 REJECTED = {
-    "2": f"{ROWS}, of companies 1 and 3; one is due",
-    "3": f"{ROWS}, of companies 2 and 5; one is due",
-    "4": f"{ROWS}, of companies 2 and 5; one is due",
+    "2": f"{ROWS}, of companies 1 and 3; one is due, which users.prefer can pick",
+    "3": f"{ROWS}, of companies 2 and 5; one is due, which users.prefer can pick",
+    "4": f"{ROWS}, of companies 2 and 5; one is due, which users.prefer can pick",
     "6": f"{ROWS}, of company 3; one is due",
     "7": f"{ROWS}, of company 4; one is due",
 }
@@ -101,8 +101,8 @@ def test_a_row_without_a_company_comes_last_where_prefer_does_not_say_otherwise(
     club.fill([(1, None, 0, OLD), (1, 2, 0, OLD), (2, None, 1, OLD), (2, 2, 0, OLD)])
     report = club.app.sync(batch_size=1)
     assert club.rejects(report) == {
-        "1": f"{ROWS}, of companies 2 and none; one is due",
-        "2": f"{ROWS}, of companies 2 and none; one is due",
+        "1": f"{ROWS}, of companies 2 and none; one is due, which users.prefer can pick",
+        "2": f"{ROWS}, of companies 2 and none; one is due, which users.prefer can pick",
     }
     club.app.use_plan(PLAN + PREFER)
     club.app.sync(batch_size=1)

@@ -177,9 +177,9 @@ class PlainReading:
         if len(rows) > 1:
             companies = sorted({self.company(row[0]) or "none" for row in rows})
             of = f"of {'company' if len(companies) == 1 else 'companies'} {' and '.join(companies)}"
-            return Problem(
-                "users", key, "", f"has more than one row in the users query (users.traits), {of}; one is due"
-            )
+            way_out = ", which users.prefer can pick" if len(companies) > 1 else ""
+            reason = f"has more than one row in the users query (users.traits), {of}; one is due{way_out}"
+            return Problem("users", key, "", reason)
         try:
             ((team, *cells),) = rows
             traits = self.row(TABLES["users"], cells, "traits.{0}", "{1}")

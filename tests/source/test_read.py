@@ -304,8 +304,8 @@ users: {key: id, company: team, traits: {sql: "SELECT id, team FROM users WHERE 
     ]
     rows = "has more than one row in the users query (users.traits)"
     assert read(database, loaded, "users").records == [
-        Problem("users", "1", "", f"{rows}, of companies 1 and 2; one is due"),
-        Problem("users", "2", "", f"{rows}, of companies 1 and none; one is due"),
+        Problem("users", "1", "", f"{rows}, of companies 1 and 2; one is due, which users.prefer can pick"),
+        Problem("users", "2", "", f"{rows}, of companies 1 and none; one is due, which users.prefer can pick"),
         Problem("users", "3", "", f"{rows}, of company 1; one is due"),
         User(user_id="4", company_id="1"),
     ]
